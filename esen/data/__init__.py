@@ -1,0 +1,1 @@
+"""Structures: reading, checking, reference energies. Knows numpy and ASE, but not torch."""

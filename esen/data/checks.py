@@ -1,0 +1,97 @@
+"""What no training set may hold. Each mistake is named with its file, frame and atom."""
+
+import numpy as np
+from ase.data import chemical_symbols
+from jaxtyping import Float64
+
+from esen.data.neighbours import is_degenerate, neighbour_list
+from esen.data.stress import is_symmetric
+from esen.data.structure import Structure
+from esen.errors import InputError
+
+CLOSEST = 0.05
+"""Two atoms closer than this, in Å, are one atom written twice."""
+
+
+def check_structure(structure: Structure, max_elements: int) -> None:
+    """Refuse a structure that cannot be computed, or whose labels cannot be true.
+
+    Args:
+        structure: with or without labels.
+        max_elements: atomic numbers must be below it (`model.max_elements`).
+
+    Raises:
+        InputError: no atoms, a wrong shape, NaN or infinity, an unknown element, periods that span no volume,
+            two atoms in one place, or a stress that is not symmetric.
+    """
+    where = structure.source or "structure"
+    _check_shapes(structure, where)
+    _check_finite(structure, where)
+    _check_elements(structure, where, max_elements)
+    if is_degenerate(structure.cell, structure.pbc):
+        raise InputError(
+            f"{where}: the cell has no volume: its periodic rows {structure.cell[structure.pbc].tolist()} "
+            "are zero or linearly dependent; give a cell, or pbc F along that row"
+        )
+    _check_distances(structure, where)
+    if structure.stress is not None and not is_symmetric(structure.stress):
+        raise InputError(f"{where}: the stress is not symmetric: {structure.stress.tolist()}")
+
+
+def _check_shapes(structure: Structure, where: str) -> None:
+    atoms = len(structure.numbers)
+    if atoms == 0:
+        raise InputError(f"{where}: there are no atoms")
+    expected = {
+        "numbers": (structure.numbers, (atoms,)),
+        "positions": (structure.positions, (atoms, 3)),
+        "cell": (structure.cell, (3, 3)),
+        "pbc": (structure.pbc, (3,)),
+        "forces": (structure.forces, (atoms, 3)),
+        "stress": (structure.stress, (3, 3)),
+    }
+    for name, (array, shape) in expected.items():
+        if array is not None and np.shape(array) != shape:
+            raise InputError(f"{where}: {name} has shape {np.shape(array)}, expected {shape}")
+
+
+def _check_finite(structure: Structure, where: str) -> None:
+    for name, rows in (("positions", structure.positions), ("forces", structure.forces)):
+        if rows is not None and not np.isfinite(rows).all():
+            atom = int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])
+            raise InputError(f"{where}: {name} of atom {atom} are not finite: {rows[atom].tolist()}")
+    for name, values in (
+        ("cell", structure.cell),
+        ("energy", structure.energy),
+        ("stress", structure.stress),
+    ):
+        if values is not None and not np.isfinite(values).all():
+            raise InputError(f"{where}: {name} is not finite: {np.asarray(values).tolist()}")
+
+
+def _check_elements(structure: Structure, where: str, max_elements: int) -> None:
+    lowest, highest = int(structure.numbers.min()), int(structure.numbers.max())
+    if lowest < 1 or highest >= len(chemical_symbols):
+        number = lowest if lowest < 1 else highest
+        atom = int(np.flatnonzero(structure.numbers == number)[0])
+        raise InputError(f"{where}: atom {atom} has atomic number {number}, which is no element")
+    if highest >= max_elements:
+        raise InputError(
+            f"{where}: {chemical_symbols[highest]} (Z = {highest}) is not below model.max_elements, "
+            f"which is {max_elements}; write model.max_elements: {highest + 1} or more"
+        )
+
+
+def _check_distances(structure: Structure, where: str) -> None:
+    sender, receiver, shift = neighbour_list(structure.positions, structure.cell, structure.pbc, CLOSEST)
+    if not len(sender):
+        return
+    i, j = int(receiver[0]), int(sender[0])
+    pair = f"atom {i} and its own image" if i == j else f"atoms {i} and {j}"
+    distance = _distance(structure, i, j, shift[0].astype(np.float64))
+    raise InputError(f"{where}: {pair} are {distance:.3f} Å apart; is an atom written twice?")
+
+
+def _distance(structure: Structure, i: int, j: int, shift: Float64[np.ndarray, "3"]) -> float:
+    offset = shift @ np.where(structure.pbc[:, None], structure.cell, 0.0)
+    return float(np.linalg.norm(structure.positions[j] - structure.positions[i] + offset))

@@ -1,0 +1,30 @@
+"""A frame as a file gives it, before anything is known of what its values mean."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int64
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """What every format hands over.
+
+    Attributes:
+        numbers: atomic numbers.
+        positions: in Å.
+        cell: rows are lattice vectors, in Å.
+        pbc: which of them are periods.
+        values: what the file says of the frame, by its own names.
+        arrays: what the file says of each atom, by its own names.
+        source: file and frame, for messages.
+    """
+
+    numbers: Int64[np.ndarray, " N"]
+    positions: Float64[np.ndarray, "N 3"]
+    cell: Float64[np.ndarray, "3 3"]
+    pbc: Bool[np.ndarray, "3"]
+    values: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+    source: str

@@ -1,0 +1,42 @@
+"""One material: atoms in a cell, with labels where they are known."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int64
+
+
+@dataclass(frozen=True, eq=False)
+class Structure:
+    """One material, in Å and eV.
+
+    Attributes:
+        numbers: atomic numbers.
+        positions: Cartesian, in Å; atoms may lie outside the cell.
+        cell: **rows** are the lattice vectors, in Å; zero rows where there is no period.
+        pbc: which of the three lattice vectors are periods.
+        energy: total energy, in eV.
+        forces: in eV/Å.
+        stress: σ = (1/V) ∂E/∂ε in eV/Å³, symmetric, tension positive (ASE's sign).
+        info: what else the file said of the frame (`config_type`, an identifier, …).
+        source: where it came from, for messages: `train.xyz, frame 12`.
+    """
+
+    numbers: Int64[np.ndarray, " N"]
+    positions: Float64[np.ndarray, "N 3"]
+    cell: Float64[np.ndarray, "3 3"]
+    pbc: Bool[np.ndarray, "3"]
+    energy: float | None = None
+    forces: Float64[np.ndarray, "N 3"] | None = None
+    stress: Float64[np.ndarray, "3 3"] | None = None
+    info: dict[str, Any] = field(default_factory=dict)
+    source: str = ""
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @property
+    def volume(self) -> float:
+        """|det cell| in Å³."""
+        return float(abs(np.linalg.det(self.cell)))

@@ -1,0 +1,1 @@
+"""What a potential takes and gives: graphs, edges, batches, and errors against labels."""

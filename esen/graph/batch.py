@@ -1,0 +1,137 @@
+"""From structures to graphs and labels, from graphs to batches, and back."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from esen.data.structure import Structure
+from esen.errors import InputError
+from esen.graph.edges import neighbour_list
+from esen.graph.types import Graph, Labels, Prediction
+
+
+def make_graph(structures: Structure | Sequence[Structure], cutoff: float) -> Graph:
+    """The graph of one structure, or the batch of several, with every pair of atoms up to `cutoff`.
+
+    Args:
+        structures: at least one.
+        cutoff: in Å.
+
+    Raises:
+        InputError: positions or cell are not finite, or a periodic cell has no volume; names the source.
+    """
+    if isinstance(structures, Structure):
+        return _single(structures, cutoff)
+    return collate([_single(structure, cutoff) for structure in structures])
+
+
+def collate(graphs: Sequence[Graph]) -> Graph:
+    """One batch of all structures of the graphs, in order. Its tensors are new.
+
+    Raises:
+        ValueError: there are no graphs.
+    """
+    if not graphs:
+        raise ValueError("a batch needs at least one graph")
+    first_atom = _starts([graph.num_atoms for graph in graphs])
+    first_structure = _starts([graph.num_structures for graph in graphs])
+    return Graph(
+        numbers=torch.cat([graph.numbers for graph in graphs]),
+        positions=torch.cat([graph.positions for graph in graphs]),
+        cell=torch.cat([graph.cell for graph in graphs]),
+        pbc=torch.cat([graph.pbc for graph in graphs]),
+        structure=torch.cat([g.structure + start for g, start in zip(graphs, first_structure, strict=True)]),
+        sender=torch.cat([g.sender + start for g, start in zip(graphs, first_atom, strict=True)]),
+        receiver=torch.cat([g.receiver + start for g, start in zip(graphs, first_atom, strict=True)]),
+        shift=torch.cat([graph.shift for graph in graphs]),
+    )
+
+
+def make_labels(structures: Structure | Sequence[Structure]) -> Labels:
+    """The labels of a batch, NaN where a structure has none."""
+    if isinstance(structures, Structure):
+        structures = [structures]
+    nan = float("nan")
+    energies = [nan if s.energy is None else s.energy for s in structures]
+    forces = [np.full((len(s), 3), nan) if s.forces is None else s.forces for s in structures]
+    stresses = [np.full((3, 3), nan) if s.stress is None else s.stress for s in structures]
+    return Labels(
+        energy=torch.tensor(energies, dtype=torch.float64),
+        forces=torch.from_numpy(np.concatenate(forces)),
+        stress=torch.from_numpy(np.stack(stresses)),
+    )
+
+
+def pack_batches(
+    sizes: Sequence[int], *, atoms: int | None, structures: int | None, order: Iterable[int]
+) -> list[list[int]]:
+    """Batches of indices, filled in the given order until the next structure would not fit.
+
+    Args:
+        sizes: atoms of each structure.
+        atoms: at most so many atoms a batch; a larger structure is a batch of its own.
+        structures: at most so many structures a batch. Exactly one of the two is given.
+        order: indices into `sizes`.
+
+    Raises:
+        ValueError: both limits are given, or neither.
+
+    >>> pack_batches([2, 3, 9, 1], atoms=5, structures=None, order=[0, 1, 2, 3])
+    [[0, 1], [2], [3]]
+    """
+    if (atoms is None) == (structures is None):
+        raise ValueError("give either `atoms` or `structures`")
+    limit = atoms if atoms is not None else structures
+    assert limit is not None
+    batches: list[list[int]] = []
+    room = 0
+    for index in order:
+        size = sizes[index] if atoms is not None else 1
+        if not batches or size > room:
+            batches.append([])
+            room = limit
+        batches[-1].append(index)
+        room -= size
+    return batches
+
+
+def separate(prediction: Prediction, graph: Graph) -> list[Prediction]:
+    """The predictions of the structures of a batch, one each."""
+    atoms = torch.bincount(graph.structure, minlength=graph.num_structures).tolist()
+    return [
+        Prediction(
+            energy=prediction.energy[index : index + 1],
+            forces=prediction.forces[start : start + count],
+            stress=prediction.stress[index : index + 1],
+            energies=prediction.energies[start : start + count],
+        )
+        for index, (start, count) in enumerate(zip(_starts(atoms), atoms, strict=True))
+    ]
+
+
+def _single(structure: Structure, cutoff: float) -> Graph:
+    try:
+        sender, receiver, shift = neighbour_list(structure.positions, structure.cell, structure.pbc, cutoff)
+    except InputError as error:
+        raise InputError(f"{structure.source or 'structure'}: {error}") from error
+    return Graph(
+        numbers=_tensor(structure.numbers, torch.int64),
+        positions=_tensor(structure.positions, torch.float64),
+        cell=_tensor(structure.cell, torch.float64).unsqueeze(0),
+        pbc=_tensor(structure.pbc, torch.bool).unsqueeze(0),
+        structure=torch.zeros(len(structure), dtype=torch.int64),
+        sender=torch.from_numpy(sender),
+        receiver=torch.from_numpy(receiver),
+        shift=torch.from_numpy(shift.astype(np.float64)),
+    )
+
+
+def _tensor(array: np.ndarray, dtype: torch.dtype) -> Tensor:
+    """A copy, so that no later change of the structure reaches the graph."""
+    return torch.tensor(array, dtype=dtype)
+
+
+def _starts(counts: list[int]) -> list[int]:
+    return [0, *np.cumsum(counts)[:-1].tolist()]

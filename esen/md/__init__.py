@@ -1,0 +1,1 @@
+"""Moving atoms: the calculator for ASE."""

@@ -1,0 +1,38 @@
+"""Envelopes: how an edge fades as it reaches the cutoff."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import assert_never
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from esen.recipe.model import EnvelopeSpec, NoEnvelopeSpec, PolynomialEnvelopeSpec
+
+Envelope = Callable[[Float[Tensor, " E"]], Float[Tensor, " E"]]
+
+
+def polynomial_envelope(t: Float[Tensor, " E"], p: int = 5) -> Float[Tensor, " E"]:
+    """u(t) = 1 − (p+1)(p+2)/2 t^p + p(p+2) t^{p+1} − p(p+1)/2 t^{p+2} for t < 1, else 0.
+
+    u, u′ and u″ vanish at t = 1; u‴ does not. From Gasteiger et al., "Directional message passing" (2020), where the
+    exponent is p − 1 after a division by t.
+
+    Args:
+        t: distance in units of the cutoff.
+        p: order.
+    """
+    a, b, c = (p + 1) * (p + 2) / 2, p * (p + 2), p * (p + 1) / 2
+    return torch.where(t < 1, 1 - t**p * (a - t * (b - c * t)), torch.zeros_like(t))
+
+
+def make_envelope(spec: EnvelopeSpec) -> Envelope:
+    """The function u(d / cutoff) that a recipe names."""
+    match spec:
+        case PolynomialEnvelopeSpec(p=p):
+            return partial(polynomial_envelope, p=p)
+        case NoEnvelopeSpec():
+            return torch.ones_like
+        case _:
+            assert_never(spec)

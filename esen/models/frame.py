@@ -1,0 +1,87 @@
+"""The frame of every edge: made once a graph, used by every block.
+
+In the edge frame a feature is a list over |m|. Entry 0 is (E, 1, lmax+1, C); entry m > 0 is (E, 2, lmax−m+1, C), first
++m then −m. That is the order in which the SO(2) convolution multiplies, so nothing is ever permuted.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from esen.models.pieces import cut, cut_rows, join
+from esen.models.radial import EdgeScalars
+from esen.models.so3 import by_degree
+
+
+@dataclass(frozen=True, eq=False)
+class EdgeFrame:
+    """Rotations, envelope and scalar features of E edges between N atoms.
+
+    Attributes:
+        sender: neighbour of each edge.
+        receiver: central atom of each edge.
+        num_atoms: N.
+        wigner: for each l, the rows |m| ≤ mmax of D^l that turns the edge onto the polar axis.
+        envelope: u of each edge; already inside `inverse`.
+        inverse: for each l, u · (D^l)ᵀ.
+        scalars: what the radial networks read.
+    """
+
+    sender: Int64[Tensor, " E"]
+    receiver: Int64[Tensor, " E"]
+    num_atoms: int
+    wigner: tuple[Float[Tensor, "E rows columns"], ...]
+    inverse: tuple[Float[Tensor, "E columns rows"], ...]
+    scalars: EdgeScalars
+
+    @property
+    def lmax(self) -> int:
+        """Highest degree."""
+        return len(self.wigner) - 1
+
+    @property
+    def mmax(self) -> int:
+        """Highest order kept in the edge frame."""
+        return int(self.wigner[-1].shape[1]) // 2
+
+    def to_edges(self, x: Float[Tensor, "N K C"]) -> list[Float[Tensor, "E sign degrees 2C"]]:
+        """[x_sender | x_receiver] in the frame of each edge."""
+        ends = [self._turn(x, atom) for atom in (self.sender, self.receiver)]
+        orders = []
+        for m in range(self.mmax + 1):
+            signs = (m, -m) if m else (0,)
+            degrees = range(m, self.lmax + 1)
+            rows = [end[l][min(l, self.mmax) + s] for s in signs for l in degrees for end in ends]
+            orders.append(join(rows, dim=1).view(len(rows[0]), len(signs), len(degrees), -1))
+        return orders
+
+    def to_atoms(self, orders: list[Float[Tensor, "E sign degrees C"]]) -> Float[Tensor, "N K C"]:
+        """Turn messages back, fade them by the envelope, and add those of each receiver."""
+        rows = [cut_rows(x.flatten(1, 2)) for x in orders]
+        sums = []
+        for l, inverse in enumerate(self.inverse):
+            kept = min(l, self.mmax)
+            negative = [rows[m][(self.lmax - m + 1) + l - m] for m in range(kept, 0, -1)]
+            positive = [rows[m][l - m] for m in range(kept + 1)]
+            sums.append(self._sum(torch.bmm(inverse, join([*negative, *positive], dim=1))))
+        return join(sums, dim=1)
+
+    def axial_to_atoms(self, axial: Float[Tensor, "E degrees C"]) -> Float[Tensor, "N K C"]:
+        """The same for messages with m = 0 alone: u · Y_l(n) times a number a degree."""
+        sums = []
+        for l, (inverse, weight) in enumerate(zip(self.inverse, cut_rows(axial), strict=True)):
+            kept = min(l, self.mmax)
+            column = cut(inverse, [kept, 1, kept], dim=2)[1]  # (E, 2l+1, 1)
+            sums.append(self._sum(column * weight))
+        return join(sums, dim=1)
+
+    def _turn(self, x: Float[Tensor, "N K C"], atom: Int64[Tensor, " E"]) -> list[tuple[Tensor, ...]]:
+        """For each degree, its rows m = −min(l, mmax) … in the edge frame, each (E, 1, C)."""
+        parts = zip(self.wigner, by_degree(x), strict=True)
+        return [cut_rows(torch.bmm(d, part.index_select(0, atom))) for d, part in parts]
+
+    def _sum(self, messages: Float[Tensor, "E rows C"]) -> Float[Tensor, "N rows C"]:
+        zeros = messages.new_zeros(self.num_atoms, *messages.shape[1:])
+        return zeros.index_add(0, self.receiver, messages)

@@ -1,0 +1,51 @@
+"""Gated nonlinearities: SiLU on scalars; a sigmoid of a scalar multiplies everything else. Exactly equivariant."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from esen.models.pieces import cut, join
+from esen.models.so2 import Orders
+from esen.models.so3 import SO3Linear, expand_degrees, split_scalars
+
+
+def gate_edges(gates: Float[Tensor, "E extra"], orders: Orders) -> Orders:
+    """SiLU(x) where l = 0, else x · σ(gate_l), with one gate a degree and channel for all orders of the degree.
+
+    Args:
+        gates: (E, lmax · C), degree-major.
+        orders: features in the edge frame.
+    """
+    lmax = orders[0].shape[2] - 1
+    gate = torch.sigmoid(gates).view(-1, 1, lmax, orders[0].shape[3])
+    scalars, axial = cut(orders[0], [1, lmax], dim=2)
+    gated = [join([nn.functional.silu(scalars), axial * gate], dim=2)]
+    for m, x in enumerate(orders[1:], start=1):
+        gate = gate if m == 1 else cut(gate, [1, lmax - m + 1], dim=2)[1]  # degrees l ≥ m
+        gated.append(x * gate)
+    return gated
+
+
+class GatedFeedForward(nn.Module):
+    """Linear – gate – linear on every atom; the gates come from its scalars through SiLU and a sigmoid.
+
+    Args:
+        lmax: highest degree.
+        channels: in and out.
+        hidden: in between.
+    """
+
+    def __init__(self, lmax: int, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.gates = nn.Linear(channels, lmax * hidden)
+        self.up = SO3Linear(lmax, channels, hidden)
+        self.down = SO3Linear(lmax, hidden, channels)
+
+    def forward(self, x: Float[Tensor, "N K C"]) -> Float[Tensor, "N K C"]:
+        """The update of every atom."""
+        scalars, rest = split_scalars(self.up(x))
+        gate = torch.sigmoid(nn.functional.silu(self.gates(x[:, 0])))
+        gate = expand_degrees(gate.view(len(x), -1, rest.shape[2]), first=1)  # (N, K − 1, H)
+        activated = join([nn.functional.silu(scalars), rest * gate], dim=1)
+        update: Tensor = self.down(activated)
+        return update

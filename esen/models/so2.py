@@ -1,0 +1,73 @@
+"""The SO(2) convolution of eSCN: linear maps between features that share an order |m| about the edge.
+
+Source: Passaro and Zitnick, "Reducing SO(3) convolutions to SO(2)" (2023).
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from esen.models.pieces import cut
+
+Orders = list[Float[Tensor, "E sign degrees C"]]
+
+
+def radial_weights(lmax: int, mmax: int, channels: int) -> int:
+    """How many weights an edge needs: one a degree, order |m| and channel."""
+    return channels * sum(lmax - m + 1 for m in range(mmax + 1))
+
+
+class SO2Linear(nn.Module):
+    """Mix degrees and channels at each |m|, as rotations about the edge allow.
+
+        m = 0:  y_0 = W_0 x_0 + b
+        m > 0:  y_{+m} = Wr x_{+m} − Wi x_{−m},   y_{−m} = Wr x_{−m} + Wi x_{+m}
+
+    where x_m runs over (degree, channel). That is a complex matrix Wr + i Wi, done as one real product.
+
+    Args:
+        lmax: highest degree.
+        mmax: highest order.
+        inputs: channels in.
+        outputs: channels out.
+        extra: further scalars to make from m = 0 (the gates).
+    """
+
+    def __init__(self, lmax: int, mmax: int, inputs: int, outputs: int, extra: int = 0) -> None:
+        super().__init__()
+        self.extra = extra
+        self.axial = nn.Linear((lmax + 1) * inputs, extra + (lmax + 1) * outputs)
+        self.weights = nn.ParameterList()  # for m = 1, 2, …: [Wr; Wi]
+        for m in range(1, mmax + 1):
+            degrees = lmax - m + 1
+            bound = (degrees * inputs) ** -0.5 / 2**0.5
+            weight = torch.empty(2 * degrees * outputs, degrees * inputs).uniform_(-bound, bound)
+            self.weights.append(nn.Parameter(weight))
+
+    def forward(
+        self, orders: Orders, radial: Float[Tensor, "E weights"] | None = None
+    ) -> tuple[Float[Tensor, "E extra"], Orders]:
+        """Weigh the inputs by distance and species, where asked, and mix them.
+
+        Args:
+            orders: features in the edge frame.
+            radial: a factor for every (|m|, degree, channel); the same for +m and −m.
+
+        Returns:
+            The extra scalars, and the features.
+        """
+        if radial is not None:
+            sizes = [x.shape[2] * x.shape[3] for x in orders]
+            orders = [
+                x * w.view(-1, 1, *x.shape[2:])
+                for x, w in zip(orders, cut(radial, sizes, dim=1), strict=True)
+            ]
+        axial = self.axial(orders[0].flatten(1))
+        degrees = orders[0].shape[2]
+        extra, first = cut(axial, [self.extra, axial.shape[1] - self.extra], dim=1)
+        mixed = [first.unflatten(1, (1, degrees, -1))]
+        for x, weight in zip(orders[1:], self.weights, strict=True):
+            real, imaginary = weight.chunk(2)  # each (degrees * outputs, degrees * inputs)
+            matrix = torch.cat([torch.cat([real, -imaginary], 1), torch.cat([imaginary, real], 1)])
+            mixed.append(nn.functional.linear(x.flatten(1), matrix).unflatten(1, (2, x.shape[2], -1)))
+        return extra, mixed

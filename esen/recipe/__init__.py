@@ -1,0 +1,54 @@
+"""Recipes: every choice of a study, as checked data. Pure pydantic; of esen, only its error is imported."""
+
+from esen.recipe.cost import StepCost, parameter_count, step_cost
+from esen.recipe.data import DataSpec, SourceSpec
+from esen.recipe.load import dump_recipe, flatten, load_recipe, resolve_paths
+from esen.recipe.model import (
+    BesselSpec,
+    ConservativeSpec,
+    CutoffGraphSpec,
+    GateSpec,
+    GaussianSpec,
+    ModelSpec,
+    NoEnvelopeSpec,
+    PolynomialEnvelopeSpec,
+)
+from esen.recipe.recipe import EvaluateSpec, MaeSpec, Recipe, TrackingSpec
+from esen.recipe.train import (
+    BatchSpec,
+    LossSpec,
+    OptimizerSpec,
+    ScheduleSpec,
+    StageSpec,
+    TrainSpec,
+)
+
+__all__ = [
+    "BatchSpec",
+    "BesselSpec",
+    "ConservativeSpec",
+    "CutoffGraphSpec",
+    "DataSpec",
+    "EvaluateSpec",
+    "GateSpec",
+    "GaussianSpec",
+    "LossSpec",
+    "MaeSpec",
+    "ModelSpec",
+    "NoEnvelopeSpec",
+    "OptimizerSpec",
+    "PolynomialEnvelopeSpec",
+    "Recipe",
+    "ScheduleSpec",
+    "SourceSpec",
+    "StageSpec",
+    "StepCost",
+    "TrackingSpec",
+    "TrainSpec",
+    "dump_recipe",
+    "flatten",
+    "load_recipe",
+    "parameter_count",
+    "resolve_paths",
+    "step_cost",
+]

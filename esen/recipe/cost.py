@@ -1,0 +1,167 @@
+"""What a model costs, in closed form: its parameters, and the arithmetic of one step.
+
+Symbols: L = lmax, M = mmax; C, H and R are the sphere, hidden and edge channels; n radial functions. An order
+m has the L − m + 1 degrees l ≥ m. A linear map from a to b channels has ab weights and costs 2ab FLOP.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import assert_never
+
+from esen.recipe.model import BesselSpec, GaussianSpec, ModelSpec
+from esen.recipe.train import BatchSpec
+
+ATOMS_PER_STRUCTURE = 32
+"""About the mean of MPtrj; the estimate where a batch counts structures."""
+
+
+def parameter_count(model: ModelSpec) -> int:
+    """The number of weights that training changes. Reference energies and the scale are not among them.
+
+    >>> parameter_count(ModelSpec(layers=10, lmax=3))  # eSEN-30M-MP
+    30085121
+    """
+    L, C, H, R = model.lmax, model.sphere_channels, model.hidden_channels, model.edge_channels
+    K0 = L + 1  # coefficients with m = 0, one a degree
+    match model.radial:
+        case GaussianSpec():
+            frequencies = 0
+        case BesselSpec(count=frequencies):
+            pass
+        case _:
+            assert_never(model.radial)
+    embeddings = model.max_elements * (C + 2 * R)
+    norm = K0 * C + C
+    conv1 = _so2_weights(model, 2 * C, H) + K0 * H + L * H * (K0 * 2 * C + 1)  # bias; gates and their bias
+    conv2 = _so2_weights(model, H, C) + K0 * C
+    feed_forward = (C + 1) * L * H + (K0 * C * H + H) + (K0 * H * C + C)
+    block = 2 * norm + conv1 + _radial_parameters(model, _radial_outputs(model)) + conv2 + feed_forward
+    head = (C + 1) * H + (H + 1) * H + (H + 1)
+    edge_degree = _radial_parameters(model, K0 * C)
+    return embeddings + frequencies + edge_degree + model.layers * block + norm + head
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """Floating-point operations (FLOP: a multiply-add counts two) of matrix products, in one forward pass.
+
+    What acts element by element (activations, norms, envelope) and the making of edges and rotations are
+    left out.
+
+    Attributes:
+        convolution1: first SO(2) convolution, per edge and layer.
+        convolution2: second SO(2) convolution, per edge and layer.
+        radial: radial network, per edge and layer; its species part is a table and costs nothing here.
+        rotation: into the edge's frame and back, block by block, per edge and layer.
+        edge_embedding: edge-degree embedding, once per edge.
+        atom_layer: feed-forward network, per atom and layer.
+        head: energy head, once per atom.
+        layers: number of layers.
+        density: assumed atoms per Å³.
+        neighbours: edges per atom, estimated by the density.
+        atoms: atoms in a batch.
+    """
+
+    convolution1: int
+    convolution2: int
+    radial: int
+    rotation: int
+    edge_embedding: int
+    atom_layer: int
+    head: int
+    layers: int
+    density: float
+    neighbours: float
+    atoms: int
+
+    @property
+    def edge_layer(self) -> int:
+        """Per edge and layer, forward."""
+        return self.convolution1 + self.convolution2 + self.radial + self.rotation
+
+    @property
+    def atom(self) -> float:
+        """Per atom with its neighbours, forward: the energy alone."""
+        edge = self.layers * self.edge_layer + self.edge_embedding
+        return self.neighbours * edge + self.layers * self.atom_layer + self.head
+
+    @property
+    def inference(self) -> float:
+        """Energy, forces and stress per atom: 2 × forward.
+
+        The backward pass asks for the gradient of every product's input, one more product of the same size,
+        and not for that of the weights.
+        """
+        return 2 * self.atom
+
+    @property
+    def training(self) -> float:
+        """One training step of one batch: 6 × forward × atoms.
+
+        Energy 1, forces 1 (the input gradients); the loss then goes back through both, and each product of
+        either pass asks for the gradients of its input and of its weights: 2 × 2.
+        """
+        return 6 * self.atom * self.atoms
+
+
+def step_cost(model: ModelSpec, batch: BatchSpec, density: float = 0.06) -> StepCost:
+    """Estimate the arithmetic of one training step.
+
+    Args:
+        model: the network.
+        batch: its atoms, or its structures of 32 atoms each.
+        density: atoms per Å³, from which follow (4/3)π cutoff³ × density neighbours per atom.
+
+    >>> cost = step_cost(ModelSpec(), BatchSpec(atoms=1000))
+    >>> cost.convolution1, cost.convolution2
+    (2293760, 950272)
+    """
+    L, C, H, R = model.lmax, model.sphere_channels, model.hidden_channels, model.edge_channels
+    n, K0, K = model.radial.count, L + 1, (L + 1) ** 2
+
+    def radial(outputs: int) -> int:
+        return 2 * (n * R + R * R + R * outputs)
+
+    # each degree l of a rotation: 2l + 1 coefficients to or from those with |m| ≤ M
+    block_products = sum((2 * l + 1) * (2 * min(l, model.mmax) + 1) for l in range(K0))  # noqa: E741
+    return StepCost(
+        convolution1=2 * (_so2_products(model, 2 * C, H) + L * H * K0 * 2 * C),
+        convolution2=2 * _so2_products(model, H, C),
+        radial=radial(_radial_outputs(model)),
+        rotation=2 * block_products * (2 * C + C),
+        edge_embedding=radial(K0 * C) + 2 * K * C,  # only m = 0 is rotated
+        atom_layer=2 * (C * L * H + 2 * K * C * H),
+        head=2 * (C * H + H * H + H),
+        layers=model.layers,
+        density=density,
+        neighbours=density * 4 / 3 * math.pi * model.cutoff**3,
+        atoms=batch.atoms if batch.atoms is not None else (batch.structures or 1) * ATOMS_PER_STRUCTURE,
+    )
+
+
+def _degrees(model: ModelSpec) -> range:
+    """L − m + 1 for m = 1 … M: how many degrees have that order."""
+    return range(model.lmax, model.lmax - model.mmax, -1)
+
+
+def _so2_weights(model: ModelSpec, inputs: int, outputs: int) -> int:
+    """Weights of an SO(2) convolution: one real map for m = 0, a complex one for each m > 0."""
+    return ((model.lmax + 1) ** 2 + 2 * sum(d**2 for d in _degrees(model))) * inputs * outputs
+
+
+def _so2_products(model: ModelSpec, inputs: int, outputs: int) -> int:
+    """Multiply-adds of an SO(2) convolution: a complex product is four real ones."""
+    return ((model.lmax + 1) ** 2 + 4 * sum(d**2 for d in _degrees(model))) * inputs * outputs
+
+
+def _radial_outputs(model: ModelSpec) -> int:
+    """One weight for each degree, order m ≥ 0 and input channel (of sender and receiver)."""
+    return 2 * model.sphere_channels * (model.lmax + 1 + sum(_degrees(model)))
+
+
+def _radial_parameters(model: ModelSpec, outputs: int) -> int:
+    """Parameters of a radial network: three linear maps with bias, a LayerNorm after the first two."""
+    R = model.edge_channels
+    first = (model.radial.count + 2 * R + 1) * R + 2 * R
+    second = (R + 1) * R + 2 * R
+    return first + second + (R + 1) * outputs

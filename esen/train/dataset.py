@@ -1,0 +1,131 @@
+"""What a training sees: checked frames, reference energies, scale; and their batches, epoch by epoch."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from ase.data import chemical_symbols
+
+from esen.data.checks import check_structure
+from esen.data.readers import Reading, read_structures
+from esen.data.references import References, fit_references
+from esen.data.split import hold_out
+from esen.data.structure import Structure
+from esen.errors import InputError
+from esen.graph.batch import collate, make_graph, make_labels, pack_batches
+from esen.graph.types import Graph, Labels
+from esen.recipe import BatchSpec, Recipe
+
+Report = Callable[[str], None]
+"""Takes one line for the user."""
+
+_KEPT_EDGES = 20_000_000  # 40 bytes each: 0.8 GB
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingData:
+    """Frames and what was learned of them before training.
+
+    Attributes:
+        train: to fit.
+        validation: to choose the best weights by.
+        references: E0 of the elements.
+        scale: root mean square of the force components in eV/Å, the unit of the network's energy.
+    """
+
+    train: list[Structure]
+    validation: list[Structure]
+    references: References
+    scale: float
+
+
+def load_training_data(recipe: Recipe, report: Report) -> TrainingData:
+    """Read, check and divide the frames of a recipe; fit the references on those to train on.
+
+    Raises:
+        InputError: naming the file and frame, and what to write in the recipe.
+    """
+    reading = Reading.of(recipe.data)
+    train = read_structures(recipe.data.train, reading)
+    validation = read_structures(recipe.data.validation, reading) if recipe.data.validation else []
+    for structure in (*train, *validation):
+        check_structure(structure, recipe.model.max_elements)
+    if not validation:
+        train, validation = hold_out(train, recipe.data.validation_fraction, recipe.train.seed)
+    _check_stress_labels(train, recipe, report)
+    references = _references(train, recipe, report)
+    unseen = {z for s in validation for z in s.numbers.tolist()} - set(references.elements)
+    if unseen:
+        names = ", ".join(chemical_symbols[z] for z in sorted(unseen))
+        report(f"note: {names} occur in the validation frames only; nothing can be learned of them")
+    forces = np.concatenate([s.forces for s in train if s.forces is not None])
+    rms = float(np.sqrt(np.mean(np.square(forces))))
+    return TrainingData(train, validation, references, rms if rms > 1e-6 else 1.0)
+
+
+def _check_stress_labels(train: Sequence[Structure], recipe: Recipe, report: Report) -> None:
+    if not recipe.train.loss.stress:
+        return
+    labelled = sum(s.stress is not None for s in train)
+    if not labelled:
+        raise InputError(
+            f"{recipe.data.train[0].path}: no periodic frame has a stress under '{recipe.data.stress_key}':"
+            " write train.loss.stress: 0 to train without, or name the label in data.stress_key"
+        )
+    if labelled < len(train):
+        report(f"note: {len(train) - labelled} of {len(train)} frames have no stress; they count in energy and forces")
+
+
+def _references(train: Sequence[Structure], recipe: Recipe, report: Report) -> References:
+    fitted = fit_references(train, recipe.model.max_elements)
+    if recipe.data.references == "none":
+        return References(np.zeros(recipe.model.max_elements), fitted.elements, fitted.rank, fitted.confounded)
+    if fitted.rank_deficient:
+        names = ", ".join(chemical_symbols[z] for z in fitted.confounded)
+        report(
+            f"note: the frames do not fix the reference energies of {names} one by one, only their sums;"
+            " other compositions of these elements will have arbitrary energies"
+        )
+    return fitted
+
+
+class Batches:
+    """Graphs and labels of frames, in batches. Graphs are made once and kept, as far as memory allows.
+
+    Args:
+        structures: the frames.
+        cutoff: of the graph, in Å.
+        spec: how large a batch is.
+    """
+
+    def __init__(self, structures: Sequence[Structure], cutoff: float, spec: BatchSpec) -> None:
+        self.structures = structures
+        self.cutoff = cutoff
+        self.spec = spec
+        self._graphs: dict[int, Graph] = {}
+        self._edges = 0
+
+    def in_order(self) -> list[list[int]]:
+        """All frames once, as they come."""
+        return self._pack(range(len(self.structures)))
+
+    def shuffled(self, seed: int, epoch: int) -> list[list[int]]:
+        """All frames once, in an order that depends on seed and epoch alone, so that a run can be resumed."""
+        return self._pack(np.random.default_rng((seed, epoch)).permutation(len(self.structures)).tolist())
+
+    def load(self, indices: Sequence[int]) -> tuple[Graph, Labels]:
+        """One batch, on the CPU."""
+        return collate([self._graph(i) for i in indices]), make_labels([self.structures[i] for i in indices])
+
+    def _pack(self, order: Sequence[int]) -> list[list[int]]:
+        sizes = [len(s) for s in self.structures]
+        return pack_batches(sizes, atoms=self.spec.atoms, structures=self.spec.structures, order=order)
+
+    def _graph(self, index: int) -> Graph:
+        if index in self._graphs:
+            return self._graphs[index]
+        graph = make_graph(self.structures[index], self.cutoff)
+        if self._edges + graph.num_edges <= _KEPT_EDGES:
+            self._edges += graph.num_edges
+            self._graphs[index] = graph
+        return graph

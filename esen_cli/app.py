@@ -1,0 +1,93 @@
+"""The command `esen`. Each command imports what it needs when it runs, so that help answers at once."""
+
+import errno
+import os
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from esen.errors import InputError
+from esen_cli.mae import mae
+from esen_cli.recipe import recipe_app
+from esen_cli.train import train
+
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+class _OneLineErrors(TyperGroup):
+    """Commands whose user's mistakes end in one line and exit code 2."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command; a defect of the program keeps its traceback."""
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            print_error(str(error))
+        except BrokenPipeError:
+            raise  # the reader of a pipe has left, as in `esen recipe schema | head`: no error
+        except OSError as error:
+            message = _os_message(error)
+            if message is None:
+                raise
+            print_error(message)
+        except KeyboardInterrupt:
+            typer.echo("interrupted", err=True)
+            raise typer.Exit(130) from None
+        raise typer.Exit(2)
+
+
+app = typer.Typer(
+    cls=_OneLineErrors,
+    help="Train eSEN potentials, and test what they predict.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.command()(train)
+app.command()(mae)
+app.add_typer(recipe_app, name="recipe")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from esen import __version__
+
+        typer.echo(f"esen {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Train eSEN potentials, and test what they predict."""
+
+
+def print_error(message: str) -> None:
+    """Each line of a message on stderr, after `error: `."""
+    colour = False if os.environ.get("NO_COLOR") else None  # None: only on a terminal
+    for line in message.splitlines():
+        typer.echo(typer.style("error: ", fg=typer.colors.RED, bold=True) + line, err=True, color=colour)
+
+
+def _os_message(error: OSError) -> str | None:
+    """What the system refused, in one line; None where it is not about a file."""
+    where = f"{error.filename}: " if error.filename else ""
+    if error.errno in _DISK_FULL:
+        return f"{where}the disk is full: {error.strerror}; what was saved before is kept"
+    if error.filename and error.strerror:
+        return f"{where}{error.strerror[0].lower()}{error.strerror[1:]}"
+    return None
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""Folders that runs are written to, and what is printed of a result."""
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from esen.errors import InputError
+
+RUNS = Path("runs")
+LAST = "last.safetensors"
+RECIPE = "recipe.yaml"
+
+
+def fresh_folder(name: str) -> Path:
+    """`runs/<name>`, or `runs/<name>-2`, `-3`, … where that is taken. It is not made yet."""
+    folder, number = RUNS / name, 1
+    while folder.exists():
+        number += 1
+        folder = RUNS / f"{name}-{number}"
+    return writable(folder)
+
+
+def started_folder(name: str) -> Path:
+    """The run of this name that was last written to, for `--resume`.
+
+    Raises:
+        InputError: there is none.
+    """
+    runs = [p for p in RUNS.glob("*") if re.fullmatch(rf"{re.escape(name)}(-\d+)?", p.name)]
+    files = [file for run in runs for file in (run / LAST, run / RECIPE) if file.is_file()]
+    if not files:
+        raise InputError(
+            f"--resume: no run of {name} was begun in {RUNS}/; leave out --resume, or give --output"
+        )
+    return writable(max(files, key=lambda file: file.stat().st_mtime).parent)
+
+
+def chosen_folder(folder: Path, *, resume: bool) -> Path:
+    """The folder given by `--output`, if it may be written to.
+
+    Raises:
+        InputError: it holds a run and `--resume` is not given, or the reverse.
+    """
+    begun = (folder / LAST).exists()
+    if begun and not resume:
+        raise InputError(
+            f"--output {folder}: holds a run ({LAST}); go on with --resume, or give another folder"
+        )
+    if resume and not begun and not (folder / RECIPE).exists():
+        raise InputError(f"--output {folder}: holds no run to resume (no {LAST}); leave out --resume")
+    return writable(folder)
+
+
+def writable(folder: Path) -> Path:
+    """The folder itself, if it can be written to or made.
+
+    Raises:
+        InputError: it cannot; said before the work, not after.
+    """
+    above = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    if not above.is_dir():
+        raise InputError(f"{folder}: expected a folder for the output, but {above} is a file")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise InputError(f"{folder}: no permission to write in {above}; give another folder with --output")
+    return folder
+
+
+def print_result(rows: Any, paths: Mapping[str, Path]) -> None:
+    """Print a table and the files that were written.
+
+    Args:
+        rows: (name, value, unit) rows, mappings with the same keys, or anything Rich can print.
+        paths: what each file is, and where.
+    """
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if isinstance(rows, list | tuple):
+        if rows:
+            console.print(_table(rows))
+    else:
+        console.print(rows)
+    width = max(map(len, paths), default=0)
+    for name, path in paths.items():  # not by Rich, which would cut or wrap a long path
+        typer.echo(f"{name:<{width}}  {path}")
+
+
+def _table(rows: Sequence[Any]) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    named = isinstance(rows[0], Mapping)
+    table = Table(box=box.SIMPLE_HEAD, show_header=named, pad_edge=False)
+    for number, title in enumerate(rows[0]):
+        numeric = any(isinstance(v, int | float) for v in _column(rows, number))
+        table.add_column(str(title) if named else "", justify="right" if numeric else "left")
+    for row in rows:
+        table.add_row(*(_text(value) for value in _values(row)))
+    return table
+
+
+def _values(row: Any) -> Iterable[Any]:
+    return row.values() if isinstance(row, Mapping) else row
+
+
+def _column(rows: Sequence[Any], number: int) -> list[Any]:
+    return [list(_values(row))[number] for row in rows]
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,53 @@
+"""`esen train`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from esen_cli.output import chosen_folder, fresh_folder, print_result, started_folder
+from esen_cli.shipped import find_recipe
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Change a key of the recipe, as in model.lmax=3. Repeatable."
+    ),
+]
+Device = Annotated[
+    Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute; auto: a GPU if there is one.")
+]
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="A recipe file, or the name of one in `esen recipe list`.")],
+    overrides: Overrides = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder of the run.  [default: a new runs/RECIPE]")
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on from the last checkpoint: of --output, or of the newest run."),
+    ] = False,
+    device: Device = "auto",
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads.  [default: PyTorch's choice]")
+    ] = None,
+) -> None:
+    """Train a potential as a recipe says, and evaluate it."""
+    from esen.recipe import load_recipe, resolve_paths
+
+    path = find_recipe(recipe)
+    loaded = resolve_paths(load_recipe(path, overrides or ()), path.parent)
+    if output is not None:
+        folder = chosen_folder(output, resume=resume)
+    else:
+        folder = started_folder(path.stem) if resume else fresh_folder(path.stem)
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+    from esen.study.experiment import run_experiment
+
+    result = run_experiment(loaded, folder, resume=resume, device=device)
+    print_result(result.summary, result.paths)

@@ -1,0 +1,100 @@
+import os
+from pathlib import Path
+
+import pytest
+from rich.table import Table
+
+from esen.errors import InputError
+from esen_cli.output import chosen_folder, fresh_folder, print_result, started_folder, writable
+
+
+@pytest.fixture(autouse=True)
+def _work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def _run_folder(name: str, file: str, seconds: float) -> Path:
+    folder = Path("runs") / name
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / file).touch()
+    os.utime(folder / file, (seconds, seconds))
+    return folder
+
+
+def test_a_fresh_folder_is_one_that_is_not_there() -> None:
+    assert fresh_folder("a") == Path("runs/a")
+    Path("runs/a").mkdir(parents=True)
+    assert fresh_folder("a") == Path("runs/a-2")
+    Path("runs/a-2").touch()
+    assert fresh_folder("a") == Path("runs/a-3")
+    assert not Path("runs/a-3").exists()
+
+
+def test_the_run_last_written_to_is_resumed() -> None:
+    with pytest.raises(InputError, match="--resume: no run of a was begun in runs/; leave out --resume"):
+        started_folder("a")
+    _run_folder("a", "last.safetensors", 100)
+    newest = _run_folder("a-2", "recipe.yaml", 300)
+    _run_folder("a-3", "last.safetensors", 200)
+    _run_folder("a-4", "metrics.csv", 900)  # no run to go on with
+    _run_folder("a-big", "last.safetensors", 900)  # the run of another recipe
+    _run_folder("aa", "last.safetensors", 900)
+    assert started_folder("a") == newest
+
+
+def test_a_run_is_not_written_over() -> None:
+    folder = _run_folder("a", "last.safetensors", 100)
+    with pytest.raises(InputError, match=f"--output {folder}: holds a run .* --resume"):
+        chosen_folder(folder, resume=False)
+    assert chosen_folder(folder, resume=True) == folder
+    with pytest.raises(InputError, match=r"holds no run to resume .* leave out --resume"):
+        chosen_folder(Path("new"), resume=True)
+    assert chosen_folder(Path("new"), resume=False) == Path("new")
+    begun = _run_folder("b", "recipe.yaml", 100)
+    assert chosen_folder(begun, resume=True) == begun
+
+
+def test_a_file_cannot_hold_a_run() -> None:
+    Path("file").touch()
+    for folder in (Path("file"), Path("file/deeper/run")):
+        with pytest.raises(InputError, match=r"expected a folder for the output, but .*file is a file"):
+            writable(folder)
+
+
+def test_a_folder_without_permission(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def refuse(path: Path, mode: int) -> bool:
+        asked.append((path, mode))
+        return False
+
+    monkeypatch.setattr(os, "access", refuse)
+    with pytest.raises(InputError, match=r"new/run: no permission to write in .*; give another folder"):
+        writable(Path("new/run"))
+    assert asked == [(Path.cwd(), os.W_OK | os.X_OK)]
+
+
+def test_rows_are_a_table_and_paths_a_list(capsys: pytest.CaptureFixture[str]) -> None:
+    print_result(
+        [("energy", 0.123456, "meV/atom"), ("atoms", 64, "")], {"weights": Path("runs/a/best.safetensors")}
+    )
+    said = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip()]
+    assert said == [["energy", "0.1235", "meV/atom"], ["atoms", "64"], ["weights", "runs/a/best.safetensors"]]
+
+
+def test_named_rows_have_a_heading(capsys: pytest.CaptureFixture[str]) -> None:
+    print_result([{"element": "Mg", "forces": 1.5}, {"element": "O", "forces": None}], {})
+    said = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip(" ─")]
+    assert said == [["element", "forces"], ["Mg", "1.5"], ["O", "–"]]
+
+
+def test_a_rich_table_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    table = Table("title")
+    table.add_row("cell")
+    print_result(table, {})
+    assert "cell" in capsys.readouterr().out
+
+
+def test_no_rows(capsys: pytest.CaptureFixture[str]) -> None:
+    print_result([], {"log": Path("x" * 200)})
+    assert capsys.readouterr().out.split() == ["log", "x" * 200]

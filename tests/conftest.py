@@ -1,0 +1,34 @@
+"""What several tests share."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import settings
+from jaxtyping import install_import_hook
+
+import tests.typecheck  # noqa: F401  # the import hook looks it up by this name
+
+# One thread: the tensors of the tests are too small to share out.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# The shapes in the signatures are checked at run time wherever tensors pass.
+install_import_hook(["esen.graph", "esen.train", "esen.md", "esen.evaluate"], "tests.typecheck.check")
+
+# The same examples every time; HYPOTHESIS_PROFILE=explore looks for new ones.
+settings.register_profile("fixed", deadline=None, derandomize=True, max_examples=50, print_blob=True)
+settings.register_profile("explore", deadline=None, max_examples=500, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
+
+
+@pytest.fixture(scope="session")
+def mlflow_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """One MLflow store for all tests: making one takes seconds."""
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
+
+
+@pytest.fixture(autouse=True)
+def _no_server_from_outside(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A developer's own tracking server gets no run of a test."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    yield

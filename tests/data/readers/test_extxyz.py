@@ -1,0 +1,139 @@
+import bz2
+import gzip
+import lzma
+
+import numpy as np
+import pytest
+
+from esen.data.readers.extxyz import read_extxyz
+from esen.errors import InputError
+
+ALL = slice(None)
+COMMENT = (
+    'Lattice="4 0 0 1 5 0 0 0 6" Properties=species:S:1:pos:R:3:forces:R:3:tag:I:1 '
+    'energy=-3.5 config_type=bulk pbc="T F T"'
+)
+FRAME = f"""2
+{COMMENT}
+Mg 0.0 0.0 0.0 0.1 0.2 0.3 7
+O 2.0 0.5 0.0 -0.1 -0.2 -0.3 8
+"""
+
+
+def test_a_frame(tmp_path):
+    path = tmp_path / "a.xyz"
+    path.write_text(FRAME)
+    (frame,) = read_extxyz(path, ALL)
+    assert frame.numbers.tolist() == [12, 8]
+    assert frame.positions.tolist() == [[0, 0, 0], [2, 0.5, 0]]
+    assert frame.cell.tolist() == [[4, 0, 0], [1, 5, 0], [0, 0, 6]]  # rows are lattice vectors
+    assert frame.pbc.tolist() == [True, False, True]
+    assert frame.values == {"energy": -3.5, "config_type": "bulk"}
+    assert frame.arrays["forces"].tolist() == [[0.1, 0.2, 0.3], [-0.1, -0.2, -0.3]]
+    assert frame.arrays["tag"].tolist() == [7, 8]
+    assert frame.source == f"{path}, frame 0"
+
+
+@pytest.mark.parametrize(
+    ("suffix", "compress"), [(".gz", gzip.compress), (".bz2", bz2.compress), (".xz", lzma.compress)]
+)
+def test_compressed(tmp_path, suffix, compress):
+    path = tmp_path / f"a.extxyz{suffix}"
+    path.write_bytes(compress((FRAME * 3).encode()))
+    assert len(read_extxyz(path, ALL)) == 3
+
+
+@pytest.mark.parametrize("stress", ["1 2 3 4 5 6", "1 9 8 7 2 6 5 4 3"])
+def test_stress_of_six_or_nine_numbers_arrives_as_written(tmp_path, stress):
+    path = tmp_path / "a.xyz"
+    path.write_text(FRAME.replace("energy=", f'virial="{stress}" stress="{stress}" energy='))
+    (frame,) = read_extxyz(path, ALL)
+    assert np.ravel(frame.values["stress"]).tolist() == [float(x) for x in stress.split()]
+    assert np.ravel(frame.values["virial"]).tolist() == [float(x) for x in stress.split()]
+
+
+def test_selection_keeps_the_frame_numbers_of_the_file(tmp_path):
+    path = tmp_path / "a.xyz"
+    path.write_text("".join(FRAME.replace("-3.5", str(-index)) for index in range(6)))
+    frames = read_extxyz(path, slice(-1, None, -2))
+    assert [frame.values["energy"] for frame in frames] == [-5, -3, -1]
+    assert [frame.source[-7:] for frame in frames] == ["frame 5", "frame 3", "frame 1"]
+
+
+def test_plain_xyz_windows_lines_and_blank_lines(tmp_path):
+    path = tmp_path / "a.xyz"
+    path.write_bytes(b"2\r\nwater, less one\r\nO 0 0 0\r\nH 0 0 1\r\n\r\n\r\n1\r\n\r\nHe 0 0 0\r\n\r\n")
+    hydroxyl, helium = read_extxyz(path, ALL)
+    assert hydroxyl.pbc.tolist() == [False, False, False]
+    assert not hydroxyl.cell.any()
+    assert helium.numbers.tolist() == [2]
+
+
+ROW = "O 2.0 0.5 0.0 -0.1 -0.2 -0.3 8\n"
+BAD = {
+    "empty": ("", "the file is empty"),
+    "blank": ("\n\n", "the file is empty"),
+    "prose": ("Dear all,\nplease find\n", r"frame 0 \(line 1\): expected a number of atoms, got 'Dear all,'"),
+    "negative": ("-2\n" + FRAME[2:], "frame 0 .* got '-2'"),
+    "no atoms": ("0\n\n", "frame 0 .* got '0'"),
+    "too many rows": (FRAME + FRAME + ROW + FRAME, r"frame 2 \(line 9\): .* has frame 1 as many atoms"),
+    "too few rows": (
+        FRAME + FRAME.replace(ROW, "") + FRAME,
+        r"frame 2 \(line 9\): .* has frame 1 as many atoms",
+    ),
+    "too few rows at the end": (
+        FRAME + FRAME.replace("2\n", "4\n", 1),
+        r"frame 1 \(line 5\): says 4 .* ends after 2",
+    ),
+    "a header among the atoms": (
+        FRAME.replace("2\n", "6\n", 1) + FRAME[:-1],
+        "says 6 atoms, but line 5 .*'2'",
+    ),
+    "cut off": (
+        FRAME + FRAME.replace(ROW, ""),
+        r"frame 1 \(line 5\): says 2 atoms, but the file ends after 1",
+    ),
+    "only a header": ("2\n", "says 2 atoms, but the file ends after 0"),
+    "unknown element": (FRAME + FRAME.replace("Mg", "Qq"), r"frame 1 \(line 5\): 'Qq' is not an element"),
+    "not a number": (FRAME.replace("0.5", "o.5"), "frame 0 .*o.5"),
+    "missing column": (FRAME.replace(" 8\n", "\n"), "line 4 does not look like the atoms before it"),
+    "bad lattice": (FRAME.replace("4 0 0 1", "4 0 0"), "frame 0 .*Lattice"),
+    "bad pbc": (FRAME.replace("T F T", "T F"), "frame 0 "),
+    "bad properties": (FRAME.replace("forces:R:3", "forces:Q:3"), "frame 0 .*Unknown property type"),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), BAD.values(), ids=BAD)
+def test_bad_text(tmp_path, text, message):
+    path = tmp_path / "bad.xyz"
+    path.write_text(text)
+    refused(path, message)
+
+
+def test_bad_compression(tmp_path):
+    packed = gzip.compress((FRAME * 2000).encode())
+    path = tmp_path / "bad.xyz.gz"
+    path.write_bytes(packed[: len(packed) // 2])
+    refused(path, r"the compressed file is cut off after frame \d+")
+    path.write_bytes(packed[:200] + b"zzzzzzzzz" + packed[209:])
+    refused(path, "damaged|cannot be read")
+    path.write_text(FRAME)
+    refused(path, r"cannot be read \(Not a gzipped file")
+    path = tmp_path / "bad.xyz.xz"
+    path.write_text(FRAME)
+    refused(path, "damaged")
+
+
+def test_bad_files(tmp_path):
+    binary = tmp_path / "bad.xyz"
+    binary.write_bytes(bytes(range(128, 256)))
+    refused(binary, "not a text file")
+    refused(tmp_path / "none.xyz", "No such file")
+    refused(tmp_path, "Is a directory")
+
+
+def refused(path, message):
+    with pytest.raises(InputError, match=message) as refusal:
+        read_extxyz(path, ALL)
+    assert str(refusal.value).startswith(str(path))
+    assert "\n" not in str(refusal.value)

@@ -1,0 +1,266 @@
+"""Between this package and ASE, both ways."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms, units
+from ase.build import bulk, fcc111
+from ase.calculators.calculator import PropertyNotImplementedError
+from ase.calculators.emt import EMT
+from ase.calculators.lj import LennardJones
+from ase.filters import FrechetCellFilter
+from ase.io import Trajectory
+from ase.md.verlet import VelocityVerlet
+from ase.optimize import FIRE
+
+from esen.data.structure import Structure
+from esen.errors import InputError
+from esen.graph.batch import make_graph
+from esen.graph.types import Potential
+from esen.md.calculator import AsePotential, EsenCalculator, choose_device, choose_dtype
+from esen.models.checkpoint import Checkpoint, save_checkpoint, with_prefix
+from esen.models.potential import make_potential
+from esen.recipe import ModelSpec
+from tests.toys import PairPotential, morse
+
+
+def copper(potential: PairPotential | None = None) -> Atoms:
+    atoms = bulk("Cu", "fcc", a=3.9, cubic=True)
+    atoms.rattle(0.05, seed=3)
+    atoms.calc = EsenCalculator(potential or morse())
+    return atoms
+
+
+def calls(atoms: Atoms) -> int:
+    return atoms.calc.potential.calls  # type: ignore[no-any-return]
+
+
+def test_properties_are_those_of_the_potential() -> None:
+    atoms = copper()
+    structure = Structure(
+        numbers=atoms.numbers.astype(np.int64),
+        positions=atoms.positions,
+        cell=np.array(atoms.cell),
+        pbc=atoms.pbc,
+    )
+    exact = morse()(make_graph(structure, 5.0))
+    assert atoms.get_potential_energy() == pytest.approx(float(exact.energy[0]), rel=1e-14)
+    assert atoms.get_potential_energy(force_consistent=True) == atoms.get_potential_energy()
+    np.testing.assert_allclose(atoms.get_forces(), exact.forces.numpy(), atol=1e-14)
+    np.testing.assert_allclose(atoms.get_stress(voigt=False), exact.stress[0].numpy(), atol=1e-14)
+    assert atoms.get_stress().shape == (6,)
+    assert atoms.get_potential_energies().sum() == pytest.approx(atoms.get_potential_energy())
+    assert calls(atoms) == 1
+
+
+def test_stress_is_the_derivative_of_the_energy_in_ases_sign() -> None:
+    atoms = copper()
+    cell, strain = np.array(atoms.cell), 1e-5
+    ends = []
+    for sign in (1, -1):
+        stretched = copper()
+        stretched.set_cell(cell @ np.diag([1, 1, 1 + sign * strain]), scale_atoms=True)
+        ends.append(stretched.get_potential_energy())
+    assert atoms.get_stress()[2] == pytest.approx(
+        (ends[0] - ends[1]) / (2 * strain) / atoms.get_volume(), rel=1e-6
+    )
+
+
+def test_nothing_is_computed_twice() -> None:
+    atoms = copper()
+    atoms.get_forces()
+    atoms.get_stress()
+    atoms.set_initial_magnetic_moments([1.0] * 4)
+    atoms.set_initial_charges([0.1] * 4)
+    atoms.info["config_type"] = "bulk"
+    atoms.get_potential_energy()
+    atoms.copy()
+    assert calls(atoms) == 1
+
+
+@pytest.mark.parametrize("change", ["positions", "cell", "pbc", "numbers", "atom added"])
+def test_a_changed_structure_is_computed_anew(change: str) -> None:
+    atoms = copper()
+    before = atoms.get_potential_energy()
+    if change == "positions":
+        atoms.positions[0, 0] += 1e-8
+    elif change == "cell":
+        atoms.cell[0, 0] += 0.1
+    elif change == "pbc":
+        atoms.pbc[2] = False
+    elif change == "numbers":
+        atoms.numbers[0] = 13
+    else:
+        atoms += Atoms("Cu", positions=[[1.0, 1.0, 1.0]])
+    after = atoms.get_potential_energy()
+    assert calls(atoms) == 2
+    assert (after == before) == (change == "numbers")  # the toy treats all elements alike
+
+
+def test_results_cannot_be_spoilt_from_outside() -> None:
+    atoms = copper()
+    atoms.get_forces()[:] = 0
+    assert np.abs(atoms.get_forces()).max() > 0.01
+    assert calls(atoms) == 1
+
+
+def test_one_calculator_serves_several_structures() -> None:
+    calculator = EsenCalculator(morse())
+    one, two = copper(), bulk("Cu", a=3.7)
+    expected = one.get_potential_energy()
+    one.calc = two.calc = calculator
+    assert (one.get_potential_energy(), len(two.get_forces()), len(one.get_forces())) == (expected, 1, 4)
+
+
+def test_stress_only_with_three_periods() -> None:
+    slab = fcc111("Cu", (2, 2, 2), vacuum=5.0)
+    slab.calc = EsenCalculator(morse())
+    slab.get_forces()
+    with pytest.raises(PropertyNotImplementedError):
+        slab.get_stress()
+    assert "stress" not in slab.calc.results
+    assert calls(slab) == 1
+    slab.pbc = True
+    assert slab.get_stress().shape == (6,)
+
+
+def test_no_atoms() -> None:
+    nothing = Atoms(cell=[3, 3, 3], pbc=True, calculator=EsenCalculator(morse()))
+    assert nothing.get_potential_energy() == 0.0
+    assert nothing.get_forces().shape == (0, 3)
+    assert nothing.get_stress().tolist() == [0.0] * 6
+    assert calls(nothing) == 0
+
+
+def test_an_unknown_element_is_said_and_leaves_nothing_behind() -> None:
+    atoms = copper(morse(elements=frozenset({29})))
+    atoms.get_forces()
+    atoms.numbers[0] = 79
+    for _ in range(2):
+        with pytest.raises(InputError, match="79"):
+            atoms.get_forces()
+    atoms.numbers[0] = 29
+    assert len(atoms.get_forces()) == 4
+
+
+def test_cell_relaxation_and_trajectory(tmp_path: Path) -> None:
+    atoms = copper()
+    with Trajectory(tmp_path / "relax.traj", "w", atoms) as trajectory:
+        optimiser = FIRE(FrechetCellFilter(atoms), trajectory=trajectory, logfile=None)
+        assert optimiser.run(fmax=0.01, steps=300)
+    assert np.abs(atoms.get_stress()).max() < 1e-3
+    with Trajectory(tmp_path / "relax.traj") as trajectory:
+        assert trajectory[-1].get_potential_energy() == pytest.approx(atoms.get_potential_energy())
+
+
+def test_molecular_dynamics_conserves_energy() -> None:
+    atoms = copper()
+    atoms.set_momenta(np.random.default_rng(0).normal(0, 1.0, (4, 3)))
+    before = atoms.get_total_energy()
+    VelocityVerlet(atoms, timestep=0.5 * units.fs).run(100)
+    assert abs(atoms.get_kinetic_energy()) > 0.01
+    assert atoms.get_total_energy() == pytest.approx(before, abs=1e-4)
+    assert calls(atoms) == 101
+
+
+def test_dtype_is_for_checkpoints() -> None:
+    with pytest.raises(InputError, match="dtype"):
+        EsenCalculator(morse(), dtype="float64")
+
+
+def test_unknown_dtype_is_said() -> None:
+    with pytest.raises(InputError, match="dtype is 'fp32', expected float32 or float64"):
+        choose_dtype("fp32")
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path) -> Path:
+    """A folder as a training leaves it: a small network that knows copper."""
+    spec = ModelSpec(
+        cutoff=4.0, lmax=1, mmax=1, layers=1, sphere_channels=4, hidden_channels=4, edge_channels=4
+    )
+    checkpoint = Checkpoint(
+        recipe={"model": spec.model_dump(mode="json")},
+        elements=(29,),
+        metrics={},
+        tensors=with_prefix("weights", make_potential(spec, seed=0, elements=(29,)).state_dict()),
+    )
+    save_checkpoint(tmp_path / "best.safetensors", checkpoint)
+    return tmp_path
+
+
+def test_a_checkpoint_is_a_calculator(run_folder: Path, recwarn: pytest.WarningsRecorder) -> None:
+    atoms, precise = copper(), copper()
+    atoms.calc = EsenCalculator(run_folder, device="cpu")
+    precise.calc = EsenCalculator(str(run_folder / "best.safetensors"), dtype="float64", device="cpu")
+    assert atoms.get_potential_energy() == pytest.approx(precise.get_potential_energy(), rel=1e-4)
+    np.testing.assert_allclose(atoms.get_forces(), precise.get_forces(), atol=1e-5)
+    assert np.abs(precise.get_forces()).max() > 1e-4
+    assert np.abs(precise.get_forces().sum(axis=0)).max() < 1e-12
+    assert atoms.get_forces().dtype == np.float64
+    assert not recwarn.list
+    atoms.numbers[0] = 79
+    with pytest.raises(InputError, match="Au"):
+        atoms.get_forces()
+
+
+def test_missing_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nowhere"):
+        EsenCalculator(tmp_path / "nowhere.safetensors")
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:99"])
+def test_missing_device(name: str) -> None:
+    with pytest.raises(InputError, match=f"device '{name}' is not there"):
+        choose_device(name)
+
+
+def test_auto_device_is_there() -> None:
+    assert torch.zeros(1, device=choose_device("auto")).sum() == 0
+
+
+def structure_of(atoms: Atoms) -> Structure:
+    return Structure(
+        numbers=atoms.numbers.astype(np.int64),
+        positions=atoms.positions,
+        cell=np.array(atoms.cell),
+        pbc=atoms.pbc,
+    )
+
+
+def test_any_ase_calculator_is_a_potential() -> None:
+    crystal, slab = bulk("Cu", cubic=True), fcc111("Al", (2, 2, 2), vacuum=5.0)
+    crystal.rattle(0.05)
+    slab.rattle(0.05)
+    potential = AsePotential(EMT())
+    assert isinstance(potential, Potential)
+    both = potential(make_graph([structure_of(crystal), structure_of(slab)], potential.cutoff))
+    crystal.calc, slab.calc = EMT(), EMT()
+    assert both.energy.tolist() == [crystal.get_potential_energy(), slab.get_potential_energy()]
+    np.testing.assert_array_equal(
+        both.forces.numpy(), np.concatenate([crystal.get_forces(), slab.get_forces()])
+    )
+    np.testing.assert_array_equal(both.stress[0].numpy(), crystal.get_stress(voigt=False))
+    assert both.stress[1].abs().max() == 0  # no volume
+    np.testing.assert_array_equal(both.energies[:4].numpy(), crystal.get_potential_energies())
+
+
+def test_there_and_back_again() -> None:
+    """Our potential as an ASE calculator as a potential."""
+    structure = structure_of(copper())
+    graph = make_graph(structure, 5.0)
+    once, twice = morse()(graph), AsePotential(EsenCalculator(morse()))(graph)
+    for name in ("energy", "forces", "stress", "energies"):
+        torch.testing.assert_close(getattr(twice, name), getattr(once, name), rtol=0, atol=1e-15)
+
+
+def test_what_a_calculator_does_not_offer() -> None:
+    class OnlyEnergyAndForces(LennardJones):  # type: ignore[misc]
+        implemented_properties = ("energy", "forces")
+
+    atoms = bulk("Ar", a=1.7, cubic=True)
+    prediction = AsePotential(OnlyEnergyAndForces())(make_graph(structure_of(atoms), 0.0))
+    assert prediction.energies.tolist() == pytest.approx([float(prediction.energy[0]) / 4] * 4)
+    assert prediction.stress.isnan().all()

@@ -1,0 +1,141 @@
+import math
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from esen.errors import InputError
+from esen.recipe.yaml12 import parse_document, parse_value, read_number, write_document
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-4", 1e-4),
+        ("1E5", 1e5),
+        ("1.e3", 1e3),
+        (".5", 0.5),
+        ("+2", 2),
+        ("010", 10),
+        ("0o17", 15),
+        ("0x1F", 31),
+        ("-.inf", -math.inf),
+        ("true", True),
+        ("FALSE", False),
+        ("null", None),
+        ("~", None),
+        ("", None),
+        ("on", "on"),
+        ("off", "off"),
+        ("yes", "yes"),
+        ("no", "no"),
+        ("12:30", "12:30"),
+        ("0:250", "0:250"),
+        ("1_000", "1_000"),
+        ("2024-01-02", "2024-01-02"),
+        ("1e", "1e"),
+        ("e5", "e5"),
+        ("'1e-4'", "1e-4"),
+        ('"true"', "true"),
+    ],
+)
+def test_scalars_are_those_of_yaml_1_2(text: str, value: object) -> None:
+    for parsed in (parse_document(f"key: {text}", "x").value["key"], parse_value(text, "x")):
+        assert parsed == value
+        assert type(parsed) is type(value)
+
+
+def test_not_a_number() -> None:
+    assert math.isnan(parse_document("[.nan]", "x").value[0])
+    with pytest.raises(ValueError, match="'nan' is not a number"):
+        read_number("nan")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: 1\nb: 2\na: 3\n", "x:3: the key 'a' stands twice; the first is on line 1"),
+        ("s:\n  {k: 1, k: 2}", "x:2: the key 'k' stands twice; the first is on line 2"),
+        ("a: 1\n\tb: 2\n", "x:2: .*indent with spaces, not tabs"),
+        ("a: *.xyz", "x:1: .*put quotes around text that begins with \\*"),
+        ("a: b: c", "x:1: .*put quotes around text that holds a colon"),
+        ("a: [1, 2", "x:1: not valid YAML"),
+        ("a:\n   b: 1\n  c: 2", "x:3: .*indentation"),
+        ("a: 1\n---\nb: 2\n", "x:2: .*one recipe a file"),
+        ("ok: 1\na: \x01", r"x:2: holds the character '\\x01'"),
+        ("1: a", "x:1: a key must be a word, but here it is 1"),
+        ("a: 1\n? [b]\n: c", "x:2: a key must be a word, but here it is a list or section"),
+        ("a: !!binary aGk=", "x:1: the tag !!binary has no meaning"),
+        ("a: !!python/object:os.system {}", "x:1: the tag !!python/object:os.system has no meaning"),
+        ("a: !!int b", "x:1: .*cannot read 'b' as int"),
+        ("a: !!bool b", "x:1: .*cannot read 'b' as bool"),
+        ("a: " + "9" * 5000, "x:1: .*cannot read '9+…' as int"),
+        ("a: &b [*b]", "x:1: an alias .* stands inside its own anchor"),
+        ('a: "\\ud800"', "x:1: .* is not valid Unicode text"),
+        ("[" * 5000, "x: lists or sections lie too deep"),
+    ],
+)
+def test_what_a_recipe_has_no_use_for_is_refused_in_one_line(text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        parse_document(text, "x")
+    assert "\n" not in str(caught.value)
+
+
+def test_all_keys_that_stand_twice_are_named() -> None:
+    with pytest.raises(InputError) as caught:
+        parse_document("a: 1\na: 2\nb: {c: 1, c: 2}\n", "x")
+    assert [line.split(" ")[0] for line in str(caught.value).splitlines()] == ["x:2:", "x:3:"]
+
+
+def test_anchors_and_merge_keys() -> None:
+    document = parse_document("a: &base {p: 1, q: 2}\nb:\n  <<: *base\n  q: 3\nc: *base\n", "x")
+    assert document.value == {"a": {"p": 1, "q": 2}, "b": {"p": 1, "q": 3}, "c": {"p": 1, "q": 2}}
+    assert document.position(("b", "p")) == (1, 11)
+    assert document.position(("b", "q")) == (4, 3)
+
+
+def test_positions_of_keys_entries_and_of_what_is_not_there() -> None:
+    document = parse_document("a: 1\nb:\n  - c: 2\n  - d:\n      e: 3\n", "x")
+    assert document.position(("b", 1, "d", "e")) == (5, 7)
+    assert document.position(("b", 0)) == (3, 5)
+    assert document.position(("b", 7, "d")) == (2, 1)
+    assert document.position(("zz",)) == (1, 1)
+    assert document.holds(("b", 0, "c"))
+    assert not document.holds(("b", 2))
+    assert not document.holds(("b", 0, "c", "more"))
+
+
+@pytest.mark.parametrize("text", ["*.xyz", "&a", "a: b", ":", "::10", "a # b", "@x", "%x", "!x", "|", "- x"])
+def test_the_value_of_a_setting_is_text_unless_it_is_a_scalar_or_a_flow(text: str) -> None:
+    assert parse_value(text, "x") == text
+
+
+def test_the_value_of_a_setting_may_be_a_list_or_a_map() -> None:
+    assert parse_value("[1, 2e-1, {a: on}]", "x") == [1, 0.2, {"a": "on"}]
+    with pytest.raises(InputError, match="--set a=\\[1:1: not valid YAML"):
+        parse_value("[1", "--set a=[1")
+    with pytest.raises(InputError, match="not valid Unicode"):
+        parse_value("\udcff", "x")
+
+
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(min_size=1), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(_VALUES)
+def test_what_is_written_reads_back(value: object) -> None:
+    text = write_document(value)
+    assert parse_document(text, "x").value == value
+
+
+@pytest.mark.parametrize(
+    "text", ["1e-4", "on", "no", "010", "1_000", "12:30", "0o7", "null", "", "1.e3", "~"]
+)
+def test_text_that_looks_like_another_type_is_written_in_quotes(text: str) -> None:
+    written = write_document({"a": text})
+    assert parse_document(written, "x").value == {"a": text}
+    assert yaml.safe_load(written) == {"a": text}  # and readers of YAML 1.1 see the same
