@@ -45,7 +45,9 @@ class Checkpoint:
     metrics: dict[str, float]
     tensors: dict[str, Tensor]
     progress: dict[str, Any] = field(default_factory=dict)
-    versions: dict[str, str] = field(default_factory=lambda: {"esen": __version__, "torch": torch.__version__})
+    versions: dict[str, str] = field(
+        default_factory=lambda: {"esen": __version__, "torch": torch.__version__}
+    )
 
     def part(self, prefix: str) -> dict[str, Tensor]:
         """The tensors under `prefix/`, without it."""
@@ -111,7 +113,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: not a whole safetensors file ({error}); was it cut short?") from error
     if header is None:
-        raise InputError(f"{path}: a safetensors file, but not a checkpoint of esen (no '{_KEY}' in its header)")
+        raise InputError(
+            f"{path}: a safetensors file, but not a checkpoint of esen (no '{_KEY}' in its header)"
+        )
     content = json.loads(header)
     if content["format"] > FORMAT:
         raise InputError(
@@ -147,7 +151,9 @@ def restore_potential(checkpoint: Checkpoint, where: str) -> EsenPotential:
     try:
         potential.load_state_dict(weights)
     except RuntimeError as error:
-        raise InputError(f"{where}: its weights do not fit its recipe: {str(error).splitlines()[-1].strip()}") from error
+        raise InputError(
+            f"{where}: its weights do not fit its recipe: {str(error).splitlines()[-1].strip()}"
+        ) from error
     return potential
 
 

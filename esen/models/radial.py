@@ -48,7 +48,9 @@ class BesselBasis(nn.Module):
         super().__init__()
         self.count = count
         self.cutoff = cutoff
-        self.frequencies = nn.Parameter(torch.pi * torch.arange(1, count + 1, dtype=torch.get_default_dtype()))
+        self.frequencies = nn.Parameter(
+            torch.pi * torch.arange(1, count + 1, dtype=torch.get_default_dtype())
+        )
 
     def forward(self, distance: Float[Tensor, " E"]) -> Float[Tensor, "E count"]:
         """Expand distances."""

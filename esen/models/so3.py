@@ -19,7 +19,7 @@ def by_degree(x: Float[Tensor, "N K C"]) -> tuple[Float[Tensor, "N orders C"], .
 
 
 def split_scalars(x: Float[Tensor, "N K C"]) -> tuple[Float[Tensor, "N 1 C"], Float[Tensor, "N rest C"]]:
-    """l = 0, and all else."""
+    """L = 0, and all else."""
     scalars, rest = cut(x, [1, x.shape[1] - 1], dim=1)
     return scalars, rest
 

@@ -99,7 +99,9 @@ def _products(l: int) -> tuple[Int64[Tensor, " monomials"], Int64[Tensor, " mono
 
 
 @lru_cache
-def _coefficients(l: int, mmax: int) -> tuple[Float64[Tensor, "monomials entries"], Float64[Tensor, " columns"]]:
+def _coefficients(
+    l: int, mmax: int
+) -> tuple[Float64[Tensor, "monomials entries"], Float64[Tensor, " columns"]]:
     """D^l as a matrix from monomials to its entries, rows |m'| ≤ mmax; and the signs of a turn by π about x."""
     polynomial = _wigner_polynomial(l)
     keep = slice(l - mmax, l + mmax + 1)

@@ -123,7 +123,7 @@ def step_cost(model: ModelSpec, batch: BatchSpec, density: float = 0.06) -> Step
         return 2 * (n * R + R * R + R * outputs)
 
     # each degree l of a rotation: 2l + 1 coefficients to or from those with |m| ≤ M
-    block_products = sum((2 * l + 1) * (2 * min(l, model.mmax) + 1) for l in range(K0))  # noqa: E741
+    block_products = sum((2 * l + 1) * (2 * min(l, model.mmax) + 1) for l in range(K0))
     return StepCost(
         convolution1=2 * (_so2_products(model, 2 * C, H) + L * H * K0 * 2 * C),
         convolution2=2 * _so2_products(model, H, C),

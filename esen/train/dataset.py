@@ -73,13 +73,17 @@ def _check_stress_labels(train: Sequence[Structure], recipe: Recipe, report: Rep
             " write train.loss.stress: 0 to train without, or name the label in data.stress_key"
         )
     if labelled < len(train):
-        report(f"note: {len(train) - labelled} of {len(train)} frames have no stress; they count in energy and forces")
+        report(
+            f"note: {len(train) - labelled} of {len(train)} frames have no stress; they count in energy and forces"
+        )
 
 
 def _references(train: Sequence[Structure], recipe: Recipe, report: Report) -> References:
     fitted = fit_references(train, recipe.model.max_elements)
     if recipe.data.references == "none":
-        return References(np.zeros(recipe.model.max_elements), fitted.elements, fitted.rank, fitted.confounded)
+        return References(
+            np.zeros(recipe.model.max_elements), fitted.elements, fitted.rank, fitted.confounded
+        )
     if fitted.rank_deficient:
         names = ", ".join(chemical_symbols[z] for z in fitted.confounded)
         report(

@@ -80,7 +80,9 @@ def fit(
         finally:
             record.close()
     progress = state.progress
-    return FitResult(folder / "best.safetensors", folder / "last.safetensors", progress.step, progress.seconds)
+    return FitResult(
+        folder / "best.safetensors", folder / "last.safetensors", progress.step, progress.seconds
+    )
 
 
 def new_potential(recipe: Recipe, data: TrainingData) -> EsenPotential:

@@ -69,7 +69,9 @@ class TrainDisplay:
     def validation(self, epoch: int, errors: dict[str, float], is_best: bool) -> None:
         """A line of validation errors; a star marks the best so far."""
         if not self._titled:
-            self.line(f"{'epoch':>6} {'loss':>9} {'E meV/atom':>11} {'F meV/Å':>9} {'σ meV/Å³':>9}   (validation)")
+            self.line(
+                f"{'epoch':>6} {'loss':>9} {'E meV/atom':>11} {'F meV/Å':>9} {'σ meV/Å³':>9}   (validation)"
+            )
             self._titled = True
         cells = [f"{epoch:>6}", f"{errors['loss']:>9.4f}"]
         for key, width in (("energy_mae", 11), ("forces_mae", 9), ("stress_mae", 9)):

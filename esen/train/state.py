@@ -109,7 +109,9 @@ class TrainState:
         """
         saved = dict(checkpoint.progress)
         if not saved:
-            raise InputError(f"{where}: holds weights but no state of training, so nothing can be resumed from it")
+            raise InputError(
+                f"{where}: holds weights but no state of training, so nothing can be resumed from it"
+            )
         try:
             self.potential.load_state_dict(checkpoint.part("weights"))
             if self.average is not None:

@@ -25,5 +25,9 @@ def validate(potential: EsenPotential, batches: Batches, loss: LossSpec) -> dict
         count += len(indices)
     potential.train(was_training)
     errors = sums.errors()
-    named = {"energy_mae": errors.energy_mae, "forces_mae": errors.forces_mae, "stress_mae": errors.stress_mae}
+    named = {
+        "energy_mae": errors.energy_mae,
+        "forces_mae": errors.forces_mae,
+        "stress_mae": errors.stress_mae,
+    }
     return {"loss": total / count} | {key: value for key, value in named.items() if value is not None}

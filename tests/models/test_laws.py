@@ -86,7 +86,9 @@ def test_no_direction_is_special(variant: str, axis: np.ndarray, offset: float) 
     bond = water.positions[1] - water.positions[0]
     target = axis + offset * np.roll(axis, 1)
     onto = _rotation_between(bond, target)
-    structure = Structure(water.numbers.astype(np.int64), water.positions @ onto.T, np.zeros((3, 3)), np.zeros(3, bool))
+    structure = Structure(
+        water.numbers.astype(np.int64), water.positions @ onto.T, np.zeros((3, 3)), np.zeros(3, bool)
+    )
     anywhere = _rotation_between(np.array([1.0, 0, 0]), np.array([0.3, -0.5, 0.7]))
     before, after = predict(variant, structure), predict(variant, turned(structure, anywhere))
     assert close(after.energies, before.energies, size_of(before))
@@ -212,7 +214,9 @@ def test_forces_and_stress_are_derivatives_of_the_energy(variant: str, structure
         deformation = np.eye(3) + h * strain
         return energy(
             variant,
-            replace(structure, positions=structure.positions @ deformation, cell=structure.cell @ deformation),
+            replace(
+                structure, positions=structure.positions @ deformation, cell=structure.cell @ deformation
+            ),
         )
 
     expected = float((prediction.stress * torch.from_numpy(strain)).sum()) * structure.volume
@@ -265,7 +269,9 @@ def test_energy_as_a_bond_reaches_the_cutoff(variant: str) -> None:
     def dimer(distance: float) -> Prediction:
         positions = np.array([[0.0, 0, 0], [0.1, distance, 0.2]])
         positions[1] *= distance / np.linalg.norm(positions[1])
-        return predict(variant, Structure(np.array([8, 12]), positions, np.zeros((3, 3)), np.zeros(3, dtype=bool)))
+        return predict(
+            variant, Structure(np.array([8, 12]), positions, np.zeros((3, 3)), np.zeros(3, dtype=bool))
+        )
 
     inside, outside = dimer(4.0 - 1e-6), dimer(4.0 + 1e-6)
     jump = abs(float(inside.energy - outside.energy))

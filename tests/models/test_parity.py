@@ -63,7 +63,5 @@ def test_our_neighbour_list_finds_the_same_edges(system: str) -> None:
     data = dict(np.load(case / f"{system}.npz"))
     sender, receiver, shift = neighbour_list(data["positions"], data["cell"][0], data["pbc"][0], 6.0)
     ours = {(s, r, *n) for s, r, n in zip(sender, receiver, shift.astype(int).tolist(), strict=True)}
-    theirs = {
-        (s, r, *n) for s, r, n in zip(*data["edge_index"], data["cell_offsets"].tolist(), strict=True)
-    }
+    theirs = {(s, r, *n) for s, r, n in zip(*data["edge_index"], data["cell_offsets"].tolist(), strict=True)}
     assert ours == theirs

@@ -10,9 +10,7 @@ from torch import Tensor
 
 from esen.models.wigner import edge_wigner
 
-AXES = [
-    [s * (a == 0), s * (a == 1), s * (a == 2)] for a in range(3) for s in (1.0, -1.0)
-]
+AXES = [[s * (a == 0), s * (a == 1), s * (a == 2)] for a in range(3) for s in (1.0, -1.0)]
 
 
 def near_axes() -> Tensor:
@@ -45,7 +43,9 @@ def test_puts_the_edge_on_the_polar_axis_by_a_proper_rotation() -> None:
     directions = torch.cat([near_axes(), random_directions(50)])
     rotation = edge_wigner(directions, 1, 1)[1]
     pole = torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64)
-    assert torch.allclose((rotation @ directions.unsqueeze(2)).squeeze(2), pole.expand_as(directions), atol=1e-14)
+    assert torch.allclose(
+        (rotation @ directions.unsqueeze(2)).squeeze(2), pole.expand_as(directions), atol=1e-14
+    )
     assert torch.allclose(torch.linalg.det(rotation), torch.ones(len(directions), dtype=torch.float64))
 
 
