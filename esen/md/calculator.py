@@ -8,9 +8,11 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError, all_changes
+from ase.data import chemical_symbols
 from ase.stress import full_3x3_to_voigt_6_stress, voigt_6_to_full_3x3_stress
 from jaxtyping import Float64
 
+from esen.data.checks import check_structure
 from esen.data.structure import Structure
 from esen.errors import InputError
 from esen.graph.batch import make_graph
@@ -34,7 +36,7 @@ class EsenCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
 
     Raises:
         InputError: the checkpoint cannot be read, the device is not there, or, on use, the potential does not
-            know an element.
+            know an element or its prediction is not finite, as for two atoms in one place.
     """
 
     name = "esen"
@@ -76,6 +78,8 @@ class EsenCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         graph = make_graph([structure], self.potential.cutoff).to(self.device)
         prediction = self.potential(graph).to("cpu")
         energy = float(prediction.energy[0])
+        if not (np.isfinite(energy) and bool(prediction.forces.isfinite().all())):
+            raise InputError(_why_not_finite(structure))
         self.results = {
             "energy": energy,
             "free_energy": energy,
@@ -192,6 +196,14 @@ def _device_of(potential: Potential) -> str:
         for weights in potential.parameters():
             return str(weights.device)
     return "cpu"
+
+
+def _why_not_finite(structure: Structure) -> str:
+    try:
+        check_structure(structure, len(chemical_symbols))
+    except InputError as error:
+        return str(error)
+    return f"{structure.source}: the potential's prediction is not finite; the atoms may be far too close"
 
 
 def _structure(atoms: Atoms) -> Structure:

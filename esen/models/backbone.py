@@ -85,7 +85,7 @@ class Backbone(nn.Module):
 
 
 class EnergyNetwork(nn.Module):
-    """The energy of every atom from its scalars: Linear – SiLU – Linear – SiLU – Linear, in units of the data's scale."""
+    """The energy of every atom, in units of the data's scale: Linear – SiLU – Linear – SiLU – Linear of its scalars."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()

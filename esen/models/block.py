@@ -43,5 +43,5 @@ class Block(nn.Module):
     def forward(self, x: Float[Tensor, "N K C"], frame: EdgeFrame) -> Float[Tensor, "N K C"]:
         """One layer."""
         x = x + self.edgewise(self.norm1(x), frame)
-        x = x + self.feed_forward(self.norm2(x))
-        return x
+        update: Tensor = self.feed_forward(self.norm2(x))
+        return x + update

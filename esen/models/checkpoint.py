@@ -7,7 +7,8 @@ last checkpoint survives a full disk or a killed process.
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,21 @@ def with_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]
     return {f"{prefix}/{name}": tensor.detach().cpu().clone() for name, tensor in tensors.items()}
 
 
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Within its block, what the system refuses is told of `path`: a full disk would not say which file it is.
+
+    Raises:
+        OSError: with `filename`.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Write beside `path`, then rename into it.
 
@@ -71,13 +87,15 @@ def write_atomically(path: Path, content: bytes) -> None:
     """
     partial = path.with_name(f".{path.name}.partial")
     try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        with naming(path):
+            with partial.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
     except BaseException:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
         raise
 
 
@@ -116,20 +134,23 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise InputError(
             f"{path}: a safetensors file, but not a checkpoint of esen (no '{_KEY}' in its header)"
         )
-    content = json.loads(header)
-    if content["format"] > FORMAT:
-        raise InputError(
-            f"{path}: checkpoint format {content['format']}, written by esen {content['versions']['esen']};"
-            f" this esen {__version__} reads up to {FORMAT}: upgrade esen"
+    try:
+        content = json.loads(header)
+        if content["format"] > FORMAT:
+            raise InputError(
+                f"{path}: checkpoint format {content['format']}, written by esen {content['versions']['esen']};"
+                f" this esen {__version__} reads up to {FORMAT}: upgrade esen"
+            )
+        return Checkpoint(
+            recipe=content["recipe"],
+            elements=tuple(content["elements"]),
+            metrics=content["metrics"],
+            progress=content["progress"],
+            versions=content["versions"],
+            tensors=tensors,
         )
-    return Checkpoint(
-        recipe=content["recipe"],
-        elements=tuple(content["elements"]),
-        metrics=content["metrics"],
-        progress=content["progress"],
-        versions=content["versions"],
-        tensors=tensors,
-    )
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: what esen wrote in its header is damaged ({error!r})") from error
 
 
 def restore_potential(checkpoint: Checkpoint, where: str) -> EsenPotential:

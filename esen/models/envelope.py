@@ -13,7 +13,7 @@ from esen.recipe.model import EnvelopeSpec, NoEnvelopeSpec, PolynomialEnvelopeSp
 Envelope = Callable[[Float[Tensor, " E"]], Float[Tensor, " E"]]
 
 
-def polynomial_envelope(t: Float[Tensor, " E"], p: int = 5) -> Float[Tensor, " E"]:
+def polynomial_envelope(t: Float[Tensor, "*shape"], p: int = 5) -> Float[Tensor, "*shape"]:
     """u(t) = 1 − (p+1)(p+2)/2 t^p + p(p+2) t^{p+1} − p(p+1)/2 t^{p+2} for t < 1, else 0.
 
     u, u′ and u″ vanish at t = 1; u‴ does not. From Gasteiger et al., "Directional message passing" (2020), where the

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from esen.models.pieces import cut, cut_rows, join
 from esen.models.radial import EdgeScalars
+from esen.models.so2 import Orders
 from esen.models.so3 import by_degree
 
 
@@ -32,8 +33,8 @@ class EdgeFrame:
     sender: Int64[Tensor, " E"]
     receiver: Int64[Tensor, " E"]
     num_atoms: int
-    wigner: tuple[Float[Tensor, "E rows columns"], ...]
-    inverse: tuple[Float[Tensor, "E columns rows"], ...]
+    wigner: tuple[Float[Tensor, "E _rows _columns"], ...]
+    inverse: tuple[Float[Tensor, "E _columns _rows"], ...]
     scalars: EdgeScalars
 
     @property
@@ -46,7 +47,7 @@ class EdgeFrame:
         """Highest order kept in the edge frame."""
         return int(self.wigner[-1].shape[1]) // 2
 
-    def to_edges(self, x: Float[Tensor, "N K C"]) -> list[Float[Tensor, "E sign degrees 2C"]]:
+    def to_edges(self, x: Float[Tensor, "N K C"]) -> Orders:
         """[x_sender | x_receiver] in the frame of each edge."""
         ends = [self._turn(x, atom) for atom in (self.sender, self.receiver)]
         orders = []
@@ -57,7 +58,7 @@ class EdgeFrame:
             orders.append(join(rows, dim=1).view(len(rows[0]), len(signs), len(degrees), -1))
         return orders
 
-    def to_atoms(self, orders: list[Float[Tensor, "E sign degrees C"]]) -> Float[Tensor, "N K C"]:
+    def to_atoms(self, orders: Orders) -> Float[Tensor, "N K C"]:
         """Turn messages back, fade them by the envelope, and add those of each receiver."""
         rows = [cut_rows(x.flatten(1, 2)) for x in orders]
         sums = []

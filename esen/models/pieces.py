@@ -41,7 +41,7 @@ class _Join(Function):
         ctx.sizes = [piece.shape[ctx.dim] for piece in inputs[1:]]
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]  # one output
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         return None, *cut(gradient, ctx.sizes, ctx.dim)
 
 

@@ -46,7 +46,7 @@ class EsenPotential(nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Move and cast as any module, but keep scale and references in float64."""
         exact = {name: getattr(self, name) for name in ("scale", "references")}
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch's own
         for name, value in exact.items():
             setattr(self, name, value.to(getattr(self, name).device))
         return self

@@ -55,7 +55,8 @@ class BesselBasis(nn.Module):
     def forward(self, distance: Float[Tensor, " E"]) -> Float[Tensor, "E count"]:
         """Expand distances."""
         t = (distance / self.cutoff)[:, None]
-        return polynomial_envelope(t) * (2 / self.cutoff**3) ** 0.5 * torch.sin(self.frequencies * t) / t
+        norm: float = (2 / self.cutoff**3) ** 0.5
+        return polynomial_envelope(t) * norm * torch.sin(self.frequencies * t) / t
 
 
 def make_radial(spec: RadialSpec, cutoff: float) -> GaussianBasis | BesselBasis:

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from esen.models.pieces import cut
 
-Orders = list[Float[Tensor, "E sign degrees C"]]
+Orders = list[Float[Tensor, "E _sign _degrees _C"]]
+"""Features in the edge frame, one tensor an order |m|: `frame.py` says how. What differs between them has a `_`."""
 
 
 def radial_weights(lmax: int, mmax: int, channels: int) -> int:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from esen.models.pieces import cut, join
 
 
-def by_degree(x: Float[Tensor, "N K C"]) -> tuple[Float[Tensor, "N orders C"], ...]:
+def by_degree(x: Float[Tensor, "N K C"]) -> tuple[Float[Tensor, "N _orders C"], ...]:
     """The coefficients of l = 0, 1, …, each (N, 2l + 1, C)."""
     lmax = isqrt(x.shape[1]) - 1
     return cut(x, [2 * l + 1 for l in range(lmax + 1)], dim=1)

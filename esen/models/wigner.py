@@ -46,7 +46,7 @@ def shortest_rotation(
 
 def edge_wigner(
     direction: Float64[Tensor, "E 3"], lmax: int, mmax: int
-) -> tuple[Float64[Tensor, "E rows columns"], ...]:
+) -> tuple[Float64[Tensor, "E _rows _columns"], ...]:
     """D^l(R) with R n = e_y, one block an l; only the rows |m'| ≤ mmax, which the network uses.
 
     Args:

@@ -1,8 +1,12 @@
 """`esen train`: a training and the tests that follow it, as one tracked run in one folder."""
 
+import errno
 import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import torch
@@ -12,16 +16,20 @@ from esen.allocator import keep_freed_memory
 from esen.data.checks import check_structure
 from esen.data.readers import Reading, read_structures
 from esen.data.structure import Structure
+from esen.errors import InputError
 from esen.md.calculator import choose_device
-from esen.models.checkpoint import Checkpoint, load_potential, write_atomically
+from esen.models.checkpoint import load_potential, write_atomically
 from esen.recipe import Recipe
 from esen.recipe.load import flatten
 from esen.study.mae import Row, evaluate_with_progress, mae_rows, write_mae
 from esen.study.plots import training_curves
 from esen.track import Tracker, make_tracker
-from esen.train.dataset import TrainingData, load_training_data
-from esen.train.fit import FitResult, fit, read_resumable
-from esen.train.record import read_rows
+from esen.train.dataset import Report, TrainingData, known_frames, load_training_data
+from esen.train.fit import FitResult, fit
+from esen.train.interrupt import Interrupted, signals_interrupt
+from esen.train.lock import locked
+from esen.train.record import keep_run_id, kept_run_id, read_rows
+from esen.train.resume import check_same_data, read_resumable, where_it_goes_on
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,54 +59,98 @@ def run_experiment(
         OSError: the folder cannot be written.
     """
     keep_freed_memory()
+    with signals_interrupt(), _how_to_go_on(output, device):
+        return _run(recipe, output, resume, device)
+
+
+def _run(recipe: Recipe, output: Path, resume: bool, device: str) -> ExperimentResult:
     console = Console(stderr=True)
     place = torch.device(choose_device(device))
-    resumed = read_resumable(output, recipe) if resume else None
 
     def say(text: str) -> None:
         console.print(text, highlight=False, soft_wrap=True)
 
-    data = load_training_data(recipe, say)
-    test = _test_frames(recipe)
-    if resume:
-        say(_where_it_goes_on(output, resumed))
-    say(
-        f"{len(data.train)} frames to train on, {len(data.validation)} to validate, {len(test)} to test;"
-        f" {place}, {torch.get_num_threads()} threads; into {output}"
-    )
-    output.mkdir(parents=True, exist_ok=True)
-    tracker = make_tracker(
-        enabled=recipe.tracking.enabled,
-        uri=recipe.tracking.uri,
-        experiment=recipe.tracking.experiment,
-        run_name=output.name,
-        resume_id=resumed.progress["tracking"] if resumed else None,
-    )
-    with tracker:
+    with ExitStack() as stack:
+        resumed = None
+        if resume:
+            stack.enter_context(locked(output))
+            resumed = read_resumable(output, recipe)
+        data = load_training_data(recipe, say)
+        test = _test_frames(recipe, data, say)
+        if resumed is not None:
+            check_same_data(resumed, data, output)
+        if resume:
+            for line in where_it_goes_on(output, resumed, recipe):
+                say(line)
+        say(
+            f"{len(data.train)} frames to train on, {len(data.validation)} to validate, {len(test)} to test;"
+            f" {place}, {torch.get_num_threads()} threads; into {output}"
+        )
+        output.mkdir(parents=True, exist_ok=True)
+        if not resume:
+            stack.enter_context(locked(output))
+        tracker = make_tracker(
+            enabled=recipe.tracking.enabled,
+            uri=recipe.tracking.uri,
+            experiment=recipe.tracking.experiment,
+            run_name=output.name,
+            resume_id=kept_run_id(output) if resume else None,
+        )
+        stack.callback(lambda: keep_run_id(output, tracker.run_id))  # known at the latest when it has closed
+        stack.enter_context(tracker)
         tracker.params(flatten(recipe))
         fitted = fit(recipe, data, output, tracker=tracker, device=place, console=console, resumed=resumed)
+        say(f"{fitted.steps} steps in {_duration(fitted.seconds)}")
         result = _evaluate(recipe, data, fitted, test, output, place)
         _track(tracker, result, output)
     return result
 
 
-def _test_frames(recipe: Recipe) -> list[Structure]:
+@contextmanager
+def _how_to_go_on(output: Path, device: str) -> Iterator[None]:
+    """Within its block, what stops the run from outside ends with the command that goes on.
+
+    Raises:
+        Interrupted: by a signal.
+        InputError: by a full disk, or another refusal of the system that is about a file.
+    """
+    begun = (output / "recipe.yaml").exists
+    given = "" if device == "auto" else f" --device {device}"
+    folder = quote(str(output))
+    command = f"esen train {folder}/recipe.yaml --output {folder}{given} --resume"
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        words = str(stop) or "interrupted"
+        raise Interrupted(f"{words}; go on with: {command}" if begun() else words) from None
+    except OSError as error:
+        if error.filename is None or error.strerror is None:
+            raise  # not about a file: a defect
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+        cure = "; make room" if full else ""
+        again = f"; what was saved before is kept, go on with: {command}" if begun() else ""
+        raise InputError(f"{error.filename}: cannot be written ({error.strerror}){cure}{again}") from error
+
+
+def _duration(seconds: float) -> str:
+    """In words.
+
+    >>> _duration(7.31), _duration(125), _duration(7260)
+    ('7.3 s', '2 min 5 s', '2 h 1 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _test_frames(recipe: Recipe, data: TrainingData, report: Report) -> list[Structure]:
     if not recipe.data.test or recipe.evaluate.mae is None:
         return []
     test = read_structures(recipe.data.test, Reading.of(recipe.data))
     for structure in test:
         check_structure(structure, recipe.model.max_elements)
-    return test
-
-
-def _where_it_goes_on(output: Path, resumed: Checkpoint | None) -> str:
-    if resumed is None:
-        return f"resuming {output}: it was stopped before its first checkpoint, so it begins at step 0"
-    at = resumed.progress
-    return (
-        f"resuming {output}: from step {at['step']}, stage {at['stage'] + 1},"
-        f" {at['epoch']} epochs and {at['batch']} batches"
-    )
+    return known_frames(test, data.references.elements, "test", report)
 
 
 def _evaluate(

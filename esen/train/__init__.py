@@ -1,1 +1,1 @@
-"""train"""
+"""Training: frames to batches, the loss, the stages of a run, and what is written of it."""

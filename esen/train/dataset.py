@@ -1,7 +1,9 @@
 """What a training sees: checked frames, reference energies, scale; and their batches, epoch by epoch."""
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from ase.data import chemical_symbols
@@ -38,6 +40,17 @@ class TrainingData:
     references: References
     scale: float
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the frames, their order and their labels: the same only for the same training."""
+        digest = hashlib.blake2b(digest_size=16)
+        for frames in (self.train, self.validation):
+            digest.update(f"{len(frames)} frames".encode())
+            for s in frames:
+                for array in (s.numbers, s.positions, s.cell, s.pbc, s.energy, s.forces, s.stress):
+                    digest.update(b"-" if array is None else np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
 
 def load_training_data(recipe: Recipe, report: Report) -> TrainingData:
     """Read, check and divide the frames of a recipe; fit the references on those to train on.
@@ -50,23 +63,72 @@ def load_training_data(recipe: Recipe, report: Report) -> TrainingData:
     validation = read_structures(recipe.data.validation, reading) if recipe.data.validation else []
     for structure in (*train, *validation):
         check_structure(structure, recipe.model.max_elements)
-    if not validation:
-        train, validation = hold_out(train, recipe.data.validation_fraction, recipe.train.seed)
+    if validation:
+        validation = known_frames(validation, _elements(train), "validation", report)
+    else:
+        train, validation = _hold_out(train, recipe)
     _check_stress_labels(train, recipe, report)
     references = _references(train, recipe, report)
-    unseen = {z for s in validation for z in s.numbers.tolist()} - set(references.elements)
-    if unseen:
-        names = ", ".join(chemical_symbols[z] for z in sorted(unseen))
-        report(f"note: {names} occur in the validation frames only; nothing can be learned of them")
     forces = np.concatenate([s.forces for s in train if s.forces is not None])
     rms = float(np.sqrt(np.mean(np.square(forces))))
     return TrainingData(train, validation, references, rms if rms > 1e-6 else 1.0)
+
+
+def known_frames(
+    frames: Sequence[Structure], elements: Collection[int], what: str, report: Report
+) -> list[Structure]:
+    """The frames without those that hold an element which no training frame has: nothing can be said of them.
+
+    Args:
+        frames: to choose from.
+        elements: atomic numbers in the training frames.
+        what: the frames are for.
+        report: told of what is left out.
+
+    Raises:
+        InputError: nothing is left.
+    """
+    known = [s for s in frames if _elements([s]) <= set(elements)]
+    if len(known) == len(frames):
+        return known
+    unknown = sorted(_elements(frames) - set(elements))
+    names = ", ".join(chemical_symbols[z] for z in unknown)
+    if not known:
+        raise InputError(f"data.{what}: every frame holds {names}, which no frame of data.train does")
+    report(
+        f"note: {len(frames) - len(known)} of {len(frames)} {what} frames are left out: they hold {names},"
+        " which no training frame does"
+    )
+    return known
+
+
+def _elements(frames: Sequence[Structure]) -> set[int]:
+    return set(np.unique(np.concatenate([s.numbers for s in frames])).tolist()) if frames else set()
+
+
+def _hold_out(frames: list[Structure], recipe: Recipe) -> tuple[list[Structure], list[Structure]]:
+    """Frames to train on and to validate by. Frames with an element that no other frame has stay in training."""
+    kept, held = hold_out(range(len(frames)), recipe.data.validation_fraction, recipe.train.seed)
+    known = _elements([frames[i] for i in kept])
+    validation = [i for i in held if _elements([frames[i]]) <= known]
+    if not validation:
+        raise InputError(
+            f"{recipe.data.train[0].path}: {len(frames)} frames cannot be divided so that those for validation"
+            " hold no element of their own; give more frames, or data.validation"
+        )
+    train = sorted(set(range(len(frames))) - set(validation))
+    return [frames[i] for i in train], [frames[i] for i in validation]
 
 
 def _check_stress_labels(train: Sequence[Structure], recipe: Recipe, report: Report) -> None:
     if not recipe.train.loss.stress:
         return
     labelled = sum(s.stress is not None for s in train)
+    if not labelled and not any(s.pbc.all() for s in train):
+        raise InputError(
+            f"{recipe.data.train[0].path}: no frame is periodic in three directions, so none has a stress:"
+            " write train.loss.stress: 0"
+        )
     if not labelled:
         raise InputError(
             f"{recipe.data.train[0].path}: no periodic frame has a stress under '{recipe.data.stress_key}':"

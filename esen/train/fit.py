@@ -1,13 +1,13 @@
 """A whole training: data, stages, checkpoints; resumable."""
 
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from rich.console import Console
 
-from esen.errors import InputError
-from esen.models.checkpoint import Checkpoint, read_checkpoint, write_atomically
+from esen.models.checkpoint import Checkpoint, write_atomically
 from esen.models.potential import EsenPotential, make_potential
 from esen.recipe import Recipe
 from esen.recipe.load import dump_recipe
@@ -16,6 +16,7 @@ from esen.train.dataset import Batches, TrainingData
 from esen.train.interrupt import StopSignal
 from esen.train.progress import TrainDisplay
 from esen.train.record import Record
+from esen.train.resume import adapt, recipe_changes
 from esen.train.stage import Stage
 from esen.train.state import TrainState
 
@@ -54,13 +55,19 @@ def fit(
         InputError: the loss is no longer a number, memory is too small, the checkpoint does not fit.
         OSError: the folder cannot be written, the disk is full.
     """
-    write_atomically(folder / "recipe.yaml", dump_recipe(recipe).encode())
     state = TrainState.begin(new_potential(recipe, data).to(device), recipe)
     if resumed is not None:
-        state.restore(resumed, str(folder / "last.safetensors"))
-    record = Record(folder, up_to_step=state.progress.step)
+        last = folder / "last.safetensors"
+        state.restore(resumed, str(last))
+        changes = recipe_changes(resumed, recipe, last)
+        adapt(state.progress, changes, has_best=(folder / "best.safetensors").exists())
+    state.progress.data = data.fingerprint
+    write_atomically(folder / "recipe.yaml", dump_recipe(recipe).encode())
+    tracker.artifact(folder / "recipe.yaml")
+    record = Record(folder, up_to_step=state.progress.step, validated=state.progress.batch == 0)
     epochs = tuple(stage.epochs for stage in recipe.train.stages)
-    with StopSignal() as stop, TrainDisplay(console, epochs, len(data.train)) as display:
+    display = TrainDisplay(console, epochs, len(data.train))
+    with closing(record), StopSignal(display.stopping) as stop, display:
         stage = Stage(
             recipe=recipe,
             state=state,
@@ -72,13 +79,10 @@ def fit(
             display=display,
             stop=stop,
         )
-        try:
-            for index in range(state.progress.stage, len(epochs)):
-                if index > state.progress.stage:
-                    state.next_stage(index, recipe)
-                stage.run()
-        finally:
-            record.close()
+        for index in range(state.progress.stage, len(epochs)):
+            if index > state.progress.stage:
+                state.next_stage(index, recipe)
+            stage.run()
     progress = state.progress
     return FitResult(
         folder / "best.safetensors", folder / "last.safetensors", progress.step, progress.seconds
@@ -90,23 +94,3 @@ def new_potential(recipe: Recipe, data: TrainingData) -> EsenPotential:
     potential = make_potential(recipe.model, seed=recipe.train.seed, elements=data.references.elements)
     potential.set_normalisation(data.scale, data.references.energies)
     return potential.to(torch.float64 if recipe.train.precision == "float64" else torch.float32)
-
-
-def read_resumable(folder: Path, recipe: Recipe) -> Checkpoint | None:
-    """The checkpoint to go on from; None if the run was stopped before it wrote one.
-
-    Raises:
-        InputError: it cannot be read, or was made with another model.
-    """
-    path = folder / "last.safetensors"
-    if not path.exists():
-        return None
-    checkpoint = read_checkpoint(path)
-    given = recipe.model_dump(mode="json")["model"]
-    for key, value in checkpoint.recipe["model"].items():
-        if given.get(key) != value:
-            raise InputError(
-                f"{path}: was trained with model.{key} = {value}, the recipe says {given.get(key)};"
-                " resume with the same model, or train anew"
-            )
-    return checkpoint

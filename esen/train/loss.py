@@ -33,7 +33,8 @@ def training_loss(
     """L = λ_E ⟨|ΔE|/N⟩ + λ_F · (force term) + λ_S ⟨|Δσ|⟩, with errors in units of `scale`.
 
     The force term is ⟨‖ΔF_i‖⟩ over atoms (`l2`, what the published code computes) or 1/(3N) Σ_i ‖ΔF_i‖² (`l2_squared`,
-    what the paper writes). ⟨|Δσ|⟩ is over structures and the nine components. What has no label is left out of its mean.
+    what the paper writes). ⟨|Δσ|⟩ is over structures and the nine components. What has no label is left
+    out of its mean.
 
     Args:
         spec: weights and the kind of force term.

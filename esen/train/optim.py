@@ -15,7 +15,8 @@ _NOT_DECAYED = (nn.Embedding, nn.LayerNorm, EquivariantRMSNorm)
 
 def make_optimizer(potential: EsenPotential, spec: OptimizerSpec) -> torch.optim.AdamW:
     """AdamW that decays matrices, and neither biases, norms, embeddings nor Bessel frequencies."""
-    decayed, free = [], []
+    decayed: list[nn.Parameter] = []
+    free: list[nn.Parameter] = []
     for module in potential.modules():
         for name, parameter in module.named_parameters(recurse=False):
             is_vector = parameter.ndim == 1 or name == "bias"

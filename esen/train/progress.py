@@ -1,14 +1,19 @@
 """What a training shows on the terminal."""
 
+import time
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+_LOG_SECONDS = 60.0
+
 
 class TrainDisplay:
     """A progress bar with rate and time left for the whole training, and a line a validation.
+
+    In a log, where no bar can be drawn, there is a line a minute while no validation ends.
 
     Args:
         console: where to show it.
@@ -29,9 +34,12 @@ class TrainDisplay:
             console=console,
             transient=True,
             speed_estimate_period=60,
+            disable=not console.is_terminal,
         )
         self._task: TaskID | None = None
+        self._title = ""
         self._titled = False
+        self._said = time.monotonic()
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -44,27 +52,40 @@ class TrainDisplay:
 
     def line(self, text: str) -> None:
         """A line above the bar."""
-        self._bar.console.print(text, highlight=False, soft_wrap=True)
+        self.console.print(text, highlight=False, soft_wrap=True)
+        self._said = time.monotonic()
 
     def epoch(self, stage: int, epoch: int, epochs: int, batches: int, done: int) -> None:
         """An epoch begins, with `done` of its batches behind it."""
-        title = f"epoch {epoch + 1}/{epochs}"
+        self._title = f"epoch {epoch + 1}/{epochs}"
         if len(self._stages) > 1:
-            title = f"stage {stage + 1}/{len(self._stages)}, {title}"
+            self._title = f"stage {stage + 1}/{len(self._stages)}, {self._title}"
         before = sum(self._stages[:stage]) + epoch
-        completed = int(self._frames * (before + done / batches))
+        completed = round(self._frames * (before + done / batches))
         if self._task is None:
             total = self._frames * sum(self._stages)
-            self._task = self._bar.add_task(title, total=total, completed=completed, rate="…", loss="…")
+            self._task = self._bar.add_task(self._title, total=total, completed=completed, rate="…", loss="…")
         else:
-            self._bar.update(self._task, description=title, completed=completed)
+            self._bar.update(self._task, description=self._title, completed=completed)
 
     def step(self, frames: int, loss: float) -> None:
         """A batch is done."""
         assert self._task is not None
-        speed = self._bar.tasks[0].speed
-        rate = f"{speed:.1f}/s" if speed else "…"
+        task = self._bar.tasks[0]
+        rate = f"{task.speed:.1f}/s" if task.speed else "…"
         self._bar.update(self._task, advance=frames, rate=rate, loss=f"{loss:.3g}")
+        if self._bar.disable and time.monotonic() - self._said > _LOG_SECONDS:
+            self.line(f"{self._title}: {task.completed:.0f}/{task.total:.0f} frames · {rate} · loss {loss:.3g}")
+
+    def validating(self) -> None:
+        """A validation begins."""
+        if self._task is not None:
+            self._bar.update(self._task, description=f"{self._title}, validating")
+
+    def stopping(self) -> None:
+        """The run was asked to stop. Called from a signal's handler, so it may not print."""
+        if self._task is not None:
+            self._bar.update(self._task, description="stopping after this batch")
 
     def validation(self, epoch: int, errors: dict[str, float], is_best: bool) -> None:
         """A line of validation errors; a star marks the best so far."""

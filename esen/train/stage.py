@@ -2,7 +2,7 @@
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -14,9 +14,10 @@ from esen.track import Tracker
 from esen.train.dataset import Batches
 from esen.train.interrupt import Interrupted, StopSignal
 from esen.train.loss import training_loss
+from esen.train.memory import must_fit
 from esen.train.optim import learning_rate_factor, set_learning_rate
 from esen.train.progress import TrainDisplay
-from esen.train.record import Record
+from esen.train.record import Record, keep_run_id
 from esen.train.state import TrainState
 from esen.train.validate import validate
 
@@ -46,6 +47,8 @@ class Stage:
     tracker: Tracker
     display: TrainDisplay
     stop: StopSignal
+    _counted: float = field(default=0.0, init=False)
+    _saved: float = field(default=0.0, init=False)
 
     def run(self) -> None:
         """Do the epochs that are left of the state's stage.
@@ -57,23 +60,28 @@ class Stage:
         """
         progress, spec = self.state.progress, self.recipe.train
         epochs = spec.stages[progress.stage].epochs
-        self._clock = self._saved = time.monotonic()
+        self._counted = self._saved = time.monotonic()
         self.state.potential.train()
         while progress.epoch < epochs:
-            seed_epoch = sum(s.epochs for s in spec.stages[: progress.stage]) + progress.epoch
-            batches = self.train.shuffled(spec.seed, seed_epoch)
-            self.display.epoch(progress.stage, progress.epoch, epochs, len(batches), progress.batch)
-            while progress.batch < len(batches):
-                self._step(batches[progress.batch], epochs, len(batches))
-                if self.stop.raised:
-                    self._save({})
-                    raise Interrupted(f"interrupted at step {progress.step}; all is saved in {self.folder}")
-                if time.monotonic() - self._saved > 60 * spec.checkpoint_minutes:
-                    self._save({})
-            progress.epoch, progress.batch = progress.epoch + 1, 0
-            last = progress.epoch == epochs
-            metrics = self._validate() if last or progress.epoch % spec.validate_every_epochs == 0 else {}
+            self._epoch(epochs)
+            number = progress.epoch + 1
+            due = number == epochs or number % spec.validate_every_epochs == 0
+            metrics = self._validate(number) if due else {}
+            progress.epoch, progress.batch = number, 0
             self._save(metrics)
+            self._stop_if_asked(saved=True)
+
+    def _epoch(self, epochs: int) -> None:
+        """The batches that are left of the epoch."""
+        progress, spec = self.state.progress, self.recipe.train
+        shuffle = sum(s.epochs for s in spec.stages[: progress.stage]) + progress.epoch
+        batches = self.train.shuffled(spec.seed, shuffle)
+        self.display.epoch(progress.stage, progress.epoch, epochs, len(batches), progress.batch)
+        while progress.batch < len(batches):
+            self._step(batches[progress.batch], epochs, len(batches))
+            self._stop_if_asked()
+            if time.monotonic() - self._saved > 60 * spec.checkpoint_minutes:
+                self._save({})
 
     def _step(self, indices: list[int], epochs: int, batches: int) -> None:
         state, spec = self.state, self.recipe.train
@@ -81,21 +89,17 @@ class Stage:
         rate = spec.optimizer.learning_rate * learning_rate_factor(spec.schedule, epoch, epochs)
         set_learning_rate(state.optimizer, rate)
         device = state.potential.scale.device
-        graph, labels = (part.to(device) for part in self.train.load(indices))
-        scale = float(state.potential.scale)
-        try:
+        graph, labels = self.train.load(indices)
+        with must_fit(graph):
+            graph, labels = graph.to(device), labels.to(device)
+            scale = float(state.potential.scale)
             terms = training_loss(spec.loss, scale, state.potential(graph), labels, graph)
             state.optimizer.zero_grad()
-            terms.total.backward()  # type: ignore[no-untyped-call]  # torch's own
-        except torch.OutOfMemoryError as error:
-            raise InputError(
-                f"out of memory: a batch of {graph.num_atoms} atoms and {graph.num_edges} edges does not fit;"
-                f" lower train.batch (`atoms: {max(graph.num_atoms // 2, 1)}`)"
-            ) from error
-        clipped = torch.nn.utils.clip_grad_norm_(state.potential.parameters(), spec.optimizer.clip_norm)
-        norm, terms = float(clipped), terms.detach()
-        self._check_finite(float(terms.total), norm, indices)
-        state.optimizer.step()
+            terms.total.backward()
+            clipped = torch.nn.utils.clip_grad_norm_(state.potential.parameters(), spec.optimizer.clip_norm)
+            norm, terms = float(clipped), terms.detach()
+            self._check_finite("loss", float(terms.total), norm, indices)
+            state.optimizer.step()
         if state.average is not None:
             state.average.update_parameters(state.potential)
         state.progress.step += 1
@@ -113,34 +117,45 @@ class Stage:
         self.tracker.metrics(metrics | {"epoch": epoch}, state.progress.step)
         self.display.step(len(indices), metrics["train/loss"])
 
-    def _check_finite(self, loss: float, norm: float, indices: list[int]) -> None:
+    def _check_finite(self, what: str, loss: float, norm: float, indices: list[int]) -> None:
         if math.isfinite(loss) and math.isfinite(norm):
             return
-        frames = ", ".join(self.train.structures[i].source or f"frame {i}" for i in indices[:3])
+        some = [self.train.structures[i].source or f"frame {i}" for i in indices[:2]]
+        where = f", on {', '.join(some)}{', …' if len(indices) > 2 else ''}" if some else ""
+        saved = (self.folder / "last.safetensors").exists()
         raise InputError(
-            f"the loss became {loss} (gradient {norm}) at step {self.state.progress.step + 1}, on {frames}"
-            f"{', …' if len(indices) > 3 else ''}; the last checkpoint is good:"
-            " lower train.optimizer.learning_rate or clip_norm"
+            f"the {what} became {loss} (gradient {norm:.3g}) at step {self.state.progress.step + 1}{where}:"
+            f" lower train.optimizer.learning_rate ({self.recipe.train.optimizer.learning_rate:g} here) or clip_norm"
+            + ("; the last checkpoint was saved before and is kept" if saved else "")
         )
 
-    def _validate(self) -> dict[str, float]:
+    def _validate(self, epoch: int) -> dict[str, float]:
         state = self.state
-        errors = validate(state.evaluated(), self.validation, self.recipe.train.loss)
+        self.display.validating()
+        loss = self.recipe.train.loss
+        errors = validate(state.evaluated(), self.validation, loss, between=self._stop_if_asked)
+        self._check_finite("validation loss", errors["loss"], 0.0, [])
         metrics = {f"validation/{key}": value for key, value in errors.items()}
-        row = {"step": state.progress.step, "epoch": float(state.progress.epoch)} | metrics
-        self.record.validation(row)
+        self.record.validation({"step": state.progress.step, "epoch": float(epoch)} | metrics)
         self.tracker.metrics(metrics, state.progress.step)
         is_best = errors["loss"] < state.progress.best
-        self.display.validation(state.progress.epoch, errors, is_best)
+        self.display.validation(epoch, errors, is_best)
         if is_best:
             state.progress.best = errors["loss"]
             save_checkpoint(self.folder / "best.safetensors", state.best_checkpoint(self.recipe, metrics))
         return metrics
 
+    def _stop_if_asked(self, *, saved: bool = False) -> None:
+        if not self.stop.raised:
+            return
+        if not saved:
+            self._save({})
+        raise Interrupted(f"interrupted at step {self.state.progress.step}, all is saved")
+
     def _save(self, metrics: dict[str, float]) -> None:
-        now = time.monotonic()
-        progress = self.state.progress
-        progress.seconds += now - self._clock
-        progress.tracking = self.tracker.run_id or progress.tracking
-        self._clock = self._saved = now
+        progress, now = self.state.progress, time.monotonic()
+        progress.seconds += now - self._counted
+        self._counted = now
         save_checkpoint(self.folder / "last.safetensors", self.state.full_checkpoint(self.recipe, metrics))
+        keep_run_id(self.folder, self.tracker.run_id)
+        self._saved = time.monotonic()

@@ -1,6 +1,6 @@
 """Everything a training carries from step to step, and its way to a file and back."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import torch
@@ -25,7 +25,7 @@ class Progress:
         step: optimiser steps in all.
         best: lowest validation loss.
         seconds: spent in earlier processes and this one.
-        tracking: the tracker's name of the run.
+        data: fingerprint of the frames.
     """
 
     stage: int = 0
@@ -34,7 +34,7 @@ class Progress:
     step: int = 0
     best: float = float("inf")
     seconds: float = 0.0
-    tracking: str | None = None
+    data: str = ""
 
 
 @dataclass(eq=False)
@@ -60,7 +60,7 @@ class TrainState:
         return cls(potential, average, make_optimizer(potential, recipe.train.optimizer))
 
     def next_stage(self, stage: int, recipe: Recipe) -> None:
-        """Keep the weights; optimiser and schedule begin afresh."""
+        """Keep the weights and their average; optimiser and schedule begin afresh."""
         self.optimizer = make_optimizer(self.potential, recipe.train.optimizer)
         self.progress.stage, self.progress.epoch, self.progress.batch = stage, 0, 0
 
@@ -112,10 +112,11 @@ class TrainState:
             raise InputError(
                 f"{where}: holds weights but no state of training, so nothing can be resumed from it"
             )
+        weights, average = checkpoint.part("weights"), checkpoint.part("average")
         try:
-            self.potential.load_state_dict(checkpoint.part("weights"))
-            if self.average is not None:
-                self.average.module.load_state_dict(checkpoint.part("average"))
+            self.potential.load_state_dict(weights)
+            if self.average is not None:  # a run that had none begins it at the weights
+                self.average.module.load_state_dict(average or weights)
                 self.average.n_averaged.fill_(saved["averaged"])
         except RuntimeError as error:
             raise InputError(
@@ -124,10 +125,9 @@ class TrainState:
         for name, parameter in self.potential.named_parameters():
             moments = checkpoint.part(f"optimizer/{name}")
             if moments:
-                on_device = {
-                    key: value if key == "step" else value.to(parameter) for key, value in moments.items()
+                self.optimizer.state[parameter] = {
+                    key: value.clone() if key == "step" else value.to(parameter, copy=True)
+                    for key, value in moments.items()
                 }
-                self.optimizer.state[parameter] = on_device
-        del saved["averaged"]
         saved["best"] = float("inf") if saved["best"] is None else saved["best"]
-        self.progress = Progress(**saved)
+        self.progress = Progress(**{f.name: saved[f.name] for f in fields(Progress) if f.name in saved})

@@ -145,6 +145,15 @@ def test_an_unknown_element_is_said_and_leaves_nothing_behind() -> None:
     assert len(atoms.get_forces()) == 4
 
 
+def test_two_atoms_in_one_place_are_said(run_folder: Path) -> None:
+    atoms = Atoms("Cu2", positions=[[0, 0, 0], [0, 0, 0]])
+    atoms.calc = EsenCalculator(run_folder)
+    with pytest.raises(InputError, match=r"atoms 0 and 1 are 0\.000 Å apart"):
+        atoms.get_potential_energy()
+    atoms.positions[1, 0] = 2.0
+    assert np.isfinite(atoms.get_potential_energy())
+
+
 def test_cell_relaxation_and_trajectory(tmp_path: Path) -> None:
     atoms = copper()
     with Trajectory(tmp_path / "relax.traj", "w", atoms) as trajectory:

@@ -1,9 +1,14 @@
-"""Small networks with weights in which every parameter matters, one a choice that a recipe offers."""
+"""Small networks with weights in which every parameter matters, one a choice that a recipe offers; and what they say."""
 
 from functools import cache
 
+import numpy as np
+import pytest
 import torch
 
+from esen.data.structure import Structure
+from esen.graph.batch import make_graph, separate
+from esen.graph.types import Prediction
 from esen.models.potential import EsenPotential, make_potential
 from esen.recipe.model import ModelSpec
 
@@ -43,3 +48,33 @@ def potential_of(name: str, dtype: torch.dtype = torch.float64) -> EsenPotential
     references = torch.randn(VARIANTS[name].max_elements, generator=generator, dtype=torch.float64)
     potential.set_normalisation(0.7, references.numpy())
     return potential.to(dtype).eval()
+
+
+each_variant = pytest.mark.parametrize("variant", VARIANTS)
+
+
+def predict(variant: str, *structures: Structure) -> list[Prediction]:
+    """All in one batch: many small calls would cost more than the laws they check."""
+    potential = potential_of(variant)
+    graph = make_graph(structures, potential.cutoff)
+    return separate(potential(graph), graph)
+
+
+def isolated(numbers: list[int], positions: list[list[float]] | np.ndarray) -> Structure:
+    """Atoms in no cell."""
+    return Structure(
+        np.array(numbers), np.array(positions, dtype=np.float64), np.zeros((3, 3)), np.zeros(3, dtype=bool)
+    )
+
+
+def chiral_molecule() -> Structure:
+    """Five different atoms, none in the plane of three others."""
+    positions = [[0, 0, 0], [1.1, 0.2, 0], [-0.4, 1.5, 0.1], [-0.5, -0.4, 1.7], [0.3, -0.9, -1.2]]
+    return isolated([6, 1, 8, 12, 26], positions)
+
+
+def triclinic_crystal() -> Structure:
+    """Three atoms in a left-handed cell whose rows are shorter than the cutoff of the variants."""
+    cell = np.array([[3.1, 0.2, -0.3], [0.4, -3.3, 0.5], [-0.2, 0.6, 3.6]])
+    fractional = np.array([[0.02, 0.05, 0.01], [0.52, 0.45, 0.03], [0.04, 0.51, 0.55]])
+    return Structure(np.array([8, 12, 26]), fractional @ cell, cell, np.ones(3, dtype=bool))

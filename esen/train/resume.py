@@ -1,0 +1,118 @@
+"""Going on with a run: what may have changed since, and what may not."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from esen.errors import InputError
+from esen.models.checkpoint import Checkpoint, read_checkpoint
+from esen.recipe import Recipe
+from esen.recipe.load import flatten
+from esen.train.dataset import TrainingData
+from esen.train.state import Progress
+
+_FIXED = ("model.", "data.references")
+_MOST_CHANGES = 6
+
+
+def read_resumable(folder: Path, recipe: Recipe) -> Checkpoint | None:
+    """The checkpoint to go on from; None if the run was stopped before it wrote one.
+
+    Raises:
+        InputError: it cannot be read, holds no state of training, or was made with another model.
+    """
+    path = folder / "last.safetensors"
+    if not path.exists():
+        return None
+    checkpoint = read_checkpoint(path)
+    if not checkpoint.progress:
+        raise InputError(
+            f"{path}: holds weights but no state of training, so nothing can be resumed from it"
+        )
+    for key, (before, now) in recipe_changes(checkpoint, recipe, path).items():
+        if key.startswith(_FIXED):
+            raise InputError(
+                f"{path}: was trained with {key} = {before}, the recipe says {now};"
+                " resume with the recipe of that run, or train anew"
+            )
+    return checkpoint
+
+
+def recipe_changes(checkpoint: Checkpoint, recipe: Recipe, path: Path) -> dict[str, tuple[Any, Any]]:
+    """Every key whose value is another than in the checkpoint's recipe, with both values; `none` for no such key.
+
+    Raises:
+        InputError: the checkpoint's recipe is not one; `path` names the file.
+    """
+    try:
+        before = flatten(Recipe.model_validate(checkpoint.recipe))
+    except ValidationError as error:
+        place = ".".join(map(str, error.errors()[0]["loc"]))
+        raise InputError(f"{path}: its recipe does not fit this version of esen ({place}); train anew") from error
+    now = flatten(recipe)
+    pairs = {key: (before.get(key, "none"), now.get(key, "none")) for key in [*before, *now]}
+    return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def check_same_data(checkpoint: Checkpoint, data: TrainingData, folder: Path) -> None:
+    """Refuse other frames: those held out for validation would not be the ones held out so far.
+
+    Raises:
+        InputError: the frames differ.
+    """
+    if checkpoint.progress.get("data", data.fingerprint) != data.fingerprint:
+        raise InputError(
+            f"{folder / 'last.safetensors'}: was trained on other frames, or with others held out for validation"
+            " (train.seed); resume with the data of that run, or train anew"
+        )
+
+
+def adapt(progress: Progress, changes: Mapping[str, Any], *, has_best: bool) -> None:
+    """Fit the progress to a recipe that has changed since.
+
+    The learning rate follows from the recipe and the place in the stage, so other `epochs` bend the rest of its curve.
+    With other batches the epoch begins again; with another loss, or no best weights any more, so does the search for
+    the best.
+    """
+    if any(key.startswith("train.batch.") for key in changes):
+        progress.batch = 0
+    if not has_best or any(key.startswith("train.loss.") for key in changes):
+        progress.best = float("inf")
+
+
+def is_finished(checkpoint: Checkpoint, recipe: Recipe) -> bool:
+    """Whether no epoch is left."""
+    stages, at = recipe.train.stages, checkpoint.progress
+    later = len(stages) - 1 - at["stage"]
+    return later < 0 or (later == 0 and at["epoch"] >= stages[-1].epochs)
+
+
+def where_it_goes_on(folder: Path, checkpoint: Checkpoint | None, recipe: Recipe) -> list[str]:
+    """Lines for the user: where the run is taken up, and what is other than it was."""
+    if checkpoint is None:
+        return [f"resuming {folder}: it was stopped before its first checkpoint, so it begins at step 0"]
+    at = checkpoint.progress
+    lines = []
+    if is_finished(checkpoint, recipe):
+        lines.append(
+            f"resuming {folder}: the training is finished, at step {at['step']}; only the evaluation is done again"
+            " (raise train.stages epochs to train on)"
+        )
+    else:
+        stages = recipe.train.stages
+        stage, epoch = at["stage"], at["epoch"]
+        if epoch >= stages[stage].epochs:
+            stage, epoch = stage + 1, 0
+        name = f"stage {stage + 1}, " if len(stages) > 1 else ""
+        lines.append(
+            f"resuming {folder}: at step {at['step']}, {name}epoch {epoch + 1} of {stages[stage].epochs},"
+            f" from its last checkpoint"
+        )
+    changes = recipe_changes(checkpoint, recipe, folder / "last.safetensors")
+    if changes:
+        said = [f"{key} {before} → {now}" for key, (before, now) in changes.items()]
+        more = f", and {len(said) - _MOST_CHANGES} more" if len(said) > _MOST_CHANGES else ""
+        lines.append(f"note: the recipe has changed: {', '.join(said[:_MOST_CHANGES])}{more}")
+    return lines
