@@ -28,9 +28,7 @@ def read_resumable(folder: Path, recipe: Recipe) -> Checkpoint | None:
         return None
     checkpoint = read_checkpoint(path)
     if not checkpoint.progress:
-        raise InputError(
-            f"{path}: holds weights but no state of training, so nothing can be resumed from it"
-        )
+        raise InputError(f"{path}: holds weights but no state of training, so nothing can be resumed from it")
     for key, (before, now) in recipe_changes(checkpoint, recipe, path).items():
         if key.startswith(_FIXED):
             raise InputError(
@@ -50,7 +48,9 @@ def recipe_changes(checkpoint: Checkpoint, recipe: Recipe, path: Path) -> dict[s
         before = flatten(Recipe.model_validate(checkpoint.recipe))
     except ValidationError as error:
         place = ".".join(map(str, error.errors()[0]["loc"]))
-        raise InputError(f"{path}: its recipe does not fit this version of esen ({place}); train anew") from error
+        raise InputError(
+            f"{path}: its recipe does not fit this version of esen ({place}); train anew"
+        ) from error
     now = flatten(recipe)
     pairs = {key: (before.get(key, "none"), now.get(key, "none")) for key in [*before, *now]}
     return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
@@ -86,7 +86,7 @@ def is_finished(checkpoint: Checkpoint, recipe: Recipe) -> bool:
     """Whether no epoch is left."""
     stages, at = recipe.train.stages, checkpoint.progress
     later = len(stages) - 1 - at["stage"]
-    return later < 0 or (later == 0 and at["epoch"] >= stages[-1].epochs)
+    return later < 0 or (later == 0 and bool(at["epoch"] >= stages[-1].epochs))
 
 
 def where_it_goes_on(folder: Path, checkpoint: Checkpoint | None, recipe: Recipe) -> list[str]:
