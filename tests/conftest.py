@@ -13,7 +13,9 @@ import tests.typecheck  # noqa: F401  # the import hook looks it up by this name
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # The shapes in the signatures are checked at run time wherever tensors pass.
-install_import_hook(["esen.graph", "esen.models", "esen.train", "esen.md", "esen.evaluate"], "tests.typecheck.check")
+install_import_hook(
+    ["esen.graph", "esen.models", "esen.train", "esen.md", "esen.evaluate"], "tests.typecheck.check"
+)
 
 # The same examples every time; HYPOTHESIS_PROFILE=explore looks for new ones.
 settings.register_profile("fixed", deadline=None, derandomize=True, max_examples=50, print_blob=True)

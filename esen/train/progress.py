@@ -75,7 +75,9 @@ class TrainDisplay:
         rate = f"{task.speed:.1f}/s" if task.speed else "…"
         self._bar.update(self._task, advance=frames, rate=rate, loss=f"{loss:.3g}")
         if self._bar.disable and time.monotonic() - self._said > _LOG_SECONDS:
-            self.line(f"{self._title}: {task.completed:.0f}/{task.total:.0f} frames · {rate} · loss {loss:.3g}")
+            self.line(
+                f"{self._title}: {task.completed:.0f}/{task.total:.0f} frames · {rate} · loss {loss:.3g}"
+            )
 
     def validating(self) -> None:
         """A validation begins."""

@@ -28,9 +28,7 @@ def read_resumable(folder: Path, recipe: Recipe) -> Checkpoint | None:
         return None
     checkpoint = read_checkpoint(path)
     if not checkpoint.progress:
-        raise InputError(
-            f"{path}: holds weights but no state of training, so nothing can be resumed from it"
-        )
+        raise InputError(f"{path}: holds weights but no state of training, so nothing can be resumed from it")
     for key, (before, now) in recipe_changes(checkpoint, recipe, path).items():
         if key.startswith(_FIXED):
             raise InputError(
@@ -50,7 +48,9 @@ def recipe_changes(checkpoint: Checkpoint, recipe: Recipe, path: Path) -> dict[s
         before = flatten(Recipe.model_validate(checkpoint.recipe))
     except ValidationError as error:
         place = ".".join(map(str, error.errors()[0]["loc"]))
-        raise InputError(f"{path}: its recipe does not fit this version of esen ({place}); train anew") from error
+        raise InputError(
+            f"{path}: its recipe does not fit this version of esen ({place}); train anew"
+        ) from error
     now = flatten(recipe)
     pairs = {key: (before.get(key, "none"), now.get(key, "none")) for key in [*before, *now]}
     return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
