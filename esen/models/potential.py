@@ -88,10 +88,14 @@ class EsenPotential(nn.Module):
         graph = self.select_edges(graph)
         if self.direct is None:
             return conservative(self.atomic_energies, graph, differentiable=self.training)
+        with torch.set_grad_enabled(self.training):
+            return self._directly(graph, self.direct)
+
+    def _directly(self, graph: Graph, heads: DirectHeads) -> Prediction:
         vectors = edge_vectors(graph)
         x = self.network.backbone(graph, vectors)
         energies = self._in_ev(self.network.energies_of(x), graph)
-        forces, stress = self.direct(x, graph, vectors)
+        forces, stress = heads(x, graph, vectors)
         return Prediction(
             energy=energies.new_zeros(graph.num_structures).index_add(0, graph.structure, energies),
             forces=forces.double() * self.scale,

@@ -14,6 +14,12 @@ from esen.recipe.model import ModelSpec
 RENAMES = [
     (r"^backbone\.", "network.backbone."),
     (r"^output_heads\.[^.]+\.energy_block\.", "network.head."),
+    (r"^output_heads\.energy\.energy_block\.", "network.head."),
+    (r"^output_heads\.forces\.linear", "direct.forces.linear"),
+    (r"^output_heads\.stress\.sphharm_norm", "direct.stress.harmonics_norm"),
+    (r"^output_heads\.stress\.xedge_layer_norm", "direct.stress.edge_norm"),
+    (r"^output_heads\.stress\.block\.scalar_MLP", "direct.stress.isotropic"),
+    (r"^output_heads\.stress\.block\.irrep2_MLP", "direct.stress.anisotropic"),
     (r"distance_expansion\.rbf\.", "radial_basis."),
     (r"distance_expansion\.offset", "radial_basis.centers"),
     (r"sphere_embedding", "species"),
@@ -71,6 +77,7 @@ def published_spec(folder: Path) -> ModelSpec:
             "radial": {"kind": "bessel" if bessel else "gaussian", "count": count},
             "envelope": {"kind": "polynomial" if config["use_envelope"] else "none"},
             "nonlinearity": nonlinearity(config),
+            "forces": {"kind": "direct" if config["direct_forces"] else "conservative"},
         }
     )
 
