@@ -31,8 +31,8 @@ class _OneLineErrors(TyperGroup):
             if message is None:
                 raise
             print_error(message)
-        except KeyboardInterrupt:
-            typer.echo("interrupted", err=True)
+        except KeyboardInterrupt as stop:
+            typer.echo(str(stop) or "interrupted", err=True)
             raise typer.Exit(130) from None
         raise typer.Exit(2)
 

@@ -2,12 +2,16 @@
 
 import os
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
 import tests.typecheck  # noqa: F401  # the import hook looks it up by this name
+
+if TYPE_CHECKING:  # nothing of esen may be imported before the hook
+    from esen.study.experiment import ExperimentResult
 
 # One thread: the tensors of the tests are too small to share out.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -27,6 +31,21 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 def mlflow_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
     """One MLflow store for all tests: making one takes seconds."""
     return f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
+
+
+@pytest.fixture(scope="session")
+def trained_run(mlflow_uri: str, tmp_path_factory: pytest.TempPathFactory) -> "ExperimentResult":
+    """One tiny training from beginning to end, tracked: 9 frames to train on, 3 to test, 6 steps."""
+    from esen.study.experiment import run_experiment
+    from tests.train.small import crystals, recipe_of, write_frames
+
+    folder = tmp_path_factory.mktemp("trained")
+    recipe = recipe_of(
+        write_frames(folder / "train.xyz", crystals(9)),
+        data__test=[{"path": str(write_frames(folder / "test.xyz", crystals(3, seed=7)))}],
+        tracking={"enabled": True, "uri": mlflow_uri, "experiment": "trained"},
+    )
+    return run_experiment(recipe, folder / "run", device="cpu")
 
 
 @pytest.fixture(autouse=True)

@@ -160,11 +160,11 @@ def restore_potential(checkpoint: Checkpoint, where: str) -> EsenPotential:
         InputError: the recipe or the weights do not fit this version; `where` names the file.
     """
     try:
-        spec = ModelSpec.model_validate(checkpoint.recipe["model"])
+        spec = ModelSpec.model_validate(checkpoint.recipe.get("model"))
     except ValidationError as error:
         problem = error.errors()[0]
-        place = ".".join(map(str, problem["loc"]))
-        raise InputError(f"{where}: its recipe does not fit: model.{place}: {problem['msg']}") from error
+        place = ".".join(map(str, ("model", *problem["loc"])))
+        raise InputError(f"{where}: its recipe does not fit: {place}: {problem['msg']}") from error
     potential = EsenPotential(spec, checkpoint.elements or None)
     weights = checkpoint.part("average") or checkpoint.part("weights")
     precision = next((t.dtype for name, t in weights.items() if name.startswith("network.")), torch.float32)

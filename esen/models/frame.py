@@ -49,13 +49,15 @@ class EdgeFrame:
 
     def to_edges(self, x: Float[Tensor, "N K C"]) -> Orders:
         """[x_sender | x_receiver] in the frame of each edge."""
-        ends = [self._turn(x, atom) for atom in (self.sender, self.receiver)]
+        turned = []
+        for d, part in zip(self.wigner, by_degree(x), strict=True):
+            pair = join([part.index_select(0, atom) for atom in (self.sender, self.receiver)], dim=2)
+            turned.append(cut_rows(_turn(d, pair)))
         orders = []
         for m in range(self.mmax + 1):
             signs = (m, -m) if m else (0,)
-            degrees = range(m, self.lmax + 1)
-            rows = [end[l][min(l, self.mmax) + s] for s in signs for l in degrees for end in ends]
-            orders.append(join(rows, dim=1).view(len(rows[0]), len(signs), len(degrees), -1))
+            rows = [turned[l][min(l, self.mmax) + s] for s in signs for l in range(m, self.lmax + 1)]
+            orders.append(join(rows, dim=1).unflatten(1, (len(signs), -1)))
         return orders
 
     def to_atoms(self, orders: Orders) -> Float[Tensor, "N K C"]:
@@ -66,7 +68,7 @@ class EdgeFrame:
             kept = min(l, self.mmax)
             negative = [rows[m][(self.lmax - m + 1) + l - m] for m in range(kept, 0, -1)]
             positive = [rows[m][l - m] for m in range(kept + 1)]
-            sums.append(self._sum(torch.bmm(inverse, join([*negative, *positive], dim=1))))
+            sums.append(self._sum(_turn(inverse, join([*negative, *positive], dim=1))))
         return join(sums, dim=1)
 
     def axial_to_atoms(self, axial: Float[Tensor, "E degrees C"]) -> Float[Tensor, "N K C"]:
@@ -78,11 +80,11 @@ class EdgeFrame:
             sums.append(self._sum(column * weight))
         return join(sums, dim=1)
 
-    def _turn(self, x: Float[Tensor, "N K C"], atom: Int64[Tensor, " E"]) -> list[tuple[Tensor, ...]]:
-        """For each degree, its rows m = −min(l, mmax) … in the edge frame, each (E, 1, C)."""
-        parts = zip(self.wigner, by_degree(x), strict=True)
-        return [cut_rows(torch.bmm(d, part.index_select(0, atom))) for d, part in parts]
-
     def _sum(self, messages: Float[Tensor, "E rows C"]) -> Float[Tensor, "N rows C"]:
         zeros = messages.new_zeros(self.num_atoms, *messages.shape[1:])
         return zeros.index_add(0, self.receiver, messages)
+
+
+def _turn(matrix: Float[Tensor, "E _out _in"], x: Float[Tensor, "E _in C"]) -> Float[Tensor, "E _out C"]:
+    """A matrix an edge times its features; of degree 0 it is a number."""
+    return matrix * x if matrix.shape[1:] == (1, 1) else torch.bmm(matrix, x)

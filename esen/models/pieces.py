@@ -47,6 +47,8 @@ class _Join(Function):
 
 def cut(x: Tensor, sizes: Sequence[int], dim: int) -> tuple[Tensor, ...]:
     """The pieces of x, of the given sizes along `dim`."""
+    if len(sizes) == 1:
+        return (x,)
     pieces: tuple[Tensor, ...] = _Cut.apply(x, sizes, dim)  # type: ignore[no-untyped-call]  # torch's own
     return pieces
 
@@ -58,5 +60,7 @@ def cut_rows(x: Tensor) -> tuple[Tensor, ...]:
 
 def join(pieces: Sequence[Tensor], dim: int) -> Tensor:
     """The pieces one after another along `dim`."""
+    if len(pieces) == 1:
+        return pieces[0]
     whole: Tensor = _Join.apply(dim, *pieces)  # type: ignore[no-untyped-call]  # torch's own
     return whole

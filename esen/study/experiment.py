@@ -17,7 +17,7 @@ from esen.data.checks import check_structure
 from esen.data.readers import Reading, read_structures
 from esen.data.structure import Structure
 from esen.errors import InputError
-from esen.md.calculator import choose_device
+from esen.md.calculator import choose_device, find_weights
 from esen.models.checkpoint import load_potential, write_atomically
 from esen.recipe import Recipe
 from esen.recipe.load import flatten
@@ -30,6 +30,8 @@ from esen.train.interrupt import Interrupted, signals_interrupt
 from esen.train.lock import locked
 from esen.train.record import keep_run_id, kept_run_id, read_rows
 from esen.train.resume import check_same_data, read_resumable, where_it_goes_on
+
+_METRICS = {"test": "test", "validation": "best_validation"}  # `validation/…` are the curves of training
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,9 +103,9 @@ def _run(recipe: Recipe, output: Path, resume: bool, device: str) -> ExperimentR
         tracker.params(flatten(recipe))
         fitted = fit(recipe, data, output, tracker=tracker, device=place, console=console, resumed=resumed)
         say(f"{fitted.steps} steps in {_duration(fitted.seconds)}")
-        result = _evaluate(recipe, data, fitted, test, output, place)
-        _track(tracker, result, output)
-    return result
+        frames, of = (test, "test") if test else (data.validation, "validation")
+        with _training_is_finished(output, device):
+            return _evaluate(recipe, fitted, frames, of, output, tracker)
 
 
 @contextmanager
@@ -115,9 +117,7 @@ def _how_to_go_on(output: Path, device: str) -> Iterator[None]:
         InputError: by a full disk, or another refusal of the system that is about a file.
     """
     begun = (output / "recipe.yaml").exists
-    given = "" if device == "auto" else f" --device {device}"
-    folder = quote(str(output))
-    command = f"esen train {folder}/recipe.yaml --output {folder}{given} --resume"
+    command = _command(output, device)
     try:
         yield
     except KeyboardInterrupt as stop:
@@ -130,6 +130,26 @@ def _how_to_go_on(output: Path, device: str) -> Iterator[None]:
         cure = "; make room" if full else ""
         again = f"; what was saved before is kept, go on with: {command}" if begun() else ""
         raise InputError(f"{error.filename}: cannot be written ({error.strerror}){cure}{again}") from error
+
+
+@contextmanager
+def _training_is_finished(output: Path, device: str) -> Iterator[None]:
+    """Within its block, whatever the user reads says that the training is not lost."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted in the evaluation; the training is finished") from None
+    except InputError as error:
+        raise InputError(
+            f"{error}; the training is finished, evaluate with: {_command(output, device)}"
+        ) from error
+
+
+def _command(output: Path, device: str) -> str:
+    """What goes on with a run; the recipe in its folder holds all that `--set` has changed."""
+    recipe = quote(str(output / "recipe.yaml"))
+    given = "" if device == "auto" else f" --device {device}"
+    return f"esen train {recipe} --output {quote(str(output))}{given} --resume"
 
 
 def _duration(seconds: float) -> str:
@@ -154,34 +174,39 @@ def _test_frames(recipe: Recipe, data: TrainingData, report: Report) -> list[Str
 
 
 def _evaluate(
-    recipe: Recipe,
-    data: TrainingData,
-    fitted: FitResult,
-    test: list[Structure],
-    output: Path,
-    device: torch.device,
+    recipe: Recipe, fitted: FitResult, frames: list[Structure], of: str, output: Path, tracker: Tracker
 ) -> ExperimentResult:
+    """Figures, tables, and their way to the tracker.
+
+    Args:
+        recipe: of the run.
+        fitted: the training.
+        frames: to evaluate on.
+        of: what they are, `test` or `validation`.
+        output: folder of the run.
+        tracker: gets the errors and all files.
+    """
     curves = output / "training.png"
     training_curves(read_rows(output / "metrics.jsonl"), curves)
-    paths = {"run": output, "weights": fitted.best, "to go on from": fitted.last, "training curves": curves}
-    frames, of = (test, "test") if test else (data.validation, "validation")
+    weights = find_weights(output)
+    paths = {"run": output, "weights": weights, "to go on from": fitted.last, "training curves": curves}
+    summary: dict[str, Any] = {"steps": fitted.steps, "seconds": fitted.seconds}
     rows: list[Row] = []
     if recipe.evaluate.mae is not None:
-        potential = load_potential(fitted.best, device=str(device))
-        report = evaluate_with_progress(potential, frames, device=str(device))
+        report = evaluate_with_progress(
+            load_potential(weights, device=fitted.device), frames, device=fitted.device
+        )
         paths |= write_mae(report, output)
-        rows = [row | {"MAE of": f"{of}, {row['MAE of']}"} for row in mae_rows(report)]
-        summary: dict[str, Any] = {"steps": fitted.steps, "seconds": fitted.seconds, of: report.to_json()}
-        write_atomically(output / "summary.json", json.dumps(summary, indent=2, ensure_ascii=False).encode())
-    return ExperimentResult(rows, paths)
-
-
-def _track(tracker: Tracker, result: ExperimentResult, output: Path) -> None:
-    if result.summary:
-        overall = json.loads((output / "mae.json").read_text())["overall"]
-        metrics = {f"test/{name}_mae": overall[name]["mae"] for name in ("energy", "forces", "stress")}
-        step = json.loads((output / "summary.json").read_text())["steps"]
-        tracker.metrics({name: value for name, value in metrics.items() if value is not None}, step)
-    for path in (output / "recipe.yaml", *result.paths.values()):
+        rows = [
+            {key.replace("MAE of", f"{of} MAE"): value for key, value in row.items()}
+            for row in mae_rows(report)
+        ]
+        summary[of] = report.to_json()
+        means = {f"{name}_mae": errors["mae"] for name, errors in summary[of]["overall"].items()}
+        known = {f"{_METRICS[of]}/{name}": mean for name, mean in means.items() if mean is not None}
+        tracker.metrics(known, fitted.steps)
+    write_atomically(output / "summary.json", json.dumps(summary, indent=2, ensure_ascii=False).encode())
+    for path in (output / "summary.json", output / "metrics.csv", *paths.values()):
         if path.is_file():
             tracker.artifact(path)
+    return ExperimentResult(rows, paths)

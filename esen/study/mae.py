@@ -121,7 +121,8 @@ def evaluate_with_progress(
 ) -> MaeReport:
     """`evaluate_mae` under a progress bar, with a warning of what is in no mean."""
     columns = (TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=len(structures))
         report = evaluate_mae(
             potential,

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float64
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from esen.evaluate.report import Errors, MaeReport, Parity
 from esen.models.checkpoint import write_atomically
@@ -115,7 +115,8 @@ def training_curves(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
         loss.plot(steps, values, color=_BLUE, linewidth=0.7 if many else 1.4, alpha=0.3 if many else 1.0)
         if many:
             loss.plot(steps, smooth, color=_BLUE, linewidth=1.6)
-    _finish(loss, "Training loss", bool(steps.size))
+    last = max((float(row["step"]) for row in rows), default=1.0)
+    _finish(loss, "Training loss", bool(steps.size), last)
     drawn = False
     for name, colour, unit in _QUANTITIES:
         steps, values = _series(rows, f"validation/{name}_mae")
@@ -123,7 +124,7 @@ def training_curves(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
             drawn = True
             label = f"{name}: {values[-1]:.3g} {unit}"
             errors.plot(steps, values, "o-", markersize=2.5, color=colour, linewidth=1.4, label=label)
-    _finish(errors, "Validation MAE, last value in the legend", drawn)
+    _finish(errors, "Validation MAE, last value in the legend", drawn, last)
     if drawn:
         errors.legend(fontsize=8, frameon=False)
     _save(figure, path)
@@ -141,25 +142,30 @@ def _series(rows: Sequence[Mapping[str, Any]], key: str) -> tuple[Float64[np.nda
 
 
 def _smoothed(values: Float64[np.ndarray, " K"]) -> Float64[np.ndarray, " K"]:
-    """Mean of the neighbouring 2 % on either side, of the logarithms as the plot shows them."""
-    half = max(1, len(values) // 50)
+    """Mean of the neighbouring 2 % on either side, at least 5, of the logarithms as the plot shows them."""
+    half = max(5, len(values) // 50)
     total = np.concatenate([[0.0], np.cumsum(np.log(values))])
     index = np.arange(len(values))
     begin, end = np.maximum(index - half, 0), np.minimum(index + half + 1, len(values))
     return np.asarray(np.exp((total[end] - total[begin]) / (end - begin)))
 
 
-def _finish(axes: Axes, title: str, drawn: bool) -> None:
+def _finish(axes: Axes, title: str, drawn: bool, last_step: float) -> None:
     axes.set_title(title, fontsize=11)
     axes.spines[["top", "right"]].set_visible(False)
     if not drawn:
         _empty(axes, "no values")
         return
-    axes.set_xlabel("step")
-    axes.set_yscale("log")
-    axes.grid(axis="y", which="both", color="#e6e6e6", linewidth=0.6)
+    axes.set(xlabel="step", xlim=(0, 1.02 * last_step), yscale="log")
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    low, high = axes.get_ylim()
+    decades = high > 5 * low  # in less, too few of 1, 2, 5, … fall
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)) if decades else MaxNLocator(5))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.grid(axis="y", color="#e6e6e6", linewidth=0.6)
     axes.set_axisbelow(True)
-    axes.tick_params(labelsize=8)
+    axes.tick_params(which="both", labelsize=8)
 
 
 def _save(figure: Figure, path: Path) -> None:

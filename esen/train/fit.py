@@ -16,7 +16,7 @@ from esen.train.dataset import Batches, TrainingData
 from esen.train.interrupt import StopSignal
 from esen.train.progress import TrainDisplay
 from esen.train.record import Record
-from esen.train.resume import adapt, recipe_changes
+from esen.train.resume import adapt, is_finished, recipe_changes
 from esen.train.stage import Stage
 from esen.train.state import TrainState
 
@@ -26,16 +26,16 @@ class FitResult:
     """What a training reached.
 
     Attributes:
-        best: checkpoint with the lowest validation loss.
         last: checkpoint to go on from.
         steps: optimiser steps in all.
         seconds: in all processes that worked on it.
+        device: where it was done.
     """
 
-    best: Path
     last: Path
     steps: int
     seconds: float
+    device: str
 
 
 def fit(
@@ -62,7 +62,8 @@ def fit(
         changes = recipe_changes(resumed, recipe, last)
         adapt(state.progress, changes, has_best=(folder / "best.safetensors").exists())
     state.progress.data = data.fingerprint
-    write_atomically(folder / "recipe.yaml", dump_recipe(recipe).encode())
+    if resumed is None or not is_finished(resumed, recipe):  # what was trained stays as it was described
+        write_atomically(folder / "recipe.yaml", dump_recipe(recipe).encode())
     tracker.artifact(folder / "recipe.yaml")
     record = Record(folder, up_to_step=state.progress.step, validated=state.progress.batch == 0)
     epochs = tuple(stage.epochs for stage in recipe.train.stages)
@@ -84,9 +85,7 @@ def fit(
                 state.next_stage(index, recipe)
             stage.run()
     progress = state.progress
-    return FitResult(
-        folder / "best.safetensors", folder / "last.safetensors", progress.step, progress.seconds
-    )
+    return FitResult(folder / "last.safetensors", progress.step, progress.seconds, str(device))
 
 
 def new_potential(recipe: Recipe, data: TrainingData) -> EsenPotential:

@@ -30,7 +30,7 @@ class TrainDisplay:
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TextColumn("frames · {task.fields[rate]} · loss {task.fields[loss]} · left"),
-            TimeRemainingColumn(elapsed_when_finished=True, compact=True),
+            TimeRemainingColumn(compact=True),
             console=console,
             transient=True,
             speed_estimate_period=60,

@@ -86,7 +86,7 @@ def is_finished(checkpoint: Checkpoint, recipe: Recipe) -> bool:
     """Whether no epoch is left."""
     stages, at = recipe.train.stages, checkpoint.progress
     later = len(stages) - 1 - at["stage"]
-    return later < 0 or (later == 0 and at["epoch"] >= stages[-1].epochs)
+    return later < 0 or (later == 0 and bool(at["epoch"] >= stages[-1].epochs))
 
 
 def where_it_goes_on(folder: Path, checkpoint: Checkpoint | None, recipe: Recipe) -> list[str]:

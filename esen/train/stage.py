@@ -98,7 +98,7 @@ class Stage:
             terms.total.backward()
             clipped = torch.nn.utils.clip_grad_norm_(state.potential.parameters(), spec.optimizer.clip_norm)
             norm, terms = float(clipped), terms.detach()
-            self._check_finite("loss", float(terms.total), norm, indices)
+            self._check_step(float(terms.total), norm, indices)
             state.optimizer.step()
         if state.average is not None:
             state.average.update_parameters(state.potential)
@@ -117,15 +117,19 @@ class Stage:
         self.tracker.metrics(metrics | {"epoch": epoch}, state.progress.step)
         self.display.step(len(indices), metrics["train/loss"])
 
-    def _check_finite(self, what: str, loss: float, norm: float, indices: list[int]) -> None:
+    def _check_step(self, loss: float, norm: float, indices: list[int]) -> None:
         if math.isfinite(loss) and math.isfinite(norm):
             return
         some = [self.train.structures[i].source or f"frame {i}" for i in indices[:2]]
-        where = f", on {', '.join(some)}{', …' if len(indices) > 2 else ''}" if some else ""
+        where = ", ".join(some) + (", …" if len(indices) > 2 else "")
+        step = self.state.progress.step + 1
+        raise self._diverged(f"the loss became {loss} (gradient {norm:.3g}) at step {step}, on {where}")
+
+    def _diverged(self, what: str) -> InputError:
+        rate = self.recipe.train.optimizer.learning_rate
         saved = (self.folder / "last.safetensors").exists()
-        raise InputError(
-            f"the {what} became {loss} (gradient {norm:.3g}) at step {self.state.progress.step + 1}{where}:"
-            f" lower train.optimizer.learning_rate ({self.recipe.train.optimizer.learning_rate:g} here) or clip_norm"
+        return InputError(
+            f"{what}: lower train.optimizer.learning_rate ({rate:g} here) or clip_norm"
             + ("; the last checkpoint was saved before and is kept" if saved else "")
         )
 
@@ -134,7 +138,8 @@ class Stage:
         self.display.validating()
         loss = self.recipe.train.loss
         errors = validate(state.evaluated(), self.validation, loss, between=self._stop_if_asked)
-        self._check_finite("validation loss", errors["loss"], 0.0, [])
+        if not math.isfinite(errors["loss"]):
+            raise self._diverged(f"the validation loss became {errors['loss']} at step {state.progress.step}")
         metrics = {f"validation/{key}": value for key, value in errors.items()}
         self.record.validation({"step": state.progress.step, "epoch": float(epoch)} | metrics)
         self.tracker.metrics(metrics, state.progress.step)

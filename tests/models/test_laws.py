@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 from ase.build import molecule
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from jaxtyping import Float64
 
 from esen.data.structure import Structure
+from esen.graph.batch import make_graph
 from esen.graph.types import Prediction
 from tests.models.variants import (
-    VARIANTS,
     chiral_molecule,
     each_variant,
     isolated,
@@ -24,14 +24,12 @@ from tests.models.variants import (
 from tests.strategies import rotations, structures
 
 TOLERANCE = 1e-9
-few = settings(max_examples=8)
+few = settings(max_examples=8, phases=[Phase.generate])  # to shrink a failure would take minutes
 
 
-def close(
-    ours: torch.Tensor | np.ndarray, expected: torch.Tensor | np.ndarray, like: Prediction | None = None
-) -> bool:
-    """To 1e-9; relative to the largest energy or force of an atom, with which rounding grows, where above 1."""
-    size = 1.0 if like is None else max(1.0, float(like.energies.abs().max()), float(like.forces.abs().max()))
+def close(ours: torch.Tensor | np.ndarray, expected: torch.Tensor | np.ndarray, like: Prediction) -> bool:
+    """To 1e-9 of the largest energy or force of an atom, with which rounding grows."""
+    size = max(float(like.energies.abs().max()), float(like.forces.abs().max()))
     difference = np.abs(np.asarray(ours) - np.asarray(expected))
     return bool(difference.max(initial=0.0) <= TOLERANCE * size)
 
@@ -43,7 +41,7 @@ def turned(structure: Structure, matrix: Float64[np.ndarray, "3 3"]) -> Structur
 def obeys_rotation(before: Prediction, after: Prediction, matrix: Float64[np.ndarray, "3 3"]) -> bool:
     return (
         close(after.energies, before.energies, before)
-        and close(after.forces, before.forces @ matrix.T, before)
+        and close(after.forces, before.forces.numpy() @ matrix.T, before)
         and close(after.stress, matrix @ before.stress.numpy() @ matrix.T, before)
     )
 
@@ -92,7 +90,7 @@ def rotation_between(start: np.ndarray, end: np.ndarray) -> Float64[np.ndarray, 
         across /= np.linalg.norm(across)
         return 2 * np.outer(across, across) - np.eye(3)
     both = a + b
-    return 2 * np.outer(both, both) / (both @ both) @ (2 * np.outer(a, a) - np.eye(3))
+    return (2 * np.outer(both, both) / (both @ both) - np.eye(3)) @ (2 * np.outer(a, a) - np.eye(3))
 
 
 @each_variant
@@ -108,8 +106,8 @@ def test_force_constants_of_a_cubic_crystal_are_cubic(variant: str) -> None:
     for distance in (2e-4, 1e-2):
         predictions = predict(variant, *(moved(axis, distance) for axis in range(3)))
         constants = [-float(p.forces[0, axis]) / distance for axis, p in enumerate(predictions)]
-        assert min(map(abs, constants)) > 1e-2
-        assert max(constants) - min(constants) < TOLERANCE * max(1.0, *map(abs, constants))
+        assert min(map(abs, constants)) > 1e-4
+        assert max(constants) - min(constants) < TOLERANCE * max(map(abs, constants))
 
 
 @each_variant
@@ -150,7 +148,7 @@ def test_a_batch_equals_its_singles(variant: str, batch: list[Structure]) -> Non
 
 @each_variant
 @given(structure=structures(max_atoms=2, periodicities=["crystal", "slab"]))
-@settings(max_examples=4)
+@settings(few, max_examples=4)
 def test_a_supercell_has_its_cells_energy(variant: str, structure: Structure) -> None:
     repeats = [2 if periodic else 1 for periodic in structure.pbc]
     shifts = np.stack(np.meshgrid(*map(np.arange, repeats), indexing="ij"), axis=-1).reshape(-1, 3)
@@ -181,8 +179,8 @@ def test_an_isolated_atom_is_the_same_alone_and_in_company(variant: str) -> None
     atom, dimer = isolated([8], [[0, 0, 0]]), isolated([8, 8], [[0, 0, 0], [0, 9, 0]])
     (alone,), (apart,) = predict(variant, atom), predict(variant, dimer)
     _, together = predict(variant, chiral_molecule(), atom)
-    assert close(together.energy, alone.energy)
-    assert close(apart.energies, alone.energies.expand(2))
+    assert close(together.energy, alone.energy, alone)
+    assert close(apart.energies, alone.energies.expand(2), alone)
     assert abs(float(alone.energy)) > 1e-3
     for prediction in (alone, apart, together):
         assert not prediction.forces.any()
@@ -196,7 +194,7 @@ def test_one_atom_in_a_cell_smaller_than_the_cutoff(variant: str) -> None:
     (prediction,) = predict(variant, iron)
     assert prediction.forces.abs().max() < 1e-12
     stress = prediction.stress[0]
-    assert close(stress, np.eye(3) * float(stress[0, 0]))
+    assert close(stress, np.eye(3) * float(stress[0, 0]), prediction)
     assert abs(stress[0, 0]) > 1e-6
 
 
@@ -222,9 +220,6 @@ def test_a_bond_fades_as_it_reaches_the_cutoff(variant: str) -> None:
 
 @pytest.mark.parametrize("variant", ["default", "lmax 3, mmax 2", "bessel"])
 def test_float32_differs_from_float64_by_rounding_only(variant: str) -> None:
-    from esen.graph.batch import make_graph
-
-    assert set(VARIANTS) >= {variant}
     double, single = (potential_of(variant, dtype) for dtype in (torch.float64, torch.float32))
     graph = make_graph([chiral_molecule(), triclinic_crystal()], double.cutoff)
     exact, rounded = double(graph), single(graph)

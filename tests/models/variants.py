@@ -1,4 +1,4 @@
-"""Small networks with weights in which every parameter matters, one a choice that a recipe offers; and what they say."""
+"""Small networks with weights in which every parameter matters, one a choice of the recipe; and what they say."""
 
 from functools import cache
 
@@ -75,6 +75,6 @@ def chiral_molecule() -> Structure:
 
 def triclinic_crystal() -> Structure:
     """Three atoms in a left-handed cell whose rows are shorter than the cutoff of the variants."""
-    cell = np.array([[3.1, 0.2, -0.3], [0.4, -3.3, 0.5], [-0.2, 0.6, 3.6]])
-    fractional = np.array([[0.02, 0.05, 0.01], [0.52, 0.45, 0.03], [0.04, 0.51, 0.55]])
+    cell = np.array([[3.1, 0.9, -0.8], [0.4, -3.3, 1.1], [-0.7, 0.6, 3.6]])
+    fractional = np.array([[0.02, 0.05, 0.01], [0.62, 0.42, 0.15], [0.14, 0.58, 0.50]])
     return Structure(np.array([8, 12, 26]), fractional @ cell, cell, np.ones(3, dtype=bool))

@@ -23,9 +23,13 @@ def _mistakes(**sections: Any) -> list[str]:
     [
         (
             {"nonlinearity": {"kind": "gird"}},
-            "nonlinearity.kind: 'gird' is not a choice here; expected 'gate'",
+            "nonlinearity.kind: 'gird' is not a choice here; expected 'gate', 'grid' or 'grid_edges'; "
+            "did you mean 'grid'?",
         ),
-        ({"nonlinearity": {"kind": 3}}, "nonlinearity.kind: given 3 (a whole number), expected 'gate'"),
+        (
+            {"nonlinearity": {"kind": 3}},
+            "nonlinearity.kind: given 3 (a whole number), expected 'gate', 'grid' or 'grid_edges'",
+        ),
         (
             {"radial": {"kind": "besel"}},
             "radial.kind: 'besel' is not a choice here; expected 'bessel' or 'gaussian'; "

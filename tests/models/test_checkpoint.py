@@ -1,0 +1,224 @@
+"""Checkpoints: what goes in comes out, and every bad file is told in one line."""
+
+import errno
+import json
+import os
+import pickle
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from esen.errors import InputError
+from esen.graph.batch import make_graph
+from esen.models.checkpoint import (
+    FORMAT,
+    Checkpoint,
+    load_potential,
+    read_checkpoint,
+    save_checkpoint,
+    with_prefix,
+    write_atomically,
+)
+from esen.models.potential import EsenPotential
+from tests.models.variants import VARIANTS, chiral_molecule, potential_of
+
+ELEMENTS = (1, 6, 8, 12, 26)
+
+
+def checkpoint_of(potential: EsenPotential, **changes: Any) -> Checkpoint:
+    checkpoint = Checkpoint(
+        recipe={"model": potential.spec.model_dump(mode="json")},
+        elements=ELEMENTS,
+        metrics={"validation/forces_mae": 12.5},
+        tensors=with_prefix("weights", potential.state_dict()),
+        progress={"stage": 0, "step": 7, "best": None},
+    )
+    return replace(checkpoint, **changes)
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    path = tmp_path / "best.safetensors"
+    save_checkpoint(path, checkpoint_of(potential_of("default")))
+    return path
+
+
+def refusal(path: Path) -> str:
+    """The one line in which a file is refused; it names the file."""
+    with pytest.raises(InputError) as error:
+        load_potential(path)
+    message = str(error.value)
+    assert "\n" not in message
+    assert message.startswith(f"{path}: ")
+    return message.removeprefix(f"{path}: ")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("variant", ["default", "bessel", "no envelope"])
+def test_round_trip_to_the_bit(tmp_path: Path, variant: str, dtype: torch.dtype) -> None:
+    potential, path = potential_of(variant, dtype), tmp_path / "last.safetensors"
+    checkpoint = checkpoint_of(potential)
+    save_checkpoint(path, checkpoint)
+    read = read_checkpoint(path)
+    for name in ("recipe", "elements", "metrics", "progress", "versions"):
+        assert getattr(read, name) == getattr(checkpoint, name)
+    assert read.tensors.keys() == checkpoint.tensors.keys()
+    assert all(torch.equal(read.tensors[name], value) for name, value in checkpoint.tensors.items())
+    loaded = load_potential(path)
+    graph = make_graph(chiral_molecule(), potential.cutoff)
+    assert not loaded.training
+    assert loaded.elements == ELEMENTS
+    assert next(loaded.network.parameters()).dtype == dtype
+    loaded.requires_grad_()  # torch may sum otherwise where weights ask for no gradient
+    assert torch.equal(loaded(graph).energies, potential(graph).energies)
+    assert torch.equal(loaded(graph).forces, potential(graph).forces)
+
+
+def test_precision_on_request(saved: Path) -> None:
+    potential = load_potential(saved, dtype=torch.float32)
+    assert {p.dtype for p in potential.parameters()} == {torch.float32}
+    assert torch.equal(potential.references, potential_of("default").references)
+    assert not any(p.requires_grad for p in potential.parameters())
+
+
+def test_the_average_is_what_predicts(tmp_path: Path) -> None:
+    potential = potential_of("default")
+    average = {name: 2 * value for name, value in potential.state_dict().items()}
+    checkpoint = checkpoint_of(potential)
+    checkpoint.tensors.update(with_prefix("average", average))
+    save_checkpoint(tmp_path / "c", checkpoint)
+    loaded = load_potential(tmp_path / "c").state_dict()
+    assert all(torch.equal(loaded[name], value) for name, value in average.items())
+
+
+def test_with_prefix_copies() -> None:
+    weight = torch.ones(3, requires_grad=True)
+    (copy,) = with_prefix("weights", {"w": weight}).values()
+    with torch.no_grad():
+        weight.add_(1)
+    assert copy.tolist() == [1, 1, 1]
+    assert not copy.requires_grad
+
+
+def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
+    assert refusal(tmp_path / "none.safetensors") == "no such checkpoint"
+    assert refusal(tmp_path) == "not a file"
+
+
+@pytest.mark.parametrize("left", [0, 4, 500, -1])
+def test_a_truncated_file(saved: Path, left: int) -> None:
+    saved.write_bytes(saved.read_bytes()[:left])
+    assert "was it cut short?" in refusal(saved)
+
+
+@pytest.mark.parametrize("content", [b"model: {}\n" * 99, b"\x80\x04" + b"x" * 99, b"\xff" * 99])
+def test_another_kind_of_file(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_bytes(content)
+    assert "not a whole safetensors file" in refusal(path)
+
+
+@pytest.mark.parametrize("metadata", [None, {"format": "pt"}])
+def test_safetensors_of_others(tmp_path: Path, metadata: dict[str, str] | None) -> None:
+    path = tmp_path / "model.safetensors"
+    save_file({"w": torch.ones(3)}, path, metadata)
+    assert "not a checkpoint of esen" in refusal(path)
+
+
+@pytest.mark.parametrize("header", ["", "{", "[]", '{"format": "new"}', json.dumps({"format": FORMAT})])
+def test_a_damaged_header(tmp_path: Path, header: str) -> None:
+    path = tmp_path / "model.safetensors"
+    save_file({"w": torch.ones(3)}, path, {"esen": header})
+    assert "damaged" in refusal(path)
+
+
+def test_a_later_format(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    header = {"format": FORMAT + 1, "versions": {"esen": "99.0"}}
+    save_file({"w": torch.ones(3)}, path, {"esen": json.dumps(header)})
+    message = refusal(path)
+    assert f"format {FORMAT + 1}, written by esen 99.0" in message
+    assert "upgrade esen" in message
+
+
+def test_weights_that_do_not_fit_the_recipe(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    for spec in ("lmax 3, mmax 2", "bessel", "one layer"):
+        recipe = {"model": VARIANTS[spec].model_dump(mode="json")}
+        save_checkpoint(path, checkpoint_of(potential_of("default"), recipe=recipe))
+        assert refusal(path).startswith("its weights do not fit its recipe: ")
+    save_checkpoint(path, checkpoint_of(potential_of("default"), tensors={}))
+    assert refusal(path).startswith("its weights do not fit its recipe: ")
+
+
+@pytest.mark.parametrize("recipe", [{}, {"model": {"lmax": "two"}}, {"model": {"spin": 1}}, {"model": None}])
+def test_a_recipe_that_does_not_fit(tmp_path: Path, recipe: dict[str, Any]) -> None:
+    path = tmp_path / "model.safetensors"
+    save_checkpoint(path, checkpoint_of(potential_of("default"), recipe=recipe))
+    assert refusal(path).startswith("its recipe does not fit: ")
+
+
+def full_disk(_: int) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = saved.read_bytes()
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(OSError, match="No space left") as error:
+        save_checkpoint(saved, checkpoint_of(potential_of("bessel")))
+    assert error.value.filename == str(saved)
+    assert saved.read_bytes() == before
+    assert list(saved.parent.iterdir()) == [saved]
+
+
+def test_a_killed_writer_leaves_the_last_checkpoint(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = saved.read_bytes()
+
+    def interrupt(_: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(saved, b"half")
+    assert saved.read_bytes() == before
+    assert list(saved.parent.iterdir()) == [saved]
+
+
+def test_saving_replaces_as_a_whole(saved: Path) -> None:
+    save_checkpoint(saved, checkpoint_of(potential_of("bessel")))
+    assert load_potential(saved).spec == VARIANTS["bessel"]
+    assert list(saved.parent.iterdir()) == [saved]
+
+
+def test_saving_into_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        save_checkpoint(tmp_path / "none" / "last.safetensors", checkpoint_of(potential_of("default")))
+    assert not list(tmp_path.iterdir())
+
+
+class Bomb:
+    """What a pickle can do: run anything when it is loaded."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.marker),)
+
+
+@pytest.mark.parametrize("by_torch", [True, False])
+def test_nothing_is_unpickled(tmp_path: Path, by_torch: bool) -> None:
+    marker, path = tmp_path / "exploded", tmp_path / "model.safetensors"
+    if by_torch:
+        torch.save({"weights": Bomb(marker)}, path)
+    else:
+        path.write_bytes(pickle.dumps(Bomb(marker)))
+    assert "not a whole safetensors file" in refusal(path)
+    assert not marker.exists()
+    pickle.loads(pickle.dumps(Bomb(marker)))
+    assert marker.exists()  # it was live

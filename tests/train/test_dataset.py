@@ -1,0 +1,186 @@
+"""Frames for training, and their batches."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import esen.train.dataset
+from esen.data.references import fit_references
+from esen.data.structure import Structure
+from esen.errors import InputError
+from esen.graph.batch import make_graph
+from esen.recipe import BatchSpec
+from esen.train.dataset import Batches, TrainingData, known_frames, load_training_data
+from tests.train.small import crystals, molecule, recipe_of, write_frames
+
+
+def load(path: Path, frames: list[Structure], **changes: Any) -> tuple[TrainingData, list[str]]:
+    """The data, and what was said."""
+    said: list[str] = []
+    write_frames(path / "train.xyz", frames)
+    return load_training_data(recipe_of(path / "train.xyz", **changes), said.append), said
+
+
+def sources(frames: list[Structure]) -> list[str]:
+    return [s.source for s in frames]
+
+
+def test_frames_are_divided_once_and_for_all(tmp_path: Path) -> None:
+    frames = list(crystals(10))
+    data, _ = load(tmp_path, frames)
+    again, _ = load(tmp_path, frames)
+    other, _ = load(tmp_path, frames, train__seed=1)
+    assert (len(data.train), len(data.validation)) == (8, 2)
+    numbers = [int(s.source.rsplit(" ", 1)[1]) for s in (*data.train, *data.validation)]
+    assert sorted(numbers) == list(range(10))
+    assert sources(data.validation) == sources(again.validation) != sources(other.validation)
+    assert data.fingerprint == again.fingerprint != other.fingerprint
+
+
+def test_given_validation_frames_are_used_as_they_are(tmp_path: Path) -> None:
+    write_frames(tmp_path / "validation.xyz", crystals(3, seed=1))
+    data, _ = load(tmp_path, list(crystals(4)), data__validation=[{"path": str(tmp_path / "validation.xyz")}])
+    assert (len(data.train), len(data.validation)) == (4, 3)
+
+
+def test_scale_is_the_root_mean_square_of_the_forces(tmp_path: Path) -> None:
+    data, _ = load(tmp_path, list(crystals(6)))
+    forces = np.concatenate([s.forces.ravel() for s in data.train if s.forces is not None])
+    assert data.scale == pytest.approx(np.sqrt(np.mean(forces**2)))
+
+
+def test_scale_is_one_where_all_forces_are_zero(tmp_path: Path) -> None:
+    data, _ = load(tmp_path, [replace(s, forces=np.zeros((2, 3))) for s in crystals(4)])
+    assert data.scale == 1.0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"energy": -7.0},
+        {"forces": np.zeros((2, 3))},
+        {"stress": None},
+        {"positions": np.eye(3)[:2]},
+        {"numbers": np.array([8, 12])},
+        {"cell": 3 * np.eye(3)},
+        {"pbc": np.zeros(3, dtype=bool)},
+    ],
+)
+def test_the_fingerprint_sees_every_change(change: dict[str, Any]) -> None:
+    frames = list(crystals(4))
+    changed = [*frames[:3], replace(frames[3], **change)]
+    data = TrainingData(frames, [], fit_references(frames, 20), 1.0)
+    assert replace(data, scale=2.0).fingerprint == data.fingerprint
+    assert replace(data, train=changed).fingerprint != data.fingerprint
+    assert replace(data, train=frames[:3], validation=frames[3:]).fingerprint != data.fingerprint
+
+
+def test_references(tmp_path: Path) -> None:
+    frames = [molecule(8), molecule(12), molecule(8, 12), molecule(8, 8), molecule(8, 8, 12)]
+    data, said = load(tmp_path, frames, train__loss={"stress": 0})
+    assert data.references.energies[[8, 12]] == pytest.approx([-1.0, -1.0])
+    assert said == []
+    none, _ = load(tmp_path, frames, train__loss={"stress": 0}, data__references="none")
+    assert not none.references.energies.any()
+    assert none.references.elements == (8, 12)
+
+
+def test_references_that_the_data_leave_open_are_said(tmp_path: Path) -> None:
+    _, said = load(tmp_path, list(crystals(4)))
+    assert len(said) == 1
+    assert "do not fix the reference energies of O, Mg" in said[0]
+
+
+def test_an_element_of_one_frame_stays_in_training(tmp_path: Path) -> None:
+    frames = [*crystals(9), molecule(8, 26)]
+    for seed in range(6):
+        data, _ = load(tmp_path, frames, train__seed=seed, data__validation_fraction=0.3)
+        assert 26 in data.references.elements
+        assert {z for s in data.validation for z in s.numbers.tolist()} <= {8, 12}
+        assert len(data.train) + len(data.validation) == 10
+
+
+def test_frames_that_share_no_element_cannot_be_divided(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"2 frames cannot be divided.*data\.validation"):
+        load(tmp_path, [molecule(8), molecule(12)], train__loss={"stress": 0})
+
+
+def test_frames_with_an_element_that_is_not_trained_on_are_left_out() -> None:
+    said: list[str] = []
+    known = known_frames([molecule(8), molecule(8, 26), molecule(12)], {8, 12}, "test", said.append)
+    assert [s.numbers.tolist() for s in known] == [[8], [12]]
+    assert said == ["note: 1 of 3 test frames are left out: they hold Fe, which no training frame does"]
+    with pytest.raises(InputError, match=r"data\.validation: every frame holds Fe"):
+        known_frames([molecule(26)], {8}, "validation", said.append)
+
+
+def test_missing_stress(tmp_path: Path) -> None:
+    bare = [replace(s, stress=None) for s in crystals(5)]
+    with pytest.raises(InputError, match=r"no periodic frame has a stress under 'stress': write train\.loss"):
+        load(tmp_path, bare)
+    with pytest.raises(InputError, match=r"no frame is periodic .* write train\.loss\.stress: 0$"):
+        load(tmp_path, [molecule(8, 12) for _ in range(5)])
+    _, said = load(tmp_path, [*crystals(5), *bare])
+    assert any("of 8 frames have no stress; they count in energy and forces" in line for line in said)
+
+
+def test_a_wrong_frame_is_named(tmp_path: Path) -> None:
+    frames = list(crystals(4))
+    wrong = replace(frames[2], forces=np.full((2, 3), np.nan))
+    with pytest.raises(InputError, match=r"train\.xyz, frame 2: forces of atom 0 are not finite"):
+        load(tmp_path, [*frames[:2], wrong, frames[3]])
+
+
+def some_batches(atoms: list[int], spec: BatchSpec) -> Batches:
+    return Batches([molecule(*[8] * count) for count in atoms], 2.5, spec)
+
+
+@given(
+    sizes=st.lists(st.integers(1, 6), min_size=1, max_size=20),
+    spec=st.one_of(
+        st.builds(BatchSpec, atoms=st.integers(1, 15)), st.builds(BatchSpec, structures=st.integers(1, 5))
+    ),
+    seed=st.integers(0, 3),
+    epoch=st.integers(0, 3),
+)
+def test_every_frame_once_an_epoch(sizes: list[int], spec: BatchSpec, seed: int, epoch: int) -> None:
+    batches = some_batches(sizes, spec)
+    for made in (batches.in_order(), batches.shuffled(seed, epoch)):
+        assert sorted(i for batch in made for i in batch) == list(range(len(sizes)))
+        for batch in made:
+            if spec.atoms is not None:
+                assert len(batch) == 1 or sum(sizes[i] for i in batch) <= spec.atoms
+            if spec.structures is not None:
+                assert len(batch) <= spec.structures
+    assert batches.in_order() == some_batches(sizes, spec).in_order()
+    assert batches.shuffled(seed, epoch) == some_batches(sizes, spec).shuffled(seed, epoch)
+
+
+def test_every_epoch_and_seed_has_its_own_order() -> None:
+    batches = some_batches([1] * 30, BatchSpec(structures=4))
+    orders = {str(batches.shuffled(seed, epoch)) for seed in range(3) for epoch in range(3)}
+    assert len(orders) == 9
+
+
+@pytest.mark.parametrize("kept_edges", [0, 40, 10**6])
+def test_a_batch_is_the_same_whether_its_graphs_were_kept_or_not(
+    kept_edges: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(esen.train.dataset, "_KEPT_EDGES", kept_edges)
+    frames = [*crystals(3), molecule(8, 12, 8)]
+    batches = Batches(frames, 3.5, BatchSpec(structures=2))
+    for _ in range(2):
+        graph, labels = batches.load([3, 1])
+        expected = make_graph([frames[3], frames[1]], 3.5)
+        assert torch.equal(graph.positions, expected.positions)
+        assert torch.equal(graph.sender, expected.sender)
+        assert torch.equal(graph.shift, expected.shift)
+        assert labels.energy.tolist() == [frames[3].energy, frames[1].energy]
+        assert labels.stress[0].isnan().all()
+        assert labels.forces.shape == (5, 3)

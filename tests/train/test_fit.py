@@ -1,0 +1,278 @@
+"""Whole trainings: interrupted, resumed, in stages, out of bounds."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from esen.errors import InputError
+from esen.models.checkpoint import read_checkpoint
+from esen.recipe import Recipe
+from esen.train.interrupt import Interrupted
+from esen.train.record import read_rows
+from esen.train.resume import read_resumable
+from tests.train.small import Recorder, crystals, press_ctrl_c, recipe_of, train, write_frames
+
+STEPS = 8  # 12 of 15 frames in batches of 3, twice
+
+
+@pytest.fixture(scope="module")
+def frames(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_frames(tmp_path_factory.mktemp("frames") / "train.xyz", crystals(15))
+
+
+@pytest.fixture(scope="module")
+def two_stages(frames: Path) -> Recipe:
+    return recipe_of(frames, train__stages=[{"epochs": 1}, {"epochs": 1}])
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(
+    frames: Path, two_stages: Recipe, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
+    """Folders of the same trainings, with one stage and with two, from beginning to end."""
+    folders = {name: tmp_path_factory.mktemp(name) for name in ("one", "two")}
+    train(recipe_of(frames), folders["one"])
+    train(two_stages, folders["two"])
+    return folders
+
+
+def contents(folder: Path, file: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Tensors, and where the training stood but for the time it took."""
+    checkpoint = read_checkpoint(folder / file)
+    return checkpoint.tensors, {k: v for k, v in checkpoint.progress.items() if k != "seconds"}
+
+
+def assert_same_run(folder: Path, expected: Path) -> None:
+    """Bit by bit."""
+    for file in ("last.safetensors", "best.safetensors"):
+        tensors, progress = contents(folder, file)
+        other_tensors, other_progress = contents(expected, file)
+        assert progress == other_progress
+        assert tensors.keys() == other_tensors.keys()
+        assert all(torch.equal(tensor, other_tensors[name]) for name, tensor in tensors.items())
+    for file in ("metrics.jsonl", "metrics.csv", "recipe.yaml"):
+        assert (folder / file).read_bytes() == (expected / file).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("stages", "step"), [("one", 1), ("one", 4), ("one", 7), ("one", 8), ("two", 4), ("two", 6)]
+)  # 4 and 8: the last batch of an epoch
+def test_a_resumed_run_equals_an_uninterrupted_one(
+    stages: str, step: int, frames: Path, two_stages: Recipe, uninterrupted: dict[str, Path], tmp_path: Path
+) -> None:
+    recipe = two_stages if stages == "two" else recipe_of(frames)
+    with pytest.raises(Interrupted, match=f"interrupted at step {step}, all is saved"):
+        train(recipe, tmp_path, Recorder(step, press_ctrl_c))
+    resumed = read_resumable(tmp_path, recipe)
+    assert resumed is not None
+    assert resumed.progress["step"] == step
+    train(recipe, tmp_path, resumed=resumed)
+    assert_same_run(tmp_path, uninterrupted[stages])
+
+
+def test_a_killed_run_goes_on_from_its_last_checkpoint(
+    frames: Path, uninterrupted: dict[str, Path], tmp_path: Path
+) -> None:
+    """What was done since, rows of metrics too, is done again."""
+
+    class Killed(BaseException):
+        pass
+
+    def die() -> None:
+        raise Killed
+
+    with pytest.raises(Killed):
+        train(recipe_of(frames), tmp_path, Recorder(7, die))
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 8, "train/lo')  # cut off by the kill
+    resumed = read_resumable(tmp_path, recipe_of(frames))
+    assert resumed is not None
+    assert resumed.progress["step"] == STEPS // 2
+    train(recipe_of(frames), tmp_path, resumed=resumed)
+    assert_same_run(tmp_path, uninterrupted["one"])
+
+
+def test_an_interrupt_during_validation_is_obeyed_there(
+    frames: Path, uninterrupted: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import esen.train.validate
+
+    real = esen.train.validate.training_loss
+
+    def interrupted(*arguments: Any) -> Any:
+        press_ctrl_c()
+        return real(*arguments)
+
+    monkeypatch.setattr("esen.train.validate.training_loss", interrupted)
+    with pytest.raises(Interrupted, match="at step 4"):
+        train(recipe_of(frames), tmp_path)
+    assert not (tmp_path / "best.safetensors").exists()
+    monkeypatch.undo()
+    train(recipe_of(frames), tmp_path, resumed=read_resumable(tmp_path, recipe_of(frames)))
+    assert_same_run(tmp_path, uninterrupted["one"])
+
+
+def test_stages_carry_the_weights_over_and_begin_the_schedule_anew(
+    two_stages: Recipe, uninterrupted: dict[str, Path]
+) -> None:
+    rows = [row for row in read_rows(uninterrupted["two"] / "metrics.jsonl") if "train/loss" in row]
+    rates = [row["train/learning_rate"] for row in rows]
+    assert rates[:4] == rates[4:]
+    assert rates[0] == pytest.approx(0.2 * two_stages.train.optimizer.learning_rate)
+    assert [row["epoch"] for row in rows] == [0.25, 0.5, 0.75, 1.0] * 2
+    tensors, progress = contents(uninterrupted["two"], "last.safetensors")
+    assert (progress["stage"], progress["epoch"], progress["step"]) == (1, 1, STEPS)
+    assert progress["averaged"] == STEPS
+    steps = [float(t) for name, t in tensors.items() if name.endswith("/step")]
+    assert steps
+    assert set(steps) == {STEPS / 2}  # the optimiser was made anew
+
+
+def test_a_stage_that_is_added_later_is_as_one_that_was_there(
+    frames: Path, two_stages: Recipe, uninterrupted: dict[str, Path], tmp_path: Path
+) -> None:
+    train(recipe_of(frames, train__stages=[{"epochs": 1}]), tmp_path)
+    train(two_stages, tmp_path, resumed=read_resumable(tmp_path, two_stages))
+    assert_same_run(tmp_path, uninterrupted["two"])
+
+
+def test_the_best_weights_are_those_of_the_lowest_validation_loss(frames: Path, tmp_path: Path) -> None:
+    # a rate at which the loss goes up and down
+    train(recipe_of(frames, train__optimizer={"learning_rate": 0.3}, train__stages=[{"epochs": 6}]), tmp_path)
+    losses = [r["validation/loss"] for r in read_rows(tmp_path / "metrics.jsonl") if "validation/loss" in r]
+    assert len(losses) == 6
+    assert read_checkpoint(tmp_path / "best.safetensors").metrics["validation/loss"] == min(losses)
+    assert read_checkpoint(tmp_path / "last.safetensors").progress["best"] == min(losses)
+    assert min(losses) != losses[-1]
+
+
+def test_more_epochs_go_on_where_the_run_ended(frames: Path, tmp_path: Path) -> None:
+    train(recipe_of(frames, train__stages=[{"epochs": 1}]), tmp_path)
+    longer = recipe_of(frames)
+    result = train(longer, tmp_path, resumed=read_resumable(tmp_path, longer))
+    assert result.steps == STEPS
+    rows = read_rows(tmp_path / "metrics.jsonl")
+    assert [r["step"] for r in rows if "train/loss" in r] == list(range(1, STEPS + 1))
+    assert [r["epoch"] for r in rows if "validation/loss" in r] == [1.0, 2.0]
+
+
+def test_a_finished_run_is_left_as_it_is(frames: Path, uninterrupted: dict[str, Path]) -> None:
+    folder = uninterrupted["one"]
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    other = recipe_of(frames, train__optimizer={"learning_rate": 7.0})
+    assert train(other, folder, resumed=read_resumable(folder, other)).steps == STEPS
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_other_batches_begin_the_epoch_again(frames: Path, tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        train(recipe_of(frames), tmp_path, Recorder(6, press_ctrl_c))
+    other = recipe_of(frames, train__batch={"structures": 6})
+    assert train(other, tmp_path, resumed=read_resumable(tmp_path, other)).steps == 6 + 2
+
+
+def test_an_average_can_begin_late_or_end(frames: Path, tmp_path: Path) -> None:
+    none, some = recipe_of(frames, train__ema=0), recipe_of(frames)
+    with pytest.raises(Interrupted):
+        train(none, tmp_path, Recorder(4, press_ctrl_c))
+    assert not read_checkpoint(tmp_path / "last.safetensors").part("average")
+    with pytest.raises(Interrupted):
+        train(some, tmp_path, Recorder(6, press_ctrl_c), resumed=read_resumable(tmp_path, some))
+    assert read_checkpoint(tmp_path / "last.safetensors").progress["averaged"] == 2
+    train(none, tmp_path, resumed=read_resumable(tmp_path, none))
+    last, best = (read_checkpoint(tmp_path / f"{name}.safetensors") for name in ("last", "best"))
+    assert last.progress["step"] == STEPS
+    assert best.part("weights").keys() == last.part("weights").keys()
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_precision(precision: str, frames: Path, tmp_path: Path) -> None:
+    train(recipe_of(frames, train__precision=precision), tmp_path)
+    weights = read_checkpoint(tmp_path / "best.safetensors").part("weights")
+    of_network = {t.dtype for name, t in weights.items() if name.startswith("network.")}
+    assert of_network == {getattr(torch, precision)}
+    assert weights["references"].dtype == torch.float64
+
+
+def test_a_diverging_run_stops_and_keeps_its_last_checkpoint(frames: Path, tmp_path: Path) -> None:
+    train(recipe_of(frames, train__stages=[{"epochs": 1}]), tmp_path)
+    good = (tmp_path / "last.safetensors").read_bytes(), (tmp_path / "best.safetensors").read_bytes()
+    wild = recipe_of(frames, train__optimizer={"learning_rate": 1e30})
+    with pytest.raises(
+        InputError, match=r"became (nan|inf).*lower train\.optimizer\.learning_rate \(1e\+30"
+    ) as error:
+        train(wild, tmp_path, resumed=read_resumable(tmp_path, wild))
+    assert "the last checkpoint was saved before and is kept" in str(error.value)
+    assert "\n" not in str(error.value)
+    assert good == (
+        (tmp_path / "last.safetensors").read_bytes(),
+        (tmp_path / "best.safetensors").read_bytes(),
+    )
+    (tmp_path / "new").mkdir()
+    with pytest.raises(InputError, match=r"on .*train\.xyz, frame \d+") as error:
+        train(wild, tmp_path / "new")
+    assert "last checkpoint" not in str(error.value)
+    assert not list((tmp_path / "new").glob("*.safetensors"))
+
+
+def test_a_validation_that_is_no_number_is_no_best(
+    frames: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("esen.train.stage.validate", lambda *_, **__: {"loss": float("nan")})
+    with pytest.raises(InputError, match=r"the validation loss became nan at step 4: lower train\.optimizer"):
+        train(recipe_of(frames), tmp_path)
+    assert not list(tmp_path.glob("*.safetensors"))
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(
+    frames: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(recipe_of(frames, train__stages=[{"epochs": 1}]), tmp_path)
+    good = (tmp_path / "last.safetensors").read_bytes()
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    longer = recipe_of(frames)
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left") as error:
+        train(longer, tmp_path, resumed=read_resumable(tmp_path, longer))
+    assert Path(error.value.filename).parent == tmp_path
+    assert (tmp_path / "last.safetensors").read_bytes() == good
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_long_epoch_is_saved_in_between(frames: Path, tmp_path: Path) -> None:
+    saved: list[int] = []
+
+    class Watch(Recorder):
+        def metrics(self, values: Any, step: int) -> None:
+            if (tmp_path / "last.safetensors").exists():
+                saved.append(read_checkpoint(tmp_path / "last.safetensors").progress["step"])
+
+    train(recipe_of(frames, train__checkpoint_minutes=1e-9), tmp_path, Watch())
+    assert saved == sorted(saved)
+    assert set(saved) >= {1, 2, 3, 4, 5, 6, 7}
+
+
+def test_the_recipe_of_the_run_lies_in_its_folder_from_the_start(frames: Path, tmp_path: Path) -> None:
+    from esen.recipe import load_recipe
+
+    recipe = recipe_of(frames)
+    with pytest.raises(Interrupted):
+        train(recipe, tmp_path, Recorder(1, press_ctrl_c))
+    assert load_recipe(tmp_path / "recipe.yaml") == recipe
+
+
+def test_every_step_is_in_the_metrics(uninterrupted: dict[str, Path]) -> None:
+    lines = (uninterrupted["one"] / "metrics.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    steps = [row for row in rows if "train/loss" in row]
+    assert [row["step"] for row in steps] == list(range(1, STEPS + 1))
+    for row in steps:
+        total = 20 * row["train/energy_loss"] + 20 * row["train/forces_loss"] + 5 * row["train/stress_loss"]
+        assert row["train/loss"] == pytest.approx(total)
+    assert [row["step"] for row in rows if "validation/loss" in row] == [4, 8]

@@ -1,0 +1,132 @@
+"""The loss against numbers worked out by hand."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from esen.graph.types import Graph, Labels, Prediction
+from esen.recipe.train import LossSpec
+from esen.train.loss import training_loss
+
+NAN = float("nan")
+
+
+def graph(*atoms: int) -> Graph:
+    """Structures of so many atoms, without edges."""
+    count, structures = sum(atoms), len(atoms)
+    none = torch.zeros(0, dtype=torch.int64)
+    return Graph(
+        numbers=torch.ones(count, dtype=torch.int64),
+        positions=torch.zeros(count, 3, dtype=torch.float64),
+        cell=torch.zeros(structures, 3, 3, dtype=torch.float64),
+        pbc=torch.ones(structures, 3, dtype=torch.bool),
+        structure=torch.repeat_interleave(torch.arange(structures), torch.tensor(atoms)),
+        sender=none,
+        receiver=none,
+        shift=torch.zeros(0, 3, dtype=torch.float64),
+    )
+
+
+def zeros(of: Graph) -> Labels:
+    return Labels(
+        energy=torch.zeros(of.num_structures, dtype=torch.float64),
+        forces=torch.zeros(of.num_atoms, 3, dtype=torch.float64),
+        stress=torch.zeros(of.num_structures, 3, 3, dtype=torch.float64),
+    )
+
+
+# A structure of two atoms and one of one. All errors are against zero.
+BATCH = graph(2, 1)
+PREDICTION = Prediction(
+    energy=torch.tensor([6.0, -4.0], dtype=torch.float64),  # per atom: 3, 4
+    forces=torch.tensor([[3.0, 4.0, 0.0], [0.0, 0.0, -1.0], [2.0, 2.0, -1.0]], dtype=torch.float64),
+    stress=torch.stack([torch.full((3, 3), 0.9), torch.full((3, 3), -0.3)]).double(),
+    energies=torch.tensor([3.0, 3.0, -4.0], dtype=torch.float64),
+)
+SPEC = LossSpec(energy=2.0, forces=10.0, stress=100.0)
+
+
+@pytest.mark.parametrize(
+    ("norm", "forces"),
+    [
+        ("l2", (5 + 1 + 3) / 3),  # mean length
+        ("l2_squared", (25 + 1 + 9) / 9),  # mean square of a component
+    ],
+)
+def test_the_three_terms(norm: str, forces: float) -> None:
+    terms = training_loss(SPEC.model_copy(update={"force_norm": norm}), 1.0, PREDICTION, zeros(BATCH), BATCH)
+    assert float(terms.energy) == pytest.approx((3 + 4) / 2)
+    assert float(terms.forces) == pytest.approx(forces)
+    assert float(terms.stress) == pytest.approx((0.9 + 0.3) / 2)
+    assert float(terms.total) == pytest.approx(2 * 3.5 + 10 * forces + 100 * 0.6)
+
+
+@pytest.mark.parametrize(("norm", "power"), [("l2", 1), ("l2_squared", 2)])
+def test_errors_are_in_units_of_the_scale(norm: str, power: int) -> None:
+    spec = SPEC.model_copy(update={"force_norm": norm})
+    one = training_loss(spec, 1.0, PREDICTION, zeros(BATCH), BATCH)
+    half = training_loss(spec, 2.0, PREDICTION, zeros(BATCH), BATCH)
+    assert float(half.energy) == pytest.approx(float(one.energy) / 2)
+    assert float(half.forces) == pytest.approx(float(one.forces) / 2**power)
+    assert float(half.stress) == pytest.approx(float(one.stress) / 2)
+
+
+def test_only_differences_from_the_labels_count() -> None:
+    labels = Labels(PREDICTION.energy - 1.0, PREDICTION.forces, PREDICTION.stress)
+    terms = training_loss(SPEC, 1.0, PREDICTION, labels, BATCH)
+    assert float(terms.energy) == pytest.approx((1 / 2 + 1) / 2)
+    assert (float(terms.forces), float(terms.stress)) == (0.0, 0.0)
+
+
+def test_missing_labels_are_left_out_of_the_means_and_of_the_gradient() -> None:
+    labels = zeros(BATCH)
+    labels.energy[0] = NAN
+    labels.forces[2, 1] = NAN  # one component is missing: the atom does not count
+    labels.stress[1] = NAN
+    leaves = [x.clone().requires_grad_() for x in (PREDICTION.energy, PREDICTION.forces, PREDICTION.stress)]
+    terms = training_loss(SPEC, 1.0, Prediction(*leaves, PREDICTION.energies), labels, BATCH)
+    terms.total.backward()
+    terms = terms.detach()
+    assert float(terms.energy) == pytest.approx(4)
+    assert float(terms.forces) == pytest.approx((5 + 1) / 2)
+    assert float(terms.stress) == pytest.approx(0.9)
+    energy, forces, stress = (leaf.grad for leaf in leaves)
+    assert energy is not None and forces is not None and stress is not None
+    assert energy.tolist() == [0.0, -2.0]
+    assert forces[2].tolist() == [0.0, 0.0, 0.0]
+    assert forces[0].tolist() == pytest.approx([10 * 0.5 * 0.6, 10 * 0.5 * 0.8, 0.0])
+    assert not stress[1].any()
+    assert torch.isfinite(torch.cat([energy, forces.flatten(), stress.flatten()])).all()
+
+
+def test_without_any_label_there_is_no_term() -> None:
+    labels = zeros(BATCH)
+    labels.stress[:] = NAN
+    forces = PREDICTION.forces.clone().requires_grad_()
+    terms = training_loss(SPEC, 1.0, replace(PREDICTION, forces=forces), labels, BATCH)
+    terms.total.backward()
+    assert float(terms.stress) == 0.0
+    assert math.isfinite(float(terms.detach().total))
+    assert forces.grad is not None
+    assert forces.grad.any()
+
+
+@pytest.mark.parametrize("norm", ["l2", "l2_squared"])
+def test_the_gradient_is_finite_where_the_error_is_zero(norm: str) -> None:
+    leaves = [x.clone().requires_grad_() for x in (PREDICTION.energy, PREDICTION.forces, PREDICTION.stress)]
+    labels = Labels(PREDICTION.energy, PREDICTION.forces, PREDICTION.stress)
+    spec = SPEC.model_copy(update={"force_norm": norm})
+    terms = training_loss(spec, 1.0, Prediction(*leaves, PREDICTION.energies), labels, BATCH)
+    terms.total.backward()
+    assert float(terms.detach().total) == 0.0
+    assert not any(leaf.grad.any() or leaf.grad.isnan().any() for leaf in leaves if leaf.grad is not None)
+
+
+def test_detached_terms_hold_no_graph() -> None:
+    energy = PREDICTION.energy.clone().requires_grad_()
+    terms = training_loss(SPEC, 1.0, replace(PREDICTION, energy=energy), zeros(BATCH), BATCH)
+    assert terms.total.requires_grad
+    assert not terms.detach().total.requires_grad
+    assert float(terms.detach().energy) == float(terms.energy.detach())

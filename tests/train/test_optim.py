@@ -1,0 +1,75 @@
+"""What is decayed, how the learning rate runs, what the average is."""
+
+import pytest
+import torch
+
+from esen.models.potential import make_potential
+from esen.recipe.model import ModelSpec
+from esen.recipe.train import OptimizerSpec, ScheduleSpec
+from esen.train.optim import learning_rate_factor, make_average, make_optimizer, set_learning_rate
+
+SMALL = {"sphere_channels": 4, "hidden_channels": 5, "edge_channels": 6, "max_elements": 20}
+
+
+@pytest.mark.parametrize("radial", ["gaussian", "bessel"])
+def test_matrices_are_decayed_and_nothing_else(radial: str) -> None:
+    spec = ModelSpec.model_validate(SMALL | {"lmax": 2, "mmax": 2, "radial": {"kind": radial}})
+    potential = make_potential(spec, seed=0)
+    decayed, free = make_optimizer(potential, OptimizerSpec(weight_decay=0.3)).param_groups
+    assert (decayed["weight_decay"], free["weight_decay"]) == (0.3, 0.0)
+    names = {id(parameter): name for name, parameter in potential.named_parameters()}
+    assert sorted(names) == sorted(id(p) for group in (decayed, free) for p in group["params"])  # each once
+    not_decayed = {names[id(p)] for p in free["params"]}
+    assert {name for name in names.values() if name.endswith("bias")} <= not_decayed
+    assert all(p.ndim > 1 for p in decayed["params"])
+    tables = {name for name in names.values() if "species" in name or "norm" in name}
+    assert {names[id(p)] for p in free["params"] if p.ndim > 1} <= tables <= not_decayed
+
+
+def test_the_recipe_reaches_the_optimiser() -> None:
+    spec = OptimizerSpec(learning_rate=0.1, beta1=0.7, beta2=0.8)
+    for group in make_optimizer(make_potential(ModelSpec(**SMALL), seed=0), spec).param_groups:
+        assert (group["lr"], group["betas"]) == (0.1, (0.7, 0.8))
+
+
+def test_the_learning_rate_is_the_same_for_all_groups() -> None:
+    optimizer = make_optimizer(make_potential(ModelSpec(**SMALL), seed=0), OptimizerSpec())
+    set_learning_rate(optimizer, 0.25)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.25, 0.25]
+
+
+@pytest.mark.parametrize("warmup", [0.0, 0.1, 2.0, 5.0])
+def test_the_schedule_is_continuous_rises_falls_and_ends(warmup: float) -> None:
+    spec, epochs = ScheduleSpec(warmup_epochs=warmup, warmup_factor=0.2, final_factor=0.05), 5
+    rates = [learning_rate_factor(spec, epochs * i / 1000, epochs) for i in range(1001)]
+    top = rates.index(max(rates))
+    assert max(rates) == pytest.approx(1.0, abs=1e-2)
+    assert rates[0] == pytest.approx(0.2 if warmup else 1.0)
+    assert rates[: top + 1] == sorted(rates[: top + 1])
+    assert rates[top:] == sorted(rates[top:], reverse=True)
+    assert max(abs(a - b) for a, b in zip(rates[1:], rates[:-1], strict=True)) < 0.05 or warmup == 5.0
+    assert rates[-1] == pytest.approx(0.05 if warmup < 5 else 1.0)
+
+
+def test_the_schedule_stays_at_its_end_beyond_the_last_epoch() -> None:
+    spec = ScheduleSpec(final_factor=0.3)
+    assert learning_rate_factor(spec, 7.0, 3) == pytest.approx(0.3)
+
+
+def test_a_warm_up_longer_than_the_stage_does_not_divide_by_zero() -> None:
+    spec = ScheduleSpec(warmup_epochs=4, warmup_factor=0.0)
+    assert learning_rate_factor(spec, 1.0, 2) == pytest.approx(0.25)
+
+
+def test_the_average_begins_at_the_weights_and_follows_them() -> None:
+    potential = make_potential(ModelSpec(**SMALL), seed=0)
+    average = make_average(potential, 0.75)
+    name, weights = next(iter(potential.named_parameters()))
+    averaged = dict(average.module.named_parameters())[name]
+    first = weights.detach().clone()
+    average.update_parameters(potential)
+    assert torch.equal(averaged, first)
+    with torch.no_grad():
+        weights += 1.0
+    average.update_parameters(potential)
+    assert torch.allclose(averaged, 0.75 * first + 0.25 * (first + 1.0))

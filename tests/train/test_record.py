@@ -1,0 +1,136 @@
+import csv
+import json
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+
+from esen.train.record import Record, keep_run_id, kept_run_id, read_rows
+
+
+def fill(folder: Path) -> None:
+    record = Record(folder)
+    for step in range(1, 7):
+        record.step({"step": step, "train/loss": 1 / step})
+        if step % 2 == 0:
+            record.validation({"step": step, "validation/loss": 2 / step})
+    record.close()
+
+
+def table(folder: Path) -> list[dict[str, str]]:
+    with (folder / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_rows_and_table(tmp_path: Path) -> None:
+    fill(tmp_path)
+    rows = read_rows(tmp_path / "metrics.jsonl")
+    assert [row["step"] for row in rows] == [1, 2, 2, 3, 4, 4, 5, 6, 6]
+    assert rows[0] == {"step": 1, "train/loss": 1.0}
+    assert table(tmp_path) == [
+        {"step": "2", "validation/loss": "1.0"},
+        {"step": "4", "validation/loss": "0.5"},
+        {"step": "6", "validation/loss": str(2 / 6)},
+    ]
+
+
+def test_a_row_is_on_disk_at_once(tmp_path: Path) -> None:
+    record = Record(tmp_path)
+    record.step({"step": 1, "train/loss": 1.0})
+    assert read_rows(tmp_path / "metrics.jsonl") == [{"step": 1, "train/loss": 1.0}]
+    record.close()
+
+
+@pytest.mark.parametrize(
+    ("step", "validated", "left", "validations"),
+    [
+        (4, True, [1, 2, 2, 3, 4, 4], ["2", "4"]),
+        (4, False, [1, 2, 2, 3, 4], ["2"]),
+        (3, True, [1, 2, 2, 3], ["2"]),
+        (6, True, [1, 2, 2, 3, 4, 4, 5, 6, 6], ["2", "4", "6"]),
+        (0, True, [], []),
+    ],
+)
+def test_rows_that_will_be_made_again_are_dropped(
+    step: int, validated: bool, left: list[int], validations: list[str], tmp_path: Path
+) -> None:
+    fill(tmp_path)
+    Record(tmp_path, up_to_step=step, validated=validated).close()
+    assert [row["step"] for row in read_rows(tmp_path / "metrics.jsonl")] == left
+    assert [row["step"] for row in table(tmp_path)] == validations
+
+
+@pytest.mark.parametrize("cut", [b'{"step": 7, "train/lo', b"\xc3", b"\x00\x00\x00"])
+def test_a_line_that_was_cut_short_is_left_out(cut: bytes, tmp_path: Path) -> None:
+    fill(tmp_path)
+    with (tmp_path / "metrics.jsonl").open("ab") as file:
+        file.write(cut)
+    record = Record(tmp_path, up_to_step=100)
+    record.step({"step": 7, "train/loss": 0.1})
+    record.close()
+    assert [row["step"] for row in read_rows(tmp_path / "metrics.jsonl")][-2:] == [6, 7]
+
+
+def test_columns_that_come_later_are_kept(tmp_path: Path) -> None:
+    record = Record(tmp_path)
+    record.validation({"step": 1, "validation/loss": 1.0})
+    record.validation({"step": 2, "validation/loss": 1.0, "validation/stress_mae": 3.0})
+    record.close()
+    assert [row["validation/stress_mae"] for row in table(tmp_path)] == ["", "3.0"]
+
+
+class FullDisk:
+    """A file that takes nothing more."""
+
+    def write(self, _: str) -> int:
+        raise OSError(28, "No space left on device")
+
+    def close(self) -> None:
+        raise OSError(28, "No space left on device")
+
+
+def test_a_full_disk_names_the_file(tmp_path: Path) -> None:
+    record = Record(tmp_path)
+    real: IO[str] = record._file
+    full: Any = FullDisk()
+    record._file = full
+    with pytest.raises(OSError, match="No space left") as error:
+        record.step({"step": 1})
+    assert error.value.filename == str(tmp_path / "metrics.jsonl")
+    record.close()
+    real.close()
+
+
+def test_earlier_rows_survive_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(tmp_path)
+    before = (tmp_path / "metrics.jsonl").read_bytes()
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        Record(tmp_path, up_to_step=4)
+    assert (tmp_path / "metrics.jsonl").read_bytes() == before
+
+
+def test_the_tracked_run_is_kept(tmp_path: Path) -> None:
+    assert kept_run_id(tmp_path) is None
+    keep_run_id(tmp_path, None)
+    assert not list(tmp_path.iterdir())
+    keep_run_id(tmp_path, "abc")
+    keep_run_id(tmp_path, None)  # a later process that has not reached its store
+    assert kept_run_id(tmp_path) == "abc"
+    keep_run_id(tmp_path, "def")
+    assert json.loads((tmp_path / "tracking.json").read_text()) == {"run_id": "def"}
+
+
+@pytest.mark.parametrize("damaged", ["", "[]", "{}", "{"])
+def test_a_damaged_note_of_the_tracked_run_is_none(damaged: str, tmp_path: Path) -> None:
+    (tmp_path / "tracking.json").write_text(damaged)
+    assert kept_run_id(tmp_path) is None
+
+
+def test_a_note_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
+    keep_run_id(tmp_path / "gone", "abc")
+    assert kept_run_id(tmp_path / "gone") is None

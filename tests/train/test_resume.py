@@ -1,0 +1,147 @@
+"""What may change between two processes of one run."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from esen.errors import InputError
+from esen.models.checkpoint import Checkpoint, save_checkpoint
+from esen.recipe import Recipe
+from esen.train.dataset import load_training_data
+from esen.train.resume import (
+    adapt,
+    check_same_data,
+    is_finished,
+    read_resumable,
+    recipe_changes,
+    where_it_goes_on,
+)
+from esen.train.state import Progress
+from tests.train.small import crystals, recipe_of, write_frames
+
+
+def checkpoint_of(recipe: Recipe, **progress: Any) -> Checkpoint:
+    at = {"stage": 0, "epoch": 0, "batch": 0, "step": 0} | progress
+    return Checkpoint(recipe.model_dump(mode="json"), (8, 12), {}, {}, at)
+
+
+def lines(before: Recipe, now: Recipe, **progress: Any) -> list[str]:
+    return where_it_goes_on(Path("runs/a"), checkpoint_of(before, **progress), now)
+
+
+@pytest.fixture
+def recipe() -> Recipe:
+    return recipe_of(Path("a.xyz"))
+
+
+def test_a_run_without_a_checkpoint_begins_anew(recipe: Recipe, tmp_path: Path) -> None:
+    assert read_resumable(tmp_path, recipe) is None
+    assert where_it_goes_on(Path("runs/a"), None, recipe) == [
+        "resuming runs/a: it was stopped before its first checkpoint, so it begins at step 0"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("model__cutoff", 4.0, r"trained with model\.cutoff = 3\.5, the recipe says 4\.0; resume with"),
+        ("model__radial", {"kind": "bessel"}, r"model\.radial\.kind = gaussian, the recipe says bessel"),
+        ("data__references", "none", r"data\.references = least_squares, the recipe says none"),
+    ],
+)
+def test_what_may_not_change(key: str, value: Any, message: str, recipe: Recipe, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "last.safetensors", checkpoint_of(recipe))
+    with pytest.raises(InputError, match=message) as error:
+        read_resumable(tmp_path, recipe_of(Path("a.xyz"), **{key: value}))
+    assert str(error.value).startswith(str(tmp_path / "last.safetensors"))
+    assert read_resumable(tmp_path, recipe) is not None
+
+
+def test_weights_alone_cannot_be_resumed(recipe: Recipe, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "last.safetensors", replace(checkpoint_of(recipe), progress={}))
+    with pytest.raises(InputError, match="holds weights but no state of training"):
+        read_resumable(tmp_path, recipe)
+
+
+def test_a_recipe_that_this_version_cannot_read(recipe: Recipe, tmp_path: Path) -> None:
+    checkpoint = checkpoint_of(recipe)
+    checkpoint.recipe["train"]["stages"] = []
+    save_checkpoint(tmp_path / "last.safetensors", checkpoint)
+    with pytest.raises(InputError, match=r"does not fit this version of esen \(train\.stages\)"):
+        read_resumable(tmp_path, recipe)
+
+
+def test_all_other_changes_are_said(recipe: Recipe) -> None:
+    now = recipe_of(
+        Path("b.xyz"), train__stages=[{"epochs": 2}, {"epochs": 5}], train__optimizer={"learning_rate": 1e-3}
+    )
+    assert recipe_changes(checkpoint_of(recipe), recipe, Path("x")) == {}
+    assert recipe_changes(checkpoint_of(recipe), now, Path("x")) == {
+        "data.train.0.path": ("a.xyz", "b.xyz"),
+        "train.optimizer.learning_rate": (1e-2, 1e-3),
+        "train.stages.1.epochs": ("none", 5),
+    }
+    assert lines(recipe, now, epoch=1, step=7) == [
+        "resuming runs/a: at step 7, stage 1, epoch 2 of 2, from its last checkpoint",
+        "note: the recipe has changed: data.train.0.path a.xyz → b.xyz,"
+        " train.optimizer.learning_rate 0.01 → 0.001, train.stages.1.epochs none → 5",
+    ]
+
+
+def test_many_changes_are_cut_short(recipe: Recipe) -> None:
+    now = recipe_of(Path("a.xyz"), train__stages=[{"epochs": 2}] + [{"epochs": 1}] * 8)
+    assert lines(recipe, now)[1].endswith("train.stages.6.epochs none → 1, and 2 more")
+
+
+@pytest.mark.parametrize(
+    ("stage", "epoch", "finished", "words"),
+    [
+        (0, 0, False, "stage 1, epoch 1 of 2"),
+        (0, 1, False, "stage 1, epoch 2 of 2"),
+        (0, 2, False, "stage 2, epoch 1 of 3"),
+        (1, 2, False, "stage 2, epoch 3 of 3"),
+        (1, 3, True, "the training is finished"),
+        (1, 4, True, "the training is finished"),  # fewer epochs than were done
+        (2, 0, True, "the training is finished"),  # fewer stages
+    ],
+)
+def test_where_it_goes_on(stage: int, epoch: int, finished: bool, words: str) -> None:
+    recipe = recipe_of(Path("a.xyz"), train__stages=[{"epochs": 2}, {"epochs": 3}])
+    assert is_finished(checkpoint_of(recipe, stage=stage, epoch=epoch), recipe) is finished
+    (line,) = lines(recipe, recipe, stage=stage, epoch=epoch)
+    assert words in line
+
+
+def test_one_stage_is_not_counted(recipe: Recipe) -> None:
+    (line,) = lines(recipe, recipe, epoch=1, step=3)
+    assert line == "resuming runs/a: at step 3, epoch 2 of 2, from its last checkpoint"
+
+
+def test_other_frames_are_refused(tmp_path: Path) -> None:
+    recipe = recipe_of(write_frames(tmp_path / "a.xyz", crystals(5)))
+    data = load_training_data(recipe, lambda _: None)
+    checkpoint = checkpoint_of(recipe, data=data.fingerprint)
+    check_same_data(checkpoint, data, tmp_path)
+    write_frames(tmp_path / "a.xyz", crystals(6))
+    with pytest.raises(InputError, match=r"last\.safetensors: was trained on other frames"):
+        check_same_data(checkpoint, load_training_data(recipe, lambda _: None), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changed", "has_best", "batch", "best"),
+    [
+        ([], True, 3, 0.5),
+        (["train.batch.atoms"], True, 0, 0.5),
+        (["train.loss.forces"], True, 3, float("inf")),
+        (["train.stages.0.epochs"], True, 3, 0.5),
+        ([], False, 3, float("inf")),
+    ],
+)
+def test_the_progress_is_fitted_to_a_changed_recipe(
+    changed: list[str], has_best: bool, batch: int, best: float
+) -> None:
+    progress = Progress(epoch=1, batch=3, step=9, best=0.5)
+    adapt(progress, dict.fromkeys(changed), has_best=has_best)
+    assert progress == Progress(epoch=1, batch=batch, step=9, best=best)

@@ -1,0 +1,135 @@
+"""The state of a training, to a file and back."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from esen.errors import InputError
+from esen.graph.batch import make_graph
+from esen.models.checkpoint import load_potential, read_checkpoint, save_checkpoint
+from esen.models.potential import make_potential
+from esen.recipe import Recipe
+from esen.train.state import Progress, TrainState
+from tests.train.small import crystals, recipe_of
+
+
+def begin(recipe: Recipe, seed: int) -> TrainState:
+    potential = make_potential(recipe.model, seed=seed, elements=(8, 12))
+    potential.set_normalisation(0.3 + seed, np.linspace(0, seed, recipe.model.max_elements))
+    return TrainState.begin(potential, recipe)
+
+
+def advance(state: TrainState, steps: int = 1) -> None:
+    """Optimiser steps on the energy of one crystal."""
+    for _ in range(steps):
+        state.optimizer.zero_grad()
+        state.potential.train()(make_graph([crystals(1)[0]], 3.5)).energy.sum().backward()
+        state.optimizer.step()
+        if state.average is not None:
+            state.average.update_parameters(state.potential)
+        state.progress.step += 1
+
+
+def tensors(state: TrainState, recipe: Recipe) -> dict[str, torch.Tensor]:
+    return state.full_checkpoint(recipe, {}).tensors
+
+
+@pytest.fixture
+def recipe() -> Recipe:
+    return recipe_of(Path("none.xyz"))
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_round_trip(ema: float, tmp_path: Path) -> None:
+    recipe = recipe_of(Path("none.xyz"), train__ema=ema)
+    state = begin(recipe, seed=1)
+    advance(state, 3)
+    state.progress = Progress(stage=1, epoch=2, batch=3, step=3, best=0.1 + 0.2, seconds=1.5, data="x")
+    save_checkpoint(tmp_path / "last.safetensors", state.full_checkpoint(recipe, {"validation/loss": 0.3}))
+    read = read_checkpoint(tmp_path / "last.safetensors")
+    assert read.metrics == {"validation/loss": 0.3}
+    assert Recipe.model_validate(read.recipe) == recipe
+    other = begin(recipe, seed=2)
+    other.restore(read, "last")
+    assert other.progress == state.progress
+    first, second = tensors(state, recipe), tensors(other, recipe)
+    assert first.keys() == second.keys()
+    assert any(name.startswith("average/") for name in first) == (ema > 0)
+    assert any(name.startswith("optimizer/") for name in first)
+    advance(state)
+    advance(other)
+    first, second = tensors(state, recipe), tensors(other, recipe)
+    assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
+
+
+def test_a_restored_state_does_not_share_its_tensors_with_the_checkpoint(recipe: Recipe) -> None:
+    state = begin(recipe, seed=1)
+    advance(state)
+    checkpoint = state.full_checkpoint(recipe, {})
+    before = {name: tensor.clone() for name, tensor in checkpoint.tensors.items()}
+    other = begin(recipe, seed=2)
+    other.restore(checkpoint, "last")
+    advance(other, 2)
+    advance(state)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in checkpoint.tensors.items())
+
+
+def test_no_best_error_yet(recipe: Recipe, tmp_path: Path) -> None:
+    state = begin(recipe, seed=1)
+    save_checkpoint(tmp_path / "last.safetensors", state.full_checkpoint(recipe, {}))
+    other = begin(recipe, seed=2)
+    other.restore(read_checkpoint(tmp_path / "last.safetensors"), "last")
+    assert other.progress.best == float("inf")
+
+
+def test_the_best_checkpoint_predicts_with_the_average(recipe: Recipe, tmp_path: Path) -> None:
+    state = begin(recipe, seed=1)
+    advance(state, 3)
+    save_checkpoint(tmp_path / "best.safetensors", state.best_checkpoint(recipe, {}))
+    loaded = load_potential(tmp_path / "best.safetensors")
+    graph = make_graph([crystals(1)[0]], 3.5)
+    expected = state.evaluated().eval()(graph)
+    assert torch.equal(loaded(graph).energy, expected.energy)
+    assert not torch.equal(loaded(graph).energy, state.potential.eval()(graph).energy)
+    assert loaded.elements == (8, 12)
+
+
+def test_without_an_average_the_weights_themselves_are_evaluated() -> None:
+    state = begin(recipe_of(Path("none.xyz"), train__ema=0), seed=1)
+    assert state.evaluated() is state.potential
+
+
+def test_best_weights_are_nothing_to_go_on_from(recipe: Recipe) -> None:
+    state = begin(recipe, seed=1)
+    with pytest.raises(InputError, match=r"best\.safetensors: holds weights but no state"):
+        state.restore(state.best_checkpoint(recipe, {}), "best.safetensors")
+
+
+def test_another_shape_is_refused(recipe: Recipe) -> None:
+    other = recipe_of(Path("none.xyz"), model__hidden_channels=5)
+    with pytest.raises(InputError, match="last: belongs to a model of another shape"):
+        begin(recipe, seed=1).restore(begin(other, seed=1).full_checkpoint(other, {}), "last")
+
+
+def test_an_average_that_the_run_did_not_have_begins_at_its_weights(recipe: Recipe) -> None:
+    without = recipe_of(Path("none.xyz"), train__ema=0)
+    state = begin(without, seed=1)
+    advance(state, 2)
+    other = begin(recipe, seed=2)
+    other.restore(state.full_checkpoint(without, {}), "last")
+    averaged = dict(other.evaluated().named_parameters())
+    assert all(torch.equal(averaged[name], p) for name, p in state.potential.named_parameters())
+
+
+def test_the_next_stage_keeps_the_weights_and_forgets_the_moments(recipe: Recipe) -> None:
+    state = begin(recipe, seed=1)
+    advance(state, 2)
+    before = {name: tensor.clone() for name, tensor in tensors(state, recipe).items()}
+    state.progress = Progress(stage=0, epoch=4, batch=1, step=2, best=0.5)
+    state.next_stage(1, recipe)
+    assert state.progress == Progress(stage=1, epoch=0, batch=0, step=2, best=0.5)
+    after = tensors(state, recipe)
+    assert after.keys() == {name for name in before if not name.startswith("optimizer/")}
+    assert all(torch.equal(tensor, before[name]) for name, tensor in after.items())
