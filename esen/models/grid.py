@@ -80,7 +80,8 @@ class GridFeedForward(nn.Module):
     def forward(self, x: Float[Tensor, "N K C"]) -> Float[Tensor, "N K C"]:
         """The update of every atom."""
         sample, project = (matrix.to(x) for matrix in grid_matrices(*self.grid))
-        return project.T @ self.mix(sample @ x)
+        update: Tensor = project.T @ self.mix(sample @ x)
+        return update
 
 
 class GridEdges(nn.Module):

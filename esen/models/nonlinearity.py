@@ -1,4 +1,7 @@
-"""Nonlinearities, along edges and on atoms. Gates: SiLU on scalars; a sigmoid of a scalar multiplies everything else. Exactly equivariant."""
+"""Nonlinearities, along edges and on atoms.
+
+Gates put scalars through SiLU and multiply all else by the sigmoid of a scalar: exactly equivariant.
+"""
 
 from typing import assert_never
 

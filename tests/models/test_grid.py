@@ -14,7 +14,9 @@ VECTORS = torch.randn(3, 3, generator=torch.Generator().manual_seed(0), dtype=to
 def test_projecting_undoes_sampling(lmax: int, mmax: int, resolution: int | None) -> None:
     sample, project = grid_matrices(lmax, mmax, resolution)
     kept = sum(2 * min(l, mmax) + 1 for l in range(lmax + 1))
-    weights = torch.tensor([(2 * l + 1) / (2 * min(l, mmax) + 1) for l in range(lmax + 1)], dtype=torch.float64)
+    weights = torch.tensor(
+        [(2 * l + 1) / (2 * min(l, mmax) + 1) for l in range(lmax + 1)], dtype=torch.float64
+    )
     expected = torch.cat([weights[l].repeat(2 * min(l, mmax) + 1) for l in range(lmax + 1)])
     assert sample.shape[1] == project.shape[1] == kept
     assert torch.allclose(project.T @ sample, torch.diag(expected), atol=1e-12)
@@ -53,7 +55,8 @@ def test_along_edges_the_result_depends_on_the_roll() -> None:
     layer = GridEdges(2, 2, 3, None).double()
     generator = torch.Generator().manual_seed(1)
     orders = [
-        torch.randn(4, 1 if m == 0 else 2, 3 - m, 3, generator=generator, dtype=torch.float64) for m in range(3)
+        torch.randn(4, 1 if m == 0 else 2, 3 - m, 3, generator=generator, dtype=torch.float64)
+        for m in range(3)
     ]
     extra = torch.randn(4, 3, generator=generator, dtype=torch.float64)
 

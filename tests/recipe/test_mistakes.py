@@ -52,7 +52,7 @@ def _mistakes(**sections: Any) -> list[str]:
         ),
         (
             {"envelope": "none"},
-            "envelope: given 'none' (text), expected a section with `kind`: 'none' or 'polynomial'; "
+            "envelope: given 'none' (text), expected a section with `kind`: 'none', 'polynomial' or 'smooth'; "
             "write {kind: none}",
         ),
         ({"lmax": "2"}, "lmax: given '2' (text), expected a whole number from 1 to 8; remove the quotes: 2"),
