@@ -46,7 +46,9 @@ def main() -> None:
     measured: dict[str, list[float]] = {"keep": [], "free": []}
     for _ in range(ROUNDS):
         for how, values in measured.items():
-            output = subprocess.run([sys.executable, __file__, how], check=True, capture_output=True, text=True)
+            output = subprocess.run(
+                [sys.executable, __file__, how], check=True, capture_output=True, text=True
+            )
             values.append(float(output.stdout))
     keep, free = (statistics.median(measured[how]) for how in ("keep", "free"))
     print(f"CPU s a prediction: {free:.3f} without, {keep:.3f} with; ratio {free / keep:.2f}")

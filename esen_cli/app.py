@@ -86,6 +86,9 @@ def _os_message(error: OSError) -> str | None:
 
 def main() -> None:
     """Run the command line."""
+    # Read by OpenMP when torch is loaded. Threads that spin while they wait are no faster on idle cores, and ten
+    # times slower where another process needs one of them (benchmarks/threads.py).
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     app()
 
 

@@ -94,8 +94,8 @@ def describe_cost(recipe: "Recipe") -> list[str]:
         f"rotations {cost.rotation / 1e6:.3f}",
         f"neighbours per atom: about {cost.neighbours:.0f} within {recipe.model.cutoff:g} Å, "
         f"estimated at {cost.density:g} atoms/Å³",
-        f"energy, forces and stress: {cost.inference / 1e9:.2f} GFLOP per atom (2 × forward)",
-        f"one training step: {_flop(cost.training)} for {batch} (6 × forward)",
+        f"energy, forces and stress: {cost.inference / 1e9:.2f} GFLOP per atom ({cost.inference_passes} × forward)",
+        f"one training step: {_flop(cost.training)} for {batch} ({cost.training_passes} × forward)",
     ]
 
 

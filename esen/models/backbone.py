@@ -101,5 +101,9 @@ class EnergyNetwork(nn.Module):
 
     def forward(self, graph: Graph, vectors: Float64[Tensor, "E 3"]) -> Float[Tensor, " N"]:
         """Energies of the atoms."""
-        energies: Tensor = self.head(self.backbone(graph, vectors)[:, 0]).squeeze(1)
+        return self.energies_of(self.backbone(graph, vectors))
+
+    def energies_of(self, x: Float[Tensor, "N K C"]) -> Float[Tensor, " N"]:
+        """Energies of the atoms with these features."""
+        energies: Tensor = self.head(x[:, 0]).squeeze(1)
         return energies

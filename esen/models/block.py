@@ -4,7 +4,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from esen.models.frame import EdgeFrame
-from esen.models.nonlinearity import GatedFeedForward, gate_edges
+from esen.models.nonlinearity import make_edge_activation, make_feed_forward
 from esen.models.norm import EquivariantRMSNorm
 from esen.models.radial import RadialMLP
 from esen.models.so2 import SO2Linear, radial_weights
@@ -12,7 +12,7 @@ from esen.recipe.model import ModelSpec
 
 
 class Edgewise(nn.Module):
-    """m_ij = u(d) Dᵀ conv₂(gate(conv₁(w(d, Z_j, Z_i) · D [x_j | x_i]))), summed over neighbours j."""
+    """m_ij = u(d) Dᵀ conv₂(f(conv₁(w(d, Z_j, Z_i) · D [x_j | x_i]))), summed over neighbours j."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
@@ -20,13 +20,14 @@ class Edgewise(nn.Module):
         channels, hidden = spec.sphere_channels, spec.hidden_channels
         weights = radial_weights(lmax, mmax, 2 * channels)
         self.radial = RadialMLP(spec.radial.count, spec.edge_channels, weights)
-        self.conv1 = SO2Linear(lmax, mmax, 2 * channels, hidden, extra=lmax * hidden)
+        self.activation = make_edge_activation(spec)
+        self.conv1 = SO2Linear(lmax, mmax, 2 * channels, hidden, extra=self.activation.extra)
         self.conv2 = SO2Linear(lmax, mmax, hidden, channels)
 
     def forward(self, x: Float[Tensor, "N K C"], frame: EdgeFrame) -> Float[Tensor, "N K C"]:
         """The sum of messages at every atom."""
-        gates, hidden = self.conv1(frame.to_edges(x), self.radial(frame.scalars))
-        _, messages = self.conv2(gate_edges(gates, hidden))
+        extra, hidden = self.conv1(frame.to_edges(x), self.radial(frame.scalars))
+        _, messages = self.conv2(self.activation(extra, hidden))
         return frame.to_atoms(messages)
 
 
@@ -38,7 +39,7 @@ class Block(nn.Module):
         self.norm1 = EquivariantRMSNorm(spec.lmax, spec.sphere_channels)
         self.edgewise = Edgewise(spec)
         self.norm2 = EquivariantRMSNorm(spec.lmax, spec.sphere_channels)
-        self.feed_forward = GatedFeedForward(spec.lmax, spec.sphere_channels, spec.hidden_channels)
+        self.feed_forward = make_feed_forward(spec)
 
     def forward(self, x: Float[Tensor, "N K C"], frame: EdgeFrame) -> Float[Tensor, "N K C"]:
         """One layer."""

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from esen.recipe.model import EnvelopeSpec, NoEnvelopeSpec, PolynomialEnvelopeSpec
+from esen.recipe.model import EnvelopeSpec, NoEnvelopeSpec, PolynomialEnvelopeSpec, SmoothEnvelopeSpec
 
 Envelope = Callable[[Float[Tensor, " E"]], Float[Tensor, " E"]]
 
@@ -27,6 +27,19 @@ def polynomial_envelope(t: Float[Tensor, "*shape"], p: int = 5) -> Float[Tensor,
     return torch.where(t < 1, 1 - t**p * (a - t * (b - c * t)), torch.zeros_like(t))
 
 
+def smooth_envelope(t: Float[Tensor, " E"], p: int = 2) -> Float[Tensor, " E"]:
+    """u(t) = exp(−t^p / (1 − t^p)) for t < 1, else 0: infinitely differentiable, also at t = 1.
+
+    Args:
+        t: distance in units of the cutoff.
+        p: order; even ones are smooth at t = 0 too.
+    """
+    power = t**p
+    inside = power < 1 - 1e-3  # beyond, u is below e⁻⁹⁹⁹, which is zero in any precision
+    power = torch.where(inside, power, torch.zeros_like(power))
+    return torch.where(inside, torch.exp(-power / (1 - power)), torch.zeros_like(t))
+
+
 def make_envelope(spec: EnvelopeSpec) -> Envelope:
     """The function u(d / cutoff) that a recipe names."""
     match spec:
@@ -34,5 +47,7 @@ def make_envelope(spec: EnvelopeSpec) -> Envelope:
             return partial(polynomial_envelope, p=p)
         case NoEnvelopeSpec():
             return torch.ones_like
+        case SmoothEnvelopeSpec(p=p):
+            return partial(smooth_envelope, p=p)
         case _:
             assert_never(spec)

@@ -1,29 +1,43 @@
-"""Gated nonlinearities: SiLU on scalars; a sigmoid of a scalar multiplies everything else. Exactly equivariant."""
+"""Nonlinearities, along edges and on atoms.
+
+Gates put scalars through SiLU and multiply all else by the sigmoid of a scalar: exactly equivariant.
+"""
+
+from typing import assert_never
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from esen.models.grid import GridEdges, GridFeedForward
 from esen.models.pieces import cut, join
 from esen.models.so2 import Orders
 from esen.models.so3 import SO3Linear, expand_degrees, split_scalars
+from esen.recipe.model import GateSpec, GridEdgesSpec, GridSpec, ModelSpec
 
 
-def gate_edges(gates: Float[Tensor, "E extra"], orders: Orders) -> Orders:
+class GatedEdges(nn.Module):
     """SiLU(x) where l = 0, else x · σ(gate_l), with one gate a degree and channel for all orders of the degree.
 
     Args:
-        gates: (E, lmax · C), degree-major.
-        orders: features in the edge frame.
+        lmax: highest degree.
+        channels: of the features; lmax times as many gates are needed.
     """
-    lmax = orders[0].shape[2] - 1
-    gate = torch.sigmoid(gates).view(-1, 1, lmax, orders[0].shape[3])
-    scalars, axial = cut(orders[0], [1, lmax], dim=2)
-    gated = [join([nn.functional.silu(scalars), axial * gate], dim=2)]
-    for m, x in enumerate(orders[1:], start=1):
-        gate = gate if m == 1 else cut(gate, [1, lmax - m + 1], dim=2)[1]  # degrees l ≥ m
-        gated.append(x * gate)
-    return gated
+
+    def __init__(self, lmax: int, channels: int) -> None:
+        super().__init__()
+        self.lmax = lmax
+        self.extra = lmax * channels
+
+    def forward(self, gates: Float[Tensor, "E extra"], orders: Orders) -> Orders:
+        """Apply to features in the edge frame; the gates are degree-major."""
+        gate = torch.sigmoid(gates).view(-1, 1, self.lmax, orders[0].shape[3])
+        scalars, axial = cut(orders[0], [1, self.lmax], dim=2)
+        gated = [join([nn.functional.silu(scalars), axial * gate], dim=2)]
+        for m, x in enumerate(orders[1:], start=1):
+            gate = gate if m == 1 else cut(gate, [1, self.lmax - m + 1], dim=2)[1]  # degrees l ≥ m
+            gated.append(x * gate)
+        return gated
 
 
 class GatedFeedForward(nn.Module):
@@ -49,3 +63,25 @@ class GatedFeedForward(nn.Module):
         activated = join([nn.functional.silu(scalars), rest * gate], dim=1)
         update: Tensor = self.down(activated)
         return update
+
+
+def make_edge_activation(spec: ModelSpec) -> GatedEdges | GridEdges:
+    """What stands between the two convolutions of a message; its `extra` says how many scalars it needs."""
+    match spec.nonlinearity:
+        case GateSpec() | GridSpec():
+            return GatedEdges(spec.lmax, spec.hidden_channels)
+        case GridEdgesSpec(resolution=resolution):
+            return GridEdges(spec.lmax, spec.mmax, spec.hidden_channels, resolution)
+        case _:
+            assert_never(spec.nonlinearity)
+
+
+def make_feed_forward(spec: ModelSpec) -> GatedFeedForward | GridFeedForward:
+    """What every atom does by itself in a block."""
+    match spec.nonlinearity:
+        case GateSpec():
+            return GatedFeedForward(spec.lmax, spec.sphere_channels, spec.hidden_channels)
+        case GridSpec(resolution=resolution) | GridEdgesSpec(resolution=resolution):
+            return GridFeedForward(spec.lmax, spec.sphere_channels, spec.hidden_channels, resolution)
+        case _:
+            assert_never(spec.nonlinearity)

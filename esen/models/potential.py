@@ -1,19 +1,21 @@
 """eSEN as a potential: the network, its scale, and the reference energies of the elements."""
 
 from collections.abc import Callable
-from typing import Any, Self, assert_never
+from typing import Any, Self
 
 import numpy as np
 import torch
 from ase.data import chemical_symbols
-from jaxtyping import Float64
+from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
 from esen.errors import InputError
+from esen.graph.edges import edge_vectors, make_edge_selection
 from esen.graph.types import Graph, Prediction
 from esen.models.backbone import EnergyNetwork
+from esen.models.direct import DirectHeads
 from esen.models.forces import conservative
-from esen.recipe.model import ConservativeSpec, ModelSpec
+from esen.recipe.model import DirectSpec, ModelSpec
 
 
 class EsenPotential(nn.Module):
@@ -34,7 +36,9 @@ class EsenPotential(nn.Module):
         self.spec = spec
         self.cutoff = spec.cutoff
         self.elements = elements
+        self.select_edges = make_edge_selection(spec.graph)
         self.network = EnergyNetwork(spec)
+        self.direct = DirectHeads(spec) if isinstance(spec.forces, DirectSpec) else None
         self.register_buffer("scale", torch.ones((), dtype=torch.float64))
         self.register_buffer("references", torch.zeros(spec.max_elements, dtype=torch.float64))
 
@@ -68,8 +72,10 @@ class EsenPotential(nn.Module):
 
     def atomic_energies(self, graph: Graph, vectors: Float64[Tensor, "E 3"]) -> Float64[Tensor, " N"]:
         """Energy of every atom in eV."""
-        scaled: Tensor = self.network(graph, vectors).double() * self.scale
-        return scaled + self.references[graph.numbers]
+        return self._in_ev(self.network(graph, vectors), graph)
+
+    def _in_ev(self, energies: Float[Tensor, " N"], graph: Graph) -> Float64[Tensor, " N"]:
+        return energies.double() * self.scale + self.references[graph.numbers]
 
     def forward(self, graph: Graph) -> Prediction:
         """Energy, forces and stress. In training mode they can be differentiated by the weights.
@@ -79,11 +85,23 @@ class EsenPotential(nn.Module):
         """
         if not self.training:
             self.check_elements(graph)
-        match self.spec.forces:
-            case ConservativeSpec():
-                return conservative(self.atomic_energies, graph, differentiable=self.training)
-            case _:
-                assert_never(self.spec.forces)
+        graph = self.select_edges(graph)
+        if self.direct is None:
+            return conservative(self.atomic_energies, graph, differentiable=self.training)
+        with torch.set_grad_enabled(self.training):
+            return self._directly(graph, self.direct)
+
+    def _directly(self, graph: Graph, heads: DirectHeads) -> Prediction:
+        vectors = edge_vectors(graph)
+        x = self.network.backbone(graph, vectors)
+        energies = self._in_ev(self.network.energies_of(x), graph)
+        forces, stress = heads(x, graph, vectors)
+        return Prediction(
+            energy=energies.new_zeros(graph.num_structures).index_add(0, graph.structure, energies),
+            forces=forces.double() * self.scale,
+            stress=stress.double() * self.scale,
+            energies=energies,
+        )
 
     def __call__(self, graph: Graph) -> Prediction:
         """As `Potential` asks."""

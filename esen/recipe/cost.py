@@ -8,7 +8,16 @@ import math
 from dataclasses import dataclass
 from typing import assert_never
 
-from esen.recipe.model import BesselSpec, GaussianSpec, ModelSpec
+from esen.recipe.model import (
+    BesselSpec,
+    ConservativeSpec,
+    DirectSpec,
+    GateSpec,
+    GaussianSpec,
+    GridEdgesSpec,
+    ModelSpec,
+    NearestGraphSpec,
+)
 from esen.recipe.train import BatchSpec
 
 ATOMS_PER_STRUCTURE = 32
@@ -32,13 +41,20 @@ def parameter_count(model: ModelSpec) -> int:
             assert_never(model.radial)
     embeddings = model.max_elements * (C + 2 * R)
     norm = K0 * C + C
-    conv1 = _so2_weights(model, 2 * C, H) + K0 * H + L * H * (K0 * 2 * C + 1)  # bias; gates and their bias
+    conv1 = _so2_weights(model, 2 * C, H) + K0 * H + _extra(model) * (K0 * 2 * C + 1)  # bias; extra, its bias
     conv2 = _so2_weights(model, H, C) + K0 * C
-    feed_forward = (C + 1) * L * H + (K0 * C * H + H) + (K0 * H * C + C)
+    if isinstance(model.nonlinearity, GateSpec):
+        feed_forward = (C + 1) * L * H + (K0 * C * H + H) + (K0 * H * C + C)
+    else:
+        feed_forward = C * H + H * H + H * C
     block = 2 * norm + conv1 + _radial_parameters(model, _radial_outputs(model)) + conv2 + feed_forward
     head = (C + 1) * H + (H + 1) * H + (H + 1)
     edge_degree = _radial_parameters(model, K0 * C)
-    return embeddings + frequencies + edge_degree + model.layers * block + norm + head
+    direct = 0
+    if isinstance(model.forces, DirectSpec):
+        mlp = (2 * C + 1) * 2 * C + 2 * C + 1
+        direct = (2 * C + 1) + (K0 + 1) + 4 * C + 2 * mlp  # forces; norms and networks of the stress
+    return embeddings + frequencies + edge_degree + model.layers * block + norm + head + direct
 
 
 @dataclass(frozen=True)
@@ -60,6 +76,7 @@ class StepCost:
         density: assumed atoms per Å³.
         neighbours: edges per atom, estimated by the density.
         atoms: atoms in a batch.
+        conservative: whether forces are a gradient.
     """
 
     convolution1: int
@@ -73,6 +90,7 @@ class StepCost:
     density: float
     neighbours: float
     atoms: int
+    conservative: bool
 
     @property
     def edge_layer(self) -> int:
@@ -86,22 +104,32 @@ class StepCost:
         return self.neighbours * edge + self.layers * self.atom_layer + self.head
 
     @property
-    def inference(self) -> float:
-        """Energy, forces and stress per atom: 2 × forward.
+    def inference_passes(self) -> int:
+        """Energy, forces and stress, in forward passes: 2 where forces are a gradient, else 1.
 
         The backward pass asks for the gradient of every product's input, one more product of the same size,
         and not for that of the weights.
         """
-        return 2 * self.atom
+        return 2 if self.conservative else 1
+
+    @property
+    def training_passes(self) -> int:
+        """One training step, in forward passes: 6 where forces are a gradient, else 3.
+
+        Energy 1, forces 1 (the input gradients); the loss then goes back through both, and each product of
+        either pass asks for the gradients of its input and of its weights: 2 × 2. Direct forces: 1 + 2.
+        """
+        return 3 * self.inference_passes
+
+    @property
+    def inference(self) -> float:
+        """Energy, forces and stress, per atom."""
+        return self.inference_passes * self.atom
 
     @property
     def training(self) -> float:
-        """One training step of one batch: 6 × forward × atoms.
-
-        Energy 1, forces 1 (the input gradients); the loss then goes back through both, and each product of
-        either pass asks for the gradients of its input and of its weights: 2 × 2.
-        """
-        return 6 * self.atom * self.atoms
+        """One training step of one batch."""
+        return self.training_passes * self.atom * self.atoms
 
 
 def step_cost(model: ModelSpec, batch: BatchSpec, density: float = 0.06) -> StepCost:
@@ -124,19 +152,37 @@ def step_cost(model: ModelSpec, batch: BatchSpec, density: float = 0.06) -> Step
 
     # each degree l of a rotation: 2l + 1 coefficients to or from those with |m| ≤ M
     block_products = sum((2 * l + 1) * (2 * min(l, model.mmax) + 1) for l in range(K0))
+    within = density * 4 / 3 * math.pi * model.cutoff**3
     return StepCost(
-        convolution1=2 * (_so2_products(model, 2 * C, H) + L * H * K0 * 2 * C),
+        convolution1=2 * (_so2_products(model, 2 * C, H) + _extra(model) * K0 * 2 * C),
         convolution2=2 * _so2_products(model, H, C),
         radial=radial(_radial_outputs(model)),
         rotation=2 * block_products * (2 * C + C),
         edge_embedding=radial(K0 * C) + 2 * K * C,  # only m = 0 is rotated
-        atom_layer=2 * (C * L * H + 2 * K * C * H),
+        atom_layer=_feed_forward(model),
         head=2 * (C * H + H * H + H),
         layers=model.layers,
         density=density,
-        neighbours=density * 4 / 3 * math.pi * model.cutoff**3,
+        neighbours=min(within, model.graph.k) if isinstance(model.graph, NearestGraphSpec) else within,
         atoms=batch.atoms if batch.atoms is not None else (batch.structures or 1) * ATOMS_PER_STRUCTURE,
+        conservative=isinstance(model.forces, ConservativeSpec),
     )
+
+
+def _feed_forward(model: ModelSpec) -> int:
+    """FLOP of the feed-forward of one atom; heads of direct forces cost next to nothing and are left out."""
+    C, H, K = model.sphere_channels, model.hidden_channels, (model.lmax + 1) ** 2
+    if isinstance(model.nonlinearity, GateSpec):
+        return 2 * (C * model.lmax * H + 2 * K * C * H)
+    side = model.nonlinearity.resolution or 2 * (model.lmax + 1)
+    points = side * (side if model.nonlinearity.resolution else side + 1)
+    return 2 * points * (2 * K * C + C * H + H * H + H * C)
+
+
+def _extra(model: ModelSpec) -> int:
+    """Scalars beside the first convolution: a gate a degree above 0, or what stands for l = 0 beside a grid."""
+    gates = 1 if isinstance(model.nonlinearity, GridEdgesSpec) else model.lmax
+    return gates * model.hidden_channels
 
 
 def _degrees(model: ModelSpec) -> range:

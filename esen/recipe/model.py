@@ -13,6 +13,13 @@ class CutoffGraphSpec(Spec):
     kind: Literal["cutoff"] = "cutoff"
 
 
+class NearestGraphSpec(Spec):
+    """Of those, the `k` nearest of each atom, and what is as near as the last (the paper's "neighbor limit")."""
+
+    kind: Literal["knn"] = "knn"
+    k: Annotated[int, Field(ge=1)] = 20
+
+
 class GaussianSpec(Spec):
     """Gaussians centred evenly on [0, cutoff], σ = `width` × spacing."""
 
@@ -35,6 +42,13 @@ class PolynomialEnvelopeSpec(Spec):
     p: Annotated[int, Field(ge=2)] = 5
 
 
+class SmoothEnvelopeSpec(Spec):
+    """exp(−t^p / (1 − t^p)): every derivative vanishes at the cutoff."""
+
+    kind: Literal["smooth"] = "smooth"
+    p: Annotated[int, Field(ge=2)] = 2
+
+
 class NoEnvelopeSpec(Spec):
     """No envelope: messages jump as an atom crosses the cutoff (the paper's ablation)."""
 
@@ -47,14 +61,43 @@ class GateSpec(Spec):
     kind: Literal["gate"] = "gate"
 
 
+Resolution = Annotated[int, Field(ge=4, multiple_of=2)]
+
+
+class GridSpec(Spec):
+    """The paper's "discrete": feed-forwards on a grid of points; gates along edges."""
+
+    kind: Literal["grid"] = "grid"
+    resolution: Resolution | None = None
+    """Points along either angle, at least 2(lmax+1). null: 2(lmax+1), and one more around the axis."""
+
+
+class GridEdgesSpec(Spec):
+    """A grid along edges too: the energy then depends on the frame of each edge."""
+
+    kind: Literal["grid_edges"] = "grid_edges"
+    resolution: Resolution | None = None
+
+
 class ConservativeSpec(Spec):
     """Forces and stress as derivatives of the energy."""
 
     kind: Literal["conservative"] = "conservative"
 
 
+class DirectSpec(Spec):
+    """Forces and stress from heads of their own: no derivative of the energy (the paper's ablation and first stage)."""
+
+    kind: Literal["direct"] = "direct"
+
+
 RadialSpec = Annotated[GaussianSpec | BesselSpec, Field(discriminator="kind")]
-EnvelopeSpec = Annotated[PolynomialEnvelopeSpec | NoEnvelopeSpec, Field(discriminator="kind")]
+ForcesSpec = Annotated[ConservativeSpec | DirectSpec, Field(discriminator="kind")]
+GraphSpec = Annotated[CutoffGraphSpec | NearestGraphSpec, Field(discriminator="kind")]
+NonlinearitySpec = Annotated[GateSpec | GridSpec | GridEdgesSpec, Field(discriminator="kind")]
+EnvelopeSpec = Annotated[
+    PolynomialEnvelopeSpec | SmoothEnvelopeSpec | NoEnvelopeSpec, Field(discriminator="kind")
+]
 
 
 class ModelSpec(Spec):
@@ -68,14 +111,23 @@ class ModelSpec(Spec):
     hidden_channels: Annotated[int, Field(ge=1)] = 128
     edge_channels: Annotated[int, Field(ge=1)] = 128
     max_elements: Annotated[int, Field(ge=2, le=119)] = 100
-    graph: CutoffGraphSpec = CutoffGraphSpec()
+    graph: GraphSpec = CutoffGraphSpec()
     radial: RadialSpec = GaussianSpec()
     envelope: EnvelopeSpec = PolynomialEnvelopeSpec()
-    nonlinearity: GateSpec = GateSpec()
-    forces: ConservativeSpec = ConservativeSpec()
+    nonlinearity: NonlinearitySpec = GateSpec()
+    forces: ForcesSpec = ConservativeSpec()
 
     @model_validator(mode="after")
     def _mmax_within_lmax(self) -> "ModelSpec":
         if self.mmax > self.lmax:
             raise ValueError(f"mmax is {self.mmax}, but it cannot exceed lmax, which is {self.lmax}")
+        if isinstance(self.forces, DirectSpec) and self.lmax < 2:
+            raise ValueError(
+                f"forces.kind is direct, whose stress needs lmax 2 or more, but lmax is {self.lmax}"
+            )
+        resolution = None if isinstance(self.nonlinearity, GateSpec) else self.nonlinearity.resolution
+        if resolution is not None and resolution < 2 * (self.lmax + 1):
+            raise ValueError(
+                f"nonlinearity.resolution is {resolution}, but lmax {self.lmax} needs at least {2 * (self.lmax + 1)}"
+            )
         return self

@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -13,6 +14,12 @@ from esen.recipe.model import ModelSpec
 RENAMES = [
     (r"^backbone\.", "network.backbone."),
     (r"^output_heads\.[^.]+\.energy_block\.", "network.head."),
+    (r"^output_heads\.energy\.energy_block\.", "network.head."),
+    (r"^output_heads\.forces\.linear", "direct.forces.linear"),
+    (r"^output_heads\.stress\.sphharm_norm", "direct.stress.harmonics_norm"),
+    (r"^output_heads\.stress\.xedge_layer_norm", "direct.stress.edge_norm"),
+    (r"^output_heads\.stress\.block\.scalar_MLP", "direct.stress.isotropic"),
+    (r"^output_heads\.stress\.block\.irrep2_MLP", "direct.stress.anisotropic"),
     (r"distance_expansion\.rbf\.", "radial_basis."),
     (r"distance_expansion\.offset", "radial_basis.centers"),
     (r"sphere_embedding", "species"),
@@ -24,6 +31,7 @@ RENAMES = [
     (r"fc_m0", "axial"),
     (r"so2_m_conv\.(\d+)\.fc\.weight", r"weights.\1"),
     (r"atom_wise\.scalar_mlp\.0\.", "feed_forward.gates."),
+    (r"atom_wise\.grid_mlp", "feed_forward.mix"),
     (r"atom_wise\.so3_linear_1", "feed_forward.up"),
     (r"atom_wise\.so3_linear_2", "feed_forward.down"),
     (r"norm_(\d)", r"norm\1"),
@@ -38,6 +46,18 @@ def rename(name: str) -> str:
         name = re.sub(pattern, replacement, name)
     # the layers after the first of a radial network stand in one sequence, counted from its norm
     return re.sub(r"(edge_degree|radial)\.(\d)\.", lambda m: f"{m[1]}.rest.{int(m[2]) - 1}.", name)
+
+
+def nonlinearity(config: dict[str, Any]) -> dict[str, Any]:
+    match config["act_type"], config["mlp_type"]:
+        case "gate", "spectral":
+            return {"kind": "gate"}
+        case "gate", "grid":
+            return {"kind": "grid", "resolution": config["grid_resolution"]}
+        case "s2", "grid":
+            return {"kind": "grid_edges", "resolution": config["grid_resolution"]}
+        case other:
+            raise AssertionError(other)
 
 
 def published_spec(folder: Path) -> ModelSpec:
@@ -56,6 +76,8 @@ def published_spec(folder: Path) -> ModelSpec:
             "max_elements": config["max_num_elements"],
             "radial": {"kind": "bessel" if bessel else "gaussian", "count": count},
             "envelope": {"kind": "polynomial" if config["use_envelope"] else "none"},
+            "nonlinearity": nonlinearity(config),
+            "forces": {"kind": "direct" if config["direct_forces"] else "conservative"},
         }
     )
 

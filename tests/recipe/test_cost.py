@@ -64,3 +64,38 @@ def test_a_step_adds_up() -> None:
     assert cost.atom == pytest.approx(per_atom)
     assert cost.inference == 2 * cost.atom
     assert cost.training == pytest.approx(6 * 128 * cost.atom)
+
+
+SMALL = {"sphere_channels": 6, "hidden_channels": 5, "edge_channels": 4, "max_elements": 9}
+
+
+@pytest.mark.parametrize(
+    ("changes", "published"),
+    [
+        ({"nonlinearity": {"kind": "grid", "resolution": 10}}, 3_034_881),
+        ({"nonlinearity": {"kind": "grid_edges"}}, 2_838_017),
+        ({"graph": {"kind": "knn", "k": 20}}, 3_199_745),
+        ({"envelope": {"kind": "smooth"}}, 3_199_745),
+        ({"radial": {"kind": "gaussian", "count": 512}}, 3_392_513),
+        ({"forces": {"kind": "direct"}}, None),
+    ],
+)
+def test_ablations_have_the_published_numbers_of_parameters(
+    changes: dict[str, object], published: int | None
+) -> None:
+    from esen.models.potential import make_potential
+
+    if published is not None:
+        assert parameter_count(ModelSpec.model_validate(changes)) == published
+    small = ModelSpec.model_validate(SMALL | changes)
+    network = make_potential(small, seed=0)
+    assert sum(p.numel() for p in network.parameters()) == parameter_count(small)
+
+
+def test_direct_forces_cost_half_and_few_neighbours_cost_less() -> None:
+    batch = BatchSpec(atoms=100)
+    full = step_cost(ModelSpec(), batch)
+    direct = step_cost(ModelSpec.model_validate({"forces": {"kind": "direct"}}), batch)
+    assert (direct.inference, direct.training) == (full.inference / 2, full.training / 2)
+    nearest = step_cost(ModelSpec.model_validate({"graph": {"kind": "knn", "k": 20}}), batch)
+    assert nearest.neighbours == 20 < full.neighbours

@@ -74,7 +74,10 @@ def test_every_mistake_has_its_line_in_the_order_of_the_file(good: Path) -> None
         .replace("1e-4", '"1e-4"')
     )
     lines = _lines(good, text)
-    assert lines[0] == "good.yaml:3: model.nonlinearity.kind: 'gird' is not a choice here; expected 'gate'"
+    assert lines[0] == (
+        "good.yaml:3: model.nonlinearity.kind: 'gird' is not a choice here;"
+        " expected 'gate', 'grid' or 'grid_edges'; did you mean 'grid'?"
+    )
     assert lines[1] == "good.yaml:7: data.train[0].path: this key is missing; expected text"
     assert lines[2].startswith("good.yaml:7: data.train[0].pth: no such key; did you mean 'path'?")
     assert lines[3].startswith("good.yaml:9: train.bacth: no such key; did you mean 'batch'?")

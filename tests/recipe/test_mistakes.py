@@ -23,9 +23,13 @@ def _mistakes(**sections: Any) -> list[str]:
     [
         (
             {"nonlinearity": {"kind": "gird"}},
-            "nonlinearity.kind: 'gird' is not a choice here; expected 'gate'",
+            "nonlinearity.kind: 'gird' is not a choice here; expected 'gate', 'grid' or 'grid_edges'; "
+            "did you mean 'grid'?",
         ),
-        ({"nonlinearity": {"kind": 3}}, "nonlinearity.kind: given 3 (a whole number), expected 'gate'"),
+        (
+            {"nonlinearity": {"kind": 3}},
+            "nonlinearity.kind: given 3 (a whole number), expected 'gate', 'grid' or 'grid_edges'",
+        ),
         (
             {"radial": {"kind": "besel"}},
             "radial.kind: 'besel' is not a choice here; expected 'bessel' or 'gaussian'; "
@@ -48,7 +52,7 @@ def _mistakes(**sections: Any) -> list[str]:
         ),
         (
             {"envelope": "none"},
-            "envelope: given 'none' (text), expected a section with `kind`: 'none' or 'polynomial'; "
+            "envelope: given 'none' (text), expected a section with `kind`: 'none', 'polynomial' or 'smooth'; "
             "write {kind: none}",
         ),
         ({"lmax": "2"}, "lmax: given '2' (text), expected a whole number from 1 to 8; remove the quotes: 2"),
