@@ -6,7 +6,7 @@ import torch
 from esen.graph.batch import make_graph
 from esen.models.potential import make_potential
 from esen.recipe.model import ModelSpec
-from tests.models.test_laws import chiral_molecule
+from tests.models.variants import chiral_molecule
 
 SPEC = ModelSpec.model_validate(
     {

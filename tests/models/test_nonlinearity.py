@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from esen.models.nonlinearity import GatedFeedForward, gate_edges
+from esen.models.nonlinearity import GatedEdges, GatedFeedForward
 from tests.models.rotations import block_rotation
 
 
@@ -15,7 +15,7 @@ def test_gates_of_edges(lmax: int, mmax: int) -> None:
     orders = [
         torch.randn(5, 2 if m else 1, lmax - m + 1, channels, dtype=torch.float64) for m in range(mmax + 1)
     ]
-    gated = gate_edges(gates, orders)
+    gated = GatedEdges(lmax, channels)(gates, orders)
     table = torch.sigmoid(gates).view(5, lmax, channels)
     for m, (x, y) in enumerate(zip(orders, gated, strict=True)):
         assert x.shape == y.shape

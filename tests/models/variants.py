@@ -31,21 +31,37 @@ VARIANTS: dict[str, ModelSpec] = {
         "bessel": {"radial": {"kind": "bessel", "count": 5}},
         "p 6": {"envelope": {"kind": "polynomial", "p": 6}},
         "no envelope": {"envelope": {"kind": "none"}},
+        "smooth envelope": {"envelope": {"kind": "smooth"}},
         "one layer": {"layers": 1},
     }.items()
 }
+
+"""The variants that obey the laws; "no envelope" all but smoothness."""
+
+ABLATIONS: dict[str, ModelSpec] = {
+    name: ModelSpec.model_validate(_SMALL | changes)
+    for name, changes in {
+        "nearest": {"graph": {"kind": "knn", "k": 2}},
+        "grid 6": {"nonlinearity": {"kind": "grid", "resolution": 6}},
+        "grid 14": {"nonlinearity": {"kind": "grid", "resolution": 14}},
+        "grid along edges": {"nonlinearity": {"kind": "grid_edges"}},
+        "direct": {"forces": {"kind": "direct"}},
+    }.items()
+}
+"""Those that the paper tells of because each breaks one."""
 
 
 @cache
 def potential_of(name: str, dtype: torch.dtype = torch.float64) -> EsenPotential:
     """The variant with all its parameters drawn at random, so that no term is zero by initialisation."""
-    potential = make_potential(VARIANTS[name], seed=0).double()
+    spec = (VARIANTS | ABLATIONS)[name]
+    potential = make_potential(spec, seed=0).double()
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in potential.parameters():
             noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
             parameter.add_(0.2 * noise)
-    references = torch.randn(VARIANTS[name].max_elements, generator=generator, dtype=torch.float64)
+    references = torch.randn(spec.max_elements, generator=generator, dtype=torch.float64)
     potential.set_normalisation(0.7, references.numpy())
     return potential.to(dtype).eval()
 
