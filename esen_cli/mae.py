@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from esen_cli.output import fresh_folder, print_result, writable
+from esen_cli.output import fresh_folder, not_a_run, print_result
 from esen_cli.train import Device
 
 _RECIPE_DEFAULT = "[default: as in recipes]"
@@ -47,7 +47,7 @@ def mae(  # noqa: PLR0913, PLR0917  # the options of a command are its arguments
     )
     weights = Path(potential)
     name = f"{weights.parent.name}-{weights.stem}".strip("-") if weights.is_file() else weights.name
-    folder = writable(output) if output is not None else fresh_folder(f"mae-{name}")
+    folder = not_a_run(output) if output is not None else fresh_folder(f"mae-{name}")
 
     from esen.study.mae import run_mae
 

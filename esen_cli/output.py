@@ -24,12 +24,15 @@ def fresh_folder(name: str) -> Path:
     return writable(folder)
 
 
-def started_folder(name: str) -> Path:
-    """The run of this name that was last written to, for `--resume`.
+def started_folder(recipe: Path) -> Path:
+    """The run to go on with: the recipe's own folder if it is a run, else the newest run of the recipe's name.
 
     Raises:
         InputError: there is none.
     """
+    name = recipe.stem
+    if (recipe.parent / LAST).is_file():
+        return writable(recipe.parent)
     runs = [p for p in RUNS.glob("*") if re.fullmatch(rf"{re.escape(name)}(-\d+)?", p.name)]
     files = [file for run in runs for file in (run / LAST, run / RECIPE) if file.is_file()]
     if not files:
@@ -46,12 +49,29 @@ def chosen_folder(folder: Path, *, resume: bool) -> Path:
         InputError: it holds a run and `--resume` is not given, or the reverse.
     """
     begun = (folder / LAST).exists()
+    if not begun and not resume and (folder / RECIPE).exists():
+        raise InputError(
+            f"--output {folder}: holds a {RECIPE}, which the run would overwrite; give another folder"
+        )
     if begun and not resume:
         raise InputError(
             f"--output {folder}: holds a run ({LAST}); go on with --resume, or give another folder"
         )
     if resume and not begun and not (folder / RECIPE).exists():
         raise InputError(f"--output {folder}: holds no run to resume (no {LAST}); leave out --resume")
+    return writable(folder)
+
+
+def not_a_run(folder: Path) -> Path:
+    """The folder given by `--output` for results, if it may be written to.
+
+    Raises:
+        InputError: a training left its own results there.
+    """
+    if (folder / LAST).exists():
+        raise InputError(
+            f"--output {folder}: holds a run, whose own results would be overwritten; give another folder"
+        )
     return writable(folder)
 
 

@@ -42,7 +42,7 @@ def train(
     if output is not None:
         folder = chosen_folder(output, resume=resume)
     else:
-        folder = started_folder(path.stem) if resume else fresh_folder(path.stem)
+        folder = started_folder(path) if resume else fresh_folder(path.stem)
     if threads is not None:
         import torch
 

@@ -52,11 +52,15 @@ def nearest_edges(graph: Graph, k: int) -> Graph:
     return replace(graph, sender=graph.sender[keep], receiver=graph.receiver[keep], shift=graph.shift[keep])
 
 
+def _every_edge(graph: Graph) -> Graph:
+    return graph
+
+
 def make_edge_selection(spec: GraphSpec) -> Callable[[Graph], Graph]:
     """Which of the edges up to the cutoff a recipe's potential uses."""
     match spec:
         case CutoffGraphSpec():
-            return lambda graph: graph
+            return _every_edge
         case NearestGraphSpec(k=k):
             return partial(nearest_edges, k=k)
         case _:

@@ -25,7 +25,6 @@ class EdgeFrame:
         receiver: central atom of each edge.
         num_atoms: N.
         wigner: for each l, the rows |m| ≤ mmax of D^l that turns the edge onto the polar axis.
-        envelope: u of each edge; already inside `inverse`.
         inverse: for each l, u · (D^l)ᵀ.
         scalars: what the radial networks read.
     """

@@ -19,7 +19,7 @@ class BatchSpec(Spec):
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
         if (self.atoms is None) == (self.structures is None):
-            raise ValueError("give either `atoms` or `structures`; null takes the other away")
+            raise ValueError("give either `atoms` or `structures`, and null for the other")
         return self
 
 

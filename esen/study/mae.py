@@ -13,6 +13,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from esen.data.checks import check_structure
 from esen.data.readers import Reading, read_structures
 from esen.data.stress import StressConvention
 from esen.data.structure import Structure
@@ -72,12 +73,14 @@ def run_mae(
         **keys: the names of the labels in the files, where they are not the usual ones.
 
     Raises:
-        InputError: the potential or the frames cannot be read, the potential does not know an element, a
-            batch does not fit in memory, or the files cannot be written.
+        InputError: the potential or the frames cannot be read, a frame cannot be true (`check_structure`), the
+            potential does not know an element, a batch does not fit in memory, or the files cannot be written.
     """
     place = choose_device(device)
     loaded = load_potential(find_weights(Path(potential)), dtype=choose_dtype(dtype), device=place)
     structures = read_structures(sources, Reading(**keys))
+    for structure in structures:
+        check_structure(structure, loaded.spec.max_elements)
     report = evaluate_with_progress(loaded, structures, batch_atoms=batch_atoms, device=place)
     return MaeResult(rows=mae_rows(report), paths=write_mae(report, output), report=report)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from esen.models.checkpoint import Checkpoint, write_atomically
+from esen.models.checkpoint import Checkpoint, save_checkpoint, write_atomically
 from esen.models.potential import EsenPotential, make_potential
 from esen.recipe import Recipe
 from esen.recipe.load import dump_recipe
@@ -62,6 +62,8 @@ def fit(
         changes = recipe_changes(resumed, recipe, last)
         adapt(state.progress, changes, has_best=(folder / "best.safetensors").exists())
     state.progress.data = data.fingerprint
+    if resumed is None:  # from now on there is something to go on from
+        save_checkpoint(folder / "last.safetensors", state.full_checkpoint(recipe, {}))
     if resumed is None or not is_finished(resumed, recipe):  # what was trained stays as it was described
         write_atomically(folder / "recipe.yaml", dump_recipe(recipe).encode())
     tracker.artifact(folder / "recipe.yaml")

@@ -3,8 +3,8 @@
 from math import cos, pi
 
 import torch
-from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from esen.models.norm import EquivariantRMSNorm
 from esen.models.potential import EsenPotential
@@ -50,5 +50,13 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) ->
 
 
 def make_average(potential: EsenPotential, decay: float) -> AveragedModel:
-    """The exponential moving average w̄ ← decay · w̄ + (1 − decay) · w, which begins as w."""
-    return AveragedModel(potential, multi_avg_fn=get_ema_multi_avg_fn(decay))
+    """The exponential moving average w̄ ← d · w̄ + (1 − d) · w, with d = min(decay, (1 + n) / (10 + n)) at update n.
+
+    It begins as w. The smaller d of the first steps makes a short training forget its random start.
+    """
+
+    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
+        n = int(count)
+        torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + n) / (10 + n)))
+
+    return AveragedModel(potential, multi_avg_fn=update)

@@ -5,7 +5,7 @@ import pytest
 from rich.table import Table
 
 from esen.errors import InputError
-from esen_cli.output import chosen_folder, fresh_folder, print_result, started_folder, writable
+from esen_cli.output import chosen_folder, fresh_folder, not_a_run, print_result, started_folder, writable
 
 
 @pytest.fixture(autouse=True)
@@ -32,14 +32,14 @@ def test_a_fresh_folder_is_one_that_is_not_there() -> None:
 
 def test_the_run_last_written_to_is_resumed() -> None:
     with pytest.raises(InputError, match="--resume: no run of a was begun in runs/; leave out --resume"):
-        started_folder("a")
+        started_folder(Path("a.yaml"))
     _run_folder("a", "last.safetensors", 100)
     newest = _run_folder("a-2", "recipe.yaml", 300)
     _run_folder("a-3", "last.safetensors", 200)
     _run_folder("a-4", "metrics.csv", 900)  # no run to go on with
     _run_folder("a-big", "last.safetensors", 900)  # the run of another recipe
     _run_folder("aa", "last.safetensors", 900)
-    assert started_folder("a") == newest
+    assert started_folder(Path("a.yaml")) == newest
 
 
 def test_a_run_is_not_written_over() -> None:
@@ -98,3 +98,21 @@ def test_a_rich_table_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) ->
 def test_no_rows(capsys: pytest.CaptureFixture[str]) -> None:
     print_result([], {"log": Path("x" * 200)})
     assert capsys.readouterr().out.split() == ["log", "x" * 200]
+
+
+def test_a_recipe_in_a_runs_folder_goes_on_with_that_run(tmp_path: Path) -> None:
+    (tmp_path / "last.safetensors").touch()
+    assert started_folder(tmp_path / "recipe.yaml") == tmp_path
+
+
+def test_a_recipe_of_the_users_own_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("mine")
+    with pytest.raises(InputError, match=r"holds a recipe\.yaml, which the run would overwrite"):
+        chosen_folder(tmp_path, resume=False)
+
+
+def test_results_of_a_run_are_not_overwritten(tmp_path: Path) -> None:
+    assert not_a_run(tmp_path) == tmp_path
+    (tmp_path / "last.safetensors").touch()
+    with pytest.raises(InputError, match="holds a run, whose own results would be overwritten"):
+        not_a_run(tmp_path)

@@ -1,5 +1,6 @@
 """The potential around the network: units, references, elements, seeds."""
 
+import pickle
 from collections.abc import Callable
 
 import numpy as np
@@ -105,3 +106,14 @@ def test_precision_of_the_network() -> None:
     prediction = potential(graph)
     for name in ("energy", "forces", "stress", "energies"):
         assert getattr(prediction, name).dtype == torch.float64
+
+
+@pytest.mark.parametrize("graph", [{"kind": "cutoff"}, {"kind": "knn", "k": 3}])
+def test_pickles(graph: dict[str, object]) -> None:
+    """Other processes get a potential by pickle."""
+    spec = ModelSpec.model_validate(
+        {"sphere_channels": 3, "hidden_channels": 3, "edge_channels": 3, "max_elements": 9, "graph": graph}
+    )
+    potential = make_potential(spec, seed=0)
+    other = pickle.loads(pickle.dumps(potential))
+    assert all(torch.equal(a, b) for a, b in zip(potential.parameters(), other.parameters(), strict=True))

@@ -71,5 +71,12 @@ def test_the_average_begins_at_the_weights_and_follows_them() -> None:
     assert torch.equal(averaged, first)
     with torch.no_grad():
         weights += 1.0
+    average.update_parameters(potential)  # the first update after the copy: d = min(0.75, 2 / 11)
+    assert torch.allclose(averaged, first + (1 - 2 / 11))
+    for _ in range(60):  # (1 + n) / (10 + n) is above 0.75 from n = 26 on
+        average.update_parameters(potential)
+    before = averaged.detach().clone()
+    with torch.no_grad():
+        dict(potential.named_parameters())[name].add_(1.0)
     average.update_parameters(potential)
-    assert torch.allclose(averaged, 0.75 * first + 0.25 * (first + 1.0))
+    assert torch.allclose(averaged, 0.75 * before + 0.25 * (first + 2.0))
