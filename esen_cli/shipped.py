@@ -15,7 +15,7 @@ def recipe_folder() -> Path:
 
 
 def shipped_recipes() -> dict[str, Path]:
-    """Name and file of each, by name: `{"quickstart": …, "ablation/bessel": …}`."""
+    """Name and file of each, by name: `{"quickstart": …}`, and `folder/name` below."""
     folder = recipe_folder()
     files = sorted(folder.rglob("*.yaml"))
     return {file.relative_to(folder).with_suffix("").as_posix(): file for file in files}

@@ -13,6 +13,9 @@ from esen.recipe.train import OptimizerSpec, ScheduleSpec
 _NOT_DECAYED = (nn.Embedding, nn.LayerNorm, EquivariantRMSNorm)
 
 
+Tensors = tuple[Tensor, ...] | list[Tensor]
+
+
 def make_optimizer(potential: EsenPotential, spec: OptimizerSpec) -> torch.optim.AdamW:
     """AdamW that decays matrices, and neither biases, norms, embeddings nor Bessel frequencies."""
     decayed: list[nn.Parameter] = []
@@ -55,7 +58,7 @@ def make_average(potential: EsenPotential, decay: float) -> AveragedModel:
     It begins as w. The smaller d of the first steps makes a short training forget its random start.
     """
 
-    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
+    def update(averaged: Tensors, current: Tensors, count: Tensor | int) -> None:
         n = int(count)
         torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + n) / (10 + n)))
 

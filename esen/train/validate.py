@@ -2,13 +2,10 @@
 
 from collections.abc import Callable
 
-import torch
-
-from esen.graph.errors import ErrorSums
+from esen.graph.errors import Errors, ErrorSums
 from esen.models.potential import EsenPotential
 from esen.recipe.train import LossSpec
 from esen.train.dataset import Batches
-from esen.train.loss import training_loss
 from esen.train.memory import must_fit
 
 
@@ -38,17 +35,12 @@ def _errors(
     potential: EsenPotential, batches: Batches, loss: LossSpec, between: Callable[[], None] | None
 ) -> dict[str, float]:
     device = potential.scale.device
-    sums, total, count = ErrorSums(), 0.0, 0
+    sums = ErrorSums()
     for indices in batches.in_order():
         graph, labels = batches.load(indices)
         with must_fit(graph):
             graph, labels = graph.to(device), labels.to(device)
-            prediction = potential(graph)
-            sums.add(prediction, labels, graph)
-            with torch.no_grad():
-                terms = training_loss(loss, float(potential.scale), prediction, labels, graph)
-        total += float(terms.total) * len(indices)
-        count += len(indices)
+            sums.add(potential(graph), labels, graph)
         if between is not None:
             between()
     errors = sums.errors()
@@ -57,4 +49,16 @@ def _errors(
         "forces_mae": errors.forces_mae,
         "stress_mae": errors.stress_mae,
     }
-    return {"loss": total / count} | {key: value for key, value in named.items() if value is not None}
+    total = _loss(errors, loss, 1e3 * float(potential.scale))
+    return {"loss": total} | {key: value for key, value in named.items() if value is not None}
+
+
+def _loss(errors: Errors, loss: LossSpec, unit: float) -> float:
+    """The training loss of the whole set, whatever its batches; `unit` is the scale in thousandths."""
+    forces = errors.forces_l2 or 0.0
+    if loss.force_norm == "l2_squared":
+        forces = (
+            errors.forces_rmse or 0.0
+        ) ** 2 / unit  # (1/3N) Σ ‖ΔF‖² is the mean square of the components
+    energy, stress = errors.energy_mae or 0.0, errors.stress_mae or 0.0
+    return (loss.energy * energy + loss.forces * forces + loss.stress * stress) / unit

@@ -1,13 +1,16 @@
 """Errors on held-out frames, against predictions compared one by one."""
 
+from typing import Literal
+
 import numpy as np
 import pytest
 
-from esen.graph.batch import make_graph
+from esen.graph.batch import make_graph, make_labels
 from esen.models.potential import EsenPotential, make_potential
 from esen.recipe import BatchSpec
 from esen.recipe.train import LossSpec
 from esen.train.dataset import Batches
+from esen.train.loss import training_loss
 from esen.train.validate import validate
 from tests.train.small import crystals, molecule, recipe_of
 
@@ -37,13 +40,19 @@ def test_errors_are_those_of_all_frames_in_thousandths(potential: EsenPotential)
     assert errors["stress_mae"] == pytest.approx(1e3 * np.mean(stress), rel=1e-5)
 
 
-def test_the_loss_of_frames_one_by_one_is_the_mean_of_their_losses(potential: EsenPotential) -> None:
-    """With l2 forces and equal numbers of atoms it does not depend on the batches."""
-    frames = list(crystals(4))
+@pytest.mark.parametrize("norm", ["l2", "l2_squared"])
+def test_the_loss_is_that_of_training_and_does_not_depend_on_the_batches(
+    norm: Literal["l2", "l2_squared"], potential: EsenPotential
+) -> None:
+    spec = LossSpec(energy=1.0, forces=2.0, stress=3.0, force_norm=norm)
     single, together = (
-        validate(potential, Batches(frames, 3.5, BatchSpec(structures=n)), LOSS)["loss"] for n in (1, 4)
+        validate(potential.eval(), Batches(FRAMES, 3.5, BatchSpec(structures=n)), spec)["loss"]
+        for n in (1, 5)
     )
+    graph, labels = make_graph(FRAMES, 3.5), make_labels(FRAMES)
+    whole = training_loss(spec, float(potential.scale), potential(graph), labels, graph)
     assert single == pytest.approx(together, rel=1e-5)
+    assert together == pytest.approx(float(whole.total), rel=1e-5)
 
 
 def test_without_a_stress_there_is_no_error_of_it(potential: EsenPotential) -> None:
