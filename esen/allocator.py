@@ -9,8 +9,8 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 def keep_freed_memory() -> None:
     """Ask glibc to reuse large blocks instead of mapping new pages, which are cleared one by one, for each.
 
-    A training step allocates and frees gigabytes in blocks of megabytes; without this the system clears them all
-    again at every step (`benchmarks/allocator.py`). Does nothing where the C library is not glibc.
+    Large models allocate and free blocks of tens of megabytes at every step; without this the system clears them
+    all again (`benchmarks/allocator.py`). Does nothing where the C library is not glibc.
     """
     if not sys.platform.startswith("linux"):
         return
