@@ -86,10 +86,6 @@ def _os_message(error: OSError) -> str | None:
 
 def main() -> None:
     """Run the command line."""
-    # Read by GNU OpenMP when torch is loaded: how long a thread that waits spins before it sleeps. Its default is right
-    # on idle cores and ten times slower where another process needs one of them (benchmarks/threads.py).
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "5000")
     app()
 
 
