@@ -14,7 +14,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test slow clean
+.PHONY: help install quickstart cluster test slow clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,12 @@ quickstart: $(VENV)/.installed  ## install, train on 270 frames of MgO, evaluate
 	@echo
 	@echo "Curves and system load:  $(BIN)/mlflow ui      (then open http://127.0.0.1:5000)"
 	@echo "What else there is:      $(BIN)/esen --help"
+
+# torch-cluster is published as source only, and its build needs the torch that is here: a C++ compiler, 2 GB of memory,
+# 10 to 20 minutes of one core (MAX_JOBS=4 make cluster: four cores, 8 GB).
+cluster: $(VENV)/.installed  ## torch-cluster, for graph.backend: torch_cluster; compiles for 10 to 20 minutes
+	$(PIP) install setuptools wheel
+	MAX_JOBS=$${MAX_JOBS:-1} $(PIP) install --no-build-isolation --no-deps torch-cluster==1.6.3
 
 test: $(VENV)/.installed-dev  ## style, types, imports, and all tests but the slow ones
 	$(BIN)/ruff check .

@@ -28,6 +28,9 @@ def mae(  # noqa: PLR0913, PLR0917  # the options of a command are its arguments
     dtype: Annotated[
         Literal["float32", "float64"] | None, typer.Option(help="Precision.  [default: that of the weights]")
     ] = None,
+    memory: Annotated[
+        Literal["auto", "lean", "fast"], typer.Option(help="Lean: less memory, half as much time again.")
+    ] = "auto",
     device: Device = "auto",
 ) -> None:
     """Errors of energies, forces and stresses on labelled frames."""
@@ -61,6 +64,7 @@ def mae(  # noqa: PLR0913, PLR0917  # the options of a command are its arguments
         output=folder,
         dtype=dtype,
         device=device,
+        memory=memory,
         batch_atoms=batch_atoms,
     )
     print_result(result.rows, result.paths)

@@ -62,9 +62,16 @@ def schema() -> None:
     import json
 
     from esen.recipe import Recipe
+    from esen.recipe.load import EXTENDS
 
     dialect = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
-    typer.echo(json.dumps(dialect | Recipe.model_json_schema(), indent=2, ensure_ascii=False))
+    described = dialect | Recipe.model_json_schema()
+    described["properties"][EXTENDS] = {
+        "type": "string",
+        "description": "Another recipe; this one states only what differs from it.",
+    }
+    described["anyOf"] = [{"required": described.pop("required")}, {"required": [EXTENDS]}]
+    typer.echo(json.dumps(described, indent=2, ensure_ascii=False))
 
 
 @recipe_app.command("list")

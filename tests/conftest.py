@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
@@ -46,6 +46,21 @@ def trained_run(mlflow_uri: str, tmp_path_factory: pytest.TempPathFactory) -> "E
         tracking={"enabled": True, "uri": mlflow_uri, "experiment": "trained"},
     )
     return run_experiment(recipe, folder / "run", device="cpu")
+
+
+@pytest.fixture
+def torch_cluster_searches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many structures torch_cluster was asked about, call by call. vesin answers for it."""
+    import esen.graph.backends.torch_cluster
+    from esen.data.neighbours import find_pairs
+
+    asked: list[int] = []
+
+    def make_finder() -> Any:
+        return lambda searches: asked.append(len(searches)) or map(find_pairs, searches)
+
+    monkeypatch.setattr(esen.graph.backends.torch_cluster, "make_finder", make_finder)
+    return asked
 
 
 @pytest.fixture(autouse=True)

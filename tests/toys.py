@@ -9,6 +9,7 @@ from torch import Tensor
 from esen.errors import InputError
 from esen.graph.edges import edge_vectors
 from esen.graph.types import Graph, Prediction
+from esen.recipe.model import Backend
 
 
 class PairPotential:
@@ -24,6 +25,7 @@ class PairPotential:
         self, pair: Callable[[Tensor], Tensor], cutoff: float, elements: frozenset[int] | None = None
     ) -> None:
         self.pair, self.cutoff, self.elements = pair, cutoff, elements
+        self.backend: Backend = "vesin"
         self.calls = 0
 
     def __call__(self, graph: Graph) -> Prediction:

@@ -54,7 +54,7 @@ def evaluate_mae(
 
 
 def _predict(potential: Potential, batch: list[Structure], device: torch.device | str) -> Prediction:
-    graph = make_graph(batch, potential.cutoff)
+    graph = make_graph(batch, potential.cutoff, potential.backend)
     try:
         return potential(graph.to(device)).to("cpu")
     except torch.OutOfMemoryError as error:

@@ -6,25 +6,36 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from esen.data.neighbours import Edges
 from esen.data.structure import Structure
-from esen.errors import InputError
-from esen.graph.edges import neighbour_list
+from esen.graph.backends import find_edges
 from esen.graph.types import Graph, Labels, Prediction
+from esen.recipe.model import Backend
 
 
-def make_graph(structures: Structure | Sequence[Structure], cutoff: float) -> Graph:
+def make_graph(
+    structures: Structure | Sequence[Structure], cutoff: float, backend: Backend = "vesin"
+) -> Graph:
     """The graph of one structure, or the batch of several, with every pair of atoms up to `cutoff`.
 
     Args:
         structures: at least one.
         cutoff: in Å.
+        backend: what finds the pairs; the graph is the same.
 
     Raises:
-        InputError: positions or cell are not finite, or a periodic cell has no volume; names the source.
+        InputError: positions or cell are not finite, or a periodic cell has no volume; names the source. Or the
+            backend is not installed.
     """
     if isinstance(structures, Structure):
-        return _single(structures, cutoff)
-    return collate([_single(structure, cutoff) for structure in structures])
+        return make_graphs([structures], cutoff, backend)[0]
+    return collate(make_graphs(structures, cutoff, backend))
+
+
+def make_graphs(structures: Sequence[Structure], cutoff: float, backend: Backend = "vesin") -> list[Graph]:
+    """One graph of each structure. A backend may search all of them at once. As `make_graph` otherwise."""
+    edges = find_edges(structures, cutoff, backend)
+    return [_graph(structure, found) for structure, found in zip(structures, edges, strict=True)]
 
 
 def collate(graphs: Sequence[Graph]) -> Graph:
@@ -111,11 +122,8 @@ def separate(prediction: Prediction, graph: Graph) -> list[Prediction]:
     ]
 
 
-def _single(structure: Structure, cutoff: float) -> Graph:
-    try:
-        sender, receiver, shift = neighbour_list(structure.positions, structure.cell, structure.pbc, cutoff)
-    except InputError as error:
-        raise InputError(f"{structure.source or 'structure'}: {error}") from error
+def _graph(structure: Structure, edges: Edges) -> Graph:
+    sender, receiver, shift = edges
     return Graph(
         numbers=_tensor(structure.numbers, torch.int64),
         positions=_tensor(structure.positions, torch.float64),

@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Bool, Float64, Int64
 from torch import Tensor
 
+from esen.recipe.model import Backend
+
 Moved = TypeVar("Moved", bound="_OnDevice")
 
 
@@ -97,9 +99,15 @@ class Prediction(_OnDevice):
 
 @runtime_checkable
 class Potential(Protocol):
-    """Anything that gives energy, forces and stress: our network, or an ASE calculator behind an adapter."""
+    """Anything that gives energy, forces and stress: our network, or an ASE calculator behind an adapter.
+
+    Attributes:
+        cutoff: of the graphs that it takes, in Å.
+        backend: what finds their edges.
+    """
 
     cutoff: float
+    backend: Backend
 
     def __call__(self, graph: Graph) -> Prediction:
         """Predict. The graph must hold every edge up to `cutoff`."""

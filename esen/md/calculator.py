@@ -1,6 +1,7 @@
 """Between this package and ASE, both ways."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -18,6 +19,8 @@ from esen.errors import InputError
 from esen.graph.batch import make_graph
 from esen.graph.types import Graph, Potential, Prediction
 from esen.models.checkpoint import load_potential
+from esen.recipe.model import Backend
+from esen.recipe.train import MemoryMode
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -33,6 +36,7 @@ class EsenCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         potential: a checkpoint's path, a run's folder, or any potential.
         dtype: of a checkpoint's weights; None: as they were trained.
         device: `cpu`, `cuda`, …; `auto`: a checkpoint goes to the GPU if there is one, a potential stays.
+        memory: of a checkpoint: `fast`; `lean`, for large systems; `auto`, by the memory that is free.
 
     Raises:
         InputError: the checkpoint cannot be read, the device is not there, or, on use, the potential does not
@@ -49,13 +53,16 @@ class EsenCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         *,
         dtype: Literal["float32", "float64"] | None = None,
         device: str = "auto",
+        memory: MemoryMode = "auto",
     ) -> None:
         super().__init__()
         self.potential: Potential
         if isinstance(potential, str | Path):
             self.device = choose_device(device)
             weights = find_weights(Path(potential))
-            self.potential = load_potential(weights, dtype=choose_dtype(dtype), device=self.device)
+            self.potential = load_potential(
+                weights, dtype=choose_dtype(dtype), device=self.device, memory=memory
+            )
         else:
             if dtype is not None:
                 raise InputError("EsenCalculator: dtype is for a checkpoint; this potential has its own")
@@ -75,7 +82,7 @@ class EsenCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
             nothing = {"energy": 0.0, "free_energy": 0.0, "forces": np.zeros((0, 3)), "energies": np.zeros(0)}
             self.results = nothing | ({"stress": np.zeros(6)} if structure.pbc.all() else {})
             return
-        graph = make_graph([structure], self.potential.cutoff).to(self.device)
+        graph = make_graph([structure], self.potential.cutoff, self.potential.backend).to(self.device)
         prediction = self.potential(graph).to("cpu")
         energy = float(prediction.energy[0])
         if not (np.isfinite(energy) and bool(prediction.forces.isfinite().all())):
@@ -86,8 +93,8 @@ class EsenCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
             "forces": prediction.forces.detach().numpy(),
             "energies": prediction.energies.detach().numpy(),
         }
-        if structure.pbc.all():
-            stress = prediction.stress[0].detach().numpy()
+        stress = prediction.stress[0].detach().numpy()
+        if structure.pbc.all() and np.isfinite(stress).all():
             self.results["stress"] = full_3x3_to_voigt_6_stress(stress)
 
     def get_property(self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True) -> Any:
@@ -114,6 +121,7 @@ class AsePotential:
 
     def __init__(self, calculator: Calculator, cutoff: float = 0.0) -> None:
         self.calculator, self.cutoff = calculator, cutoff
+        self.backend: Backend = "vesin"
 
     def __call__(self, graph: Graph) -> Prediction:
         """Predict; the tensors are on the graph's device."""
@@ -136,11 +144,14 @@ class AsePotential:
         stress = np.zeros((3, 3))
         if atoms.pbc.all():
             stress += self._stress(atoms) if "stress" in offered else np.nan
-        if "energies" in offered:
-            energies = np.array(self.calculator.get_property("energies", atoms), dtype=np.float64)
-        else:
-            energies = np.full(len(atoms), energy / max(len(atoms), 1))
-        return energy, forces, stress, energies
+        return energy, forces, stress, self._energies(atoms, energy)
+
+    def _energies(self, atoms: Atoms, energy: float) -> Float64[np.ndarray, " N"]:
+        """The calculator's, where it has them: some say that they do and do not."""
+        if "energies" in self.calculator.implemented_properties:
+            with suppress(PropertyNotImplementedError):
+                return np.array(self.calculator.get_property("energies", atoms), dtype=np.float64)
+        return np.full(len(atoms), energy / max(len(atoms), 1))
 
     def _stress(self, atoms: Atoms) -> Float64[np.ndarray, "3 3"]:
         stress = np.array(self.calculator.get_property("stress", atoms), dtype=np.float64)

@@ -3,22 +3,39 @@
 Source: Fu et al., "Learning smooth and expressive interatomic potentials" (2025), sections 3 and 4.
 """
 
-from jaxtyping import Float, Float64
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor, nn
 
 from esen.graph.types import Graph
 from esen.models.block import Block
+from esen.models.chunks import EdgeChunks, chunk_sizes, recomputed
+from esen.models.dens import ForceEncoding
 from esen.models.envelope import make_envelope
 from esen.models.frame import EdgeFrame
+from esen.models.memory import is_lean
 from esen.models.norm import EquivariantRMSNorm
-from esen.models.pieces import join
+from esen.models.pieces import cut, join
 from esen.models.radial import EdgeScalars, RadialMLP, make_radial
 from esen.models.so3 import split_scalars
 from esen.models.wigner import edge_wigner
 from esen.recipe.model import ModelSpec
+from esen.recipe.train import MemoryMode
 
 DEGREE_RESCALE = 5.0
 """The published network divides the sum that starts it by this constant."""
+
+
+@dataclass(frozen=True, eq=False)
+class _SpeciesTables:
+    """Embeddings of the species present, and which row each atom has."""
+
+    species: Int64[Tensor, " N"]
+    sender: Float[Tensor, "Z embedding"]
+    receiver: Float[Tensor, "Z embedding"]
 
 
 class Backbone(nn.Module):
@@ -26,7 +43,12 @@ class Backbone(nn.Module):
 
     They begin as an embedding of the species (l = 0) plus, from each neighbour, u(d) · w_l(d, Z_j, Z_i) · Y_l(n) / 5,
     and pass through the blocks and a last norm.
+
+    Attributes:
+        memory: whether all that the edges need is kept for differentiation (`chunks.py`).
     """
+
+    memory: MemoryMode = "auto"
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
@@ -42,46 +64,82 @@ class Backbone(nn.Module):
         self.edge_degree = RadialMLP(spec.radial.count, spec.edge_channels, outputs)
         self.blocks = nn.ModuleList(Block(spec) for _ in range(spec.layers))
         self.norm = EquivariantRMSNorm(spec.lmax, spec.sphere_channels)
+        self.force_encoding = ForceEncoding(spec.lmax, spec.sphere_channels) if spec.dens else None
 
-    def edge_frame(self, graph: Graph, vectors: Float64[Tensor, "E 3"]) -> EdgeFrame:
-        """What all blocks need of the edges. Geometry is done in float64, then rounded to the network's precision."""
+    def edge_chunks(self, graph: Graph, vectors: Float64[Tensor, "E 3"]) -> EdgeChunks:
+        """What all blocks need of the edges."""
+        weight = self.species.weight
+        lean = is_lean(
+            self.memory,
+            self.spec,
+            graph.num_edges,
+            dtype=weight.dtype,
+            device=weight.device,
+            training=self.training,
+        )
+        present, species = graph.numbers.unique(return_inverse=True)
+        tables = _SpeciesTables(species, self.sender_species(present), self.receiver_species(present))
+        sizes = chunk_sizes(graph.num_edges, weight.device)
+        chunks = zip(
+            cut(vectors, sizes, dim=0), graph.sender.split(sizes), graph.receiver.split(sizes), strict=True
+        )
+        make = partial(recomputed, self.edge_frame) if lean else self.edge_frame
+        return EdgeChunks(tuple(make(*chunk, tables) for chunk in chunks), lean)
+
+    def edge_frame(
+        self,
+        vectors: Float64[Tensor, "E 3"],
+        sender: Int64[Tensor, " E"],
+        receiver: Int64[Tensor, " E"],
+        tables: "_SpeciesTables",
+    ) -> EdgeFrame:
+        """The frame of some edges. Geometry is done in float64, then rounded to the network's precision."""
         dtype = self.species.weight.dtype
         distance = vectors.norm(dim=1)
         wigner = edge_wigner(vectors / distance[:, None], self.spec.lmax, self.spec.mmax)
         envelope = self.envelope(distance / self.spec.cutoff)[:, None, None]
-        present, species = graph.numbers.unique(return_inverse=True)
         return EdgeFrame(
-            sender=graph.sender,
-            receiver=graph.receiver,
-            num_atoms=graph.num_atoms,
+            sender=sender,
+            receiver=receiver,
+            num_atoms=len(tables.species),
             wigner=tuple(d.to(dtype) for d in wigner),
             inverse=tuple((d.mT * envelope).to(dtype) for d in wigner),
             scalars=EdgeScalars(
                 radial=self.radial_basis(distance.to(dtype)),
-                sender=species[graph.sender],
-                receiver=species[graph.receiver],
-                sender_table=self.sender_species(present),
-                receiver_table=self.receiver_species(present),
+                sender=tables.species[sender],
+                receiver=tables.species[receiver],
+                sender_table=tables.sender,
+                receiver_table=tables.receiver,
             ),
         )
 
-    def forward(self, graph: Graph, vectors: Float64[Tensor, "E 3"]) -> Float[Tensor, "N K C"]:
+    def forward(
+        self,
+        graph: Graph,
+        vectors: Float64[Tensor, "E 3"],
+        shown: Float64[Tensor, "N 3"] | None = None,
+    ) -> Float[Tensor, "N K C"]:
         """Features of every atom.
 
         Args:
             graph: species and connectivity.
             vectors: `edge_vectors(graph)`, given apart so that the energy can be differentiated by them.
+            shown: forces in eV/Å to encode (DeNS), zero where none is shown; None: none at all.
         """
-        frame = self.edge_frame(graph, vectors)
-        x = frame.axial_to_atoms(
-            self.edge_degree(frame.scalars).unflatten(1, (self.spec.lmax + 1, -1)) / DEGREE_RESCALE
-        )
+        edges = self.edge_chunks(graph, vectors)
+        x = edges.sum(self._embed)
         scalars, rest = split_scalars(x)
         x = join([scalars + self.species(graph.numbers).unsqueeze(1), rest], dim=1)
+        if self.force_encoding is not None:
+            x = x + self.force_encoding(torch.zeros_like(graph.positions) if shown is None else shown)
         for block in self.blocks:
-            x = block(x, frame)
+            x = block(x, edges)
         features: Tensor = self.norm(x)
         return features
+
+    def _embed(self, frame: EdgeFrame) -> Float[Tensor, "N K C"]:
+        degrees = self.edge_degree(frame.scalars).unflatten(1, (self.spec.lmax + 1, -1))
+        return frame.axial_to_atoms(degrees / DEGREE_RESCALE)
 
 
 class EnergyNetwork(nn.Module):

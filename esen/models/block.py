@@ -3,6 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from esen.models.chunks import EdgeChunks
 from esen.models.frame import EdgeFrame
 from esen.models.nonlinearity import make_edge_activation, make_feed_forward
 from esen.models.norm import EquivariantRMSNorm
@@ -41,8 +42,12 @@ class Block(nn.Module):
         self.norm2 = EquivariantRMSNorm(spec.lmax, spec.sphere_channels)
         self.feed_forward = make_feed_forward(spec)
 
-    def forward(self, x: Float[Tensor, "N K C"], frame: EdgeFrame) -> Float[Tensor, "N K C"]:
+    def forward(self, x: Float[Tensor, "N K C"], edges: EdgeChunks) -> Float[Tensor, "N K C"]:
         """One layer."""
-        x = x + self.edgewise(self.norm1(x), frame)
+        normed = self.norm1(x)
+        x = x + edges.sum(lambda frame: self.edgewise(normed, frame))
+        return x + edges.run(self._update, x)
+
+    def _update(self, x: Float[Tensor, "N K C"]) -> Float[Tensor, "N K C"]:
         update: Tensor = self.feed_forward(self.norm2(x))
-        return x + update
+        return update

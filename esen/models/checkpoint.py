@@ -21,8 +21,10 @@ from torch import Tensor
 
 from esen import __version__
 from esen.errors import InputError
+from esen.graph.backends import usable_backend
 from esen.models.potential import EsenPotential
 from esen.recipe.model import ModelSpec
+from esen.recipe.train import MemoryMode
 
 FORMAT = 1
 _KEY = "esen"
@@ -39,6 +41,7 @@ class Checkpoint:
         progress: where training stood: stage, epoch, batch, step, best error.
         tensors: by prefixed name.
         versions: of esen and torch that wrote it.
+        origin: of imported weights: the file they came from, and their licence.
     """
 
     recipe: dict[str, Any]
@@ -49,6 +52,7 @@ class Checkpoint:
     versions: dict[str, str] = field(
         default_factory=lambda: {"esen": __version__, "torch": torch.__version__}
     )
+    origin: dict[str, Any] = field(default_factory=dict)
 
     def part(self, prefix: str) -> dict[str, Tensor]:
         """The tensors under `prefix/`, without it."""
@@ -112,6 +116,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "elements": list(checkpoint.elements),
         "metrics": checkpoint.metrics,
         "progress": checkpoint.progress,
+        "origin": checkpoint.origin,
     }
     write_atomically(path, save(checkpoint.tensors, metadata={_KEY: json.dumps(header)}))
 
@@ -147,6 +152,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             metrics=content["metrics"],
             progress=content["progress"],
             versions=content["versions"],
+            origin=content.get("origin", {}),
             tensors=tensors,
         )
     except (ValueError, KeyError, TypeError) as error:
@@ -178,16 +184,22 @@ def restore_potential(checkpoint: Checkpoint, where: str) -> EsenPotential:
     return potential
 
 
-def load_potential(path: Path, *, dtype: torch.dtype | None = None, device: str = "cpu") -> EsenPotential:
+def load_potential(
+    path: Path, *, dtype: torch.dtype | None = None, device: str = "cpu", memory: MemoryMode = "auto"
+) -> EsenPotential:
     """A trained potential, ready to predict.
+
+    Where the backend of its recipe's graph is not installed here, there is a warning, and vesin finds the same edges.
 
     Args:
         path: `best.safetensors` or `last.safetensors` of a run.
         dtype: precision of the network; None: that of training.
         device: where to put it.
+        memory: `fast`, `lean`, or by the memory that is free.
 
     Raises:
         InputError: as `read_checkpoint` and `restore_potential`.
     """
-    potential = restore_potential(read_checkpoint(path), str(path)).to(device)
+    potential = restore_potential(read_checkpoint(path), str(path)).to(device).use_memory(memory)
+    potential.backend = usable_backend(potential.backend, str(path))
     return (potential if dtype is None else potential.to(dtype)).eval().requires_grad_(False)

@@ -5,6 +5,7 @@ need not vanish.
 """
 
 from math import sqrt
+from typing import assert_never
 
 import torch
 from e3nn import o3
@@ -13,104 +14,154 @@ from torch import Tensor, nn
 
 from esen.graph.types import Graph
 from esen.models.norm import EquivariantRMSNorm
-from esen.models.so3 import SO3Linear, by_degree
-from esen.recipe.model import ModelSpec
-
-
-class DirectForces(nn.Module):
-    """F_i: the l = 1 part of a linear map from the features of atom i to one channel.
-
-    Args:
-        channels: of the features.
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.linear = SO3Linear(1, channels, 1)
-
-    def forward(self, x: Float[Tensor, "N K C"]) -> Float[Tensor, "N 3"]:
-        """Forces in units of the data's scale."""
-        forces: Tensor = self.linear(torch.cat(by_degree(x)[:2], dim=1))[:, 1:, 0]
-        return forces
+from esen.models.so3 import VectorHead
+from esen.recipe.model import DirectSpec, ModelSpec, NoStressSpec, OuterStressSpec, Rank2StressSpec
 
 
 class DirectStress(nn.Module):
-    """σ: its trace from scalars, its five other components from l = 2, as means over edges, then over atoms.
+    """σ: its trace from scalars, its five other components from l = 2, over edges and atoms.
 
     With s_lm the normed solid harmonics of the edge and z = LayerNorm([Σ_lm x_j s_lm | Σ_lm x_i s_lm]),
 
-        trace part = ⟨MLP₀(z)⟩,      σ_2m = ⟨MLP₂(Y_2m(n) · z)⟩.
+        trace part = ⟨MLP₀(z)⟩,      σ_2m = ⟨MLP₂(Y_2m(n) · z)⟩,
+
+    a mean over the edges into an atom, then over atoms. By the recipe z may be of the receiver i alone, the networks
+    may follow the mean over edges, and atoms may be summed. The `outer` kind has σ_ab = ⟨MLP(v_a v_b · z)⟩.
 
     Args:
         lmax: highest degree, at least 2.
         channels: of the features.
+        spec: the choices of the recipe.
     """
 
-    def __init__(self, lmax: int, channels: int) -> None:
+    def __init__(self, lmax: int, channels: int, spec: Rank2StressSpec | OuterStressSpec) -> None:
         super().__init__()
-        self.lmax = lmax
-        width = 2 * channels
+        self.lmax, self.spec = lmax, spec
+        width = channels * (2 if spec.ends == "both" else 1)
         self.harmonics_norm = EquivariantRMSNorm(lmax, 1)
         self.edge_norm = nn.LayerNorm(width)
-        self.isotropic = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 1))
-        self.anisotropic = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, 1))
+        if isinstance(spec, OuterStressSpec):
+            self.tensor = _mlp(width, spec.layers)
+        else:
+            self.isotropic, self.anisotropic = _mlp(width, spec.layers), _mlp(width, spec.layers)
 
     def forward(
         self, x: Float[Tensor, "N K C"], graph: Graph, vectors: Float64[Tensor, "E 3"]
-    ) -> Float[Tensor, "B 3 3"]:
-        """Stress in units of the data's scale; zero for a structure without edges."""
+    ) -> Float[Tensor, "B parts"]:
+        """The components of l = 0 and 2 of every structure (parts: 6), or all nine Cartesian ones."""
         vectors = vectors.detach()
         degrees = list(range(self.lmax + 1))
         solid = o3.spherical_harmonics(degrees, vectors, normalize=False, normalization="integral").to(x)
         harmonics = self.harmonics_norm(solid.unsqueeze(2))  # (E, K, 1)
-        ends = [(x.index_select(0, atom) * harmonics).sum(1) for atom in (graph.sender, graph.receiver)]
-        edge = self.edge_norm(torch.cat(ends, dim=1))  # (E, 2C)
-        second = o3.spherical_harmonics(2, vectors, normalize=True, normalization="integral").to(x)
-        parts = torch.cat(
-            [self.isotropic(edge), self.anisotropic(second.unsqueeze(2) * edge.unsqueeze(1)).squeeze(2)],
-            dim=1,
-        )
-        of_atoms = _mean(parts, graph.receiver, graph.num_atoms)
-        of_structures = _mean(of_atoms, graph.structure, graph.num_structures)  # (B, 6)
-        components = torch.cat(
-            [of_structures[:, :1], of_structures.new_zeros(len(of_structures), 3), of_structures[:, 1:]],
-            dim=1,
-        )
-        return (components @ _CHANGE.to(x)).view(-1, 3, 3)
+        atoms = (graph.sender, graph.receiver) if self.spec.ends == "both" else (graph.receiver,)
+        ends = [(x.index_select(0, atom) * harmonics).sum(1) for atom in atoms]
+        edge = self.edge_norm(torch.cat(ends, dim=1)).unsqueeze(1)  # (E, 1, width)
+        parts = self._factors(vectors).to(x).unsqueeze(2) * edge
+        if self.spec.mlp == "edge":
+            of_atoms = _mean(self._networks(parts), graph.receiver, graph.num_atoms)
+        else:
+            of_atoms = self._networks(_mean(parts, graph.receiver, graph.num_atoms))
+        if self.spec.sum_over is None:
+            return _mean(of_atoms, graph.structure, graph.num_structures)
+        zeros = of_atoms.new_zeros(graph.num_structures, of_atoms.shape[1])
+        return zeros.index_add(0, graph.structure, of_atoms) / self.spec.sum_over
+
+    def _factors(self, vectors: Float64[Tensor, "E 3"]) -> Float64[Tensor, "E parts"]:
+        if isinstance(self.spec, OuterStressSpec):
+            return (vectors.unsqueeze(2) * vectors.unsqueeze(1)).flatten(1)
+        second = o3.spherical_harmonics(2, vectors, normalize=True, normalization="integral")
+        return torch.cat([torch.ones_like(vectors[:, :1]), second], dim=1)
+
+    def _networks(self, parts: Float[Tensor, "A parts width"]) -> Float[Tensor, "A parts"]:
+        if isinstance(self.spec, OuterStressSpec):
+            components: Tensor = self.tensor(parts)
+        else:
+            scalar, second = parts.split([1, 5], dim=1)
+            components = torch.cat([self.isotropic(scalar), self.anisotropic(second)], dim=1)
+        return components.squeeze(2)
+
+
+def _mlp(width: int, layers: int) -> nn.Sequential:
+    """Linear – SiLU – … – Linear to one number."""
+    hidden = [module for _ in range(layers - 1) for module in (nn.Linear(width, width), nn.SiLU())]
+    return nn.Sequential(*hidden, nn.Linear(width, 1))
 
 
 class DirectHeads(nn.Module):
-    """Forces of all atoms and stress of all structures, zero for those that are not periodic in three directions."""
+    """Forces of all atoms and stress of all structures, in units of the potential's scale.
 
-    def __init__(self, spec: ModelSpec) -> None:
+    The stress is zero for structures that are not periodic in three directions, and NaN where the recipe asks for none.
+
+    Attributes:
+        units: of the forces, of the trace part and of the other part of the stress, in units of the potential's
+            scale; 1 unless another program trained them in units of their own.
+        pressure: what is added to the component Tr σ/√3, in eV/Å³.
+    """
+
+    units: Tensor
+    pressure: Tensor
+
+    def __init__(self, spec: ModelSpec, direct: DirectSpec) -> None:
         super().__init__()
-        self.forces = DirectForces(spec.sphere_channels)
-        self.stress = DirectStress(spec.lmax, spec.sphere_channels)
+        self.forces = VectorHead(spec.sphere_channels)
+        self.stress: DirectStress | None
+        match direct.stress:
+            case Rank2StressSpec() | OuterStressSpec() as choices:
+                self.stress = DirectStress(spec.lmax, spec.sphere_channels, choices)
+            case NoStressSpec():
+                self.stress = None
+            case _:
+                assert_never(direct.stress)
+        self.register_buffer("units", torch.ones(3, dtype=torch.float64))
+        self.register_buffer("pressure", torch.zeros((), dtype=torch.float64))
 
     def forward(
-        self, x: Float[Tensor, "N K C"], graph: Graph, vectors: Float64[Tensor, "E 3"]
-    ) -> tuple[Float[Tensor, "N 3"], Float[Tensor, "B 3 3"]]:
-        """Both in units of the data's scale."""
-        stress = self.stress(x, graph, vectors)
+        self,
+        x: Float[Tensor, "N K C"],
+        graph: Graph,
+        vectors: Float64[Tensor, "E 3"],
+        scale: Float64[Tensor, ""],
+    ) -> tuple[Float64[Tensor, "N 3"], Float64[Tensor, "B 3 3"]]:
+        """Forces in eV/Å and stress in eV/Å³.
+
+        Args:
+            x: features of the atoms.
+            graph: the batch.
+            vectors: its edge vectors.
+            scale: of the potential, in eV.
+        """
+        forces, isotropic, anisotropic = (scale * self.units).unbind()
+        if self.stress is None:
+            stress = forces.new_full((graph.num_structures, 3, 3), float("nan"))
+        else:
+            components = self.stress(x, graph, vectors).double()
+            if components.shape[1] == 9:
+                components = components * anisotropic
+            else:
+                trace, others = components.split([1, 5], dim=1)
+                components = torch.cat([trace * isotropic + self.pressure, others * anisotropic], dim=1)
+                components = components @ _CHANGE.to(components)
+            stress = components.view(-1, 3, 3)
         periodic = graph.pbc.all(dim=1)[:, None, None]
-        return self.forces(x), torch.where(periodic, stress, torch.zeros_like(stress))
+        return self.forces(x).double() * forces, torch.where(periodic, stress, torch.zeros_like(stress))
 
 
-def _mean(values: Float[Tensor, "E F"], index: Tensor, count: int) -> Float[Tensor, "N F"]:
-    sums = values.new_zeros(count, values.shape[1]).index_add(0, index, values)
-    return sums / torch.bincount(index, minlength=count).clamp(min=1).unsqueeze(1)
+def _mean(values: Float[Tensor, "E *F"], index: Tensor, count: int) -> Float[Tensor, "N *F"]:
+    sums = values.new_zeros(count, *values.shape[1:]).index_add(0, index, values)
+    counts = torch.bincount(index, minlength=count).clamp(min=1)
+    return sums / counts.view(-1, *[1] * (values.dim() - 1))
 
 
-def _change_of_basis() -> Float64[Tensor, "9 9"]:
-    """Rows: the orthonormal tensors of l = 0, 1 (three zero rows: a stress is symmetric) and 2."""
-    basis = torch.zeros(9, 3, 3, dtype=torch.float64)
+def _change_of_basis() -> Float64[Tensor, "6 9"]:
+    """Rows: the orthonormal symmetric tensors of l = 0 and of l = 2, m = −2 … 2."""
+    basis = torch.zeros(6, 3, 3, dtype=torch.float64)
     basis[0] = torch.eye(3, dtype=torch.float64) / sqrt(3)
     x, y, z = 0, 1, 2
-    for row, a, b in ((4, x, z), (5, x, y), (7, y, z)):
+    for row, a, b in ((1, x, z), (2, x, y), (4, y, z)):
         basis[row, a, b] = basis[row, b, a] = 1 / sqrt(2)
-    basis[6] = torch.diag(torch.tensor([-1.0, 2.0, -1.0], dtype=torch.float64)) / sqrt(6)
-    basis[8] = torch.diag(torch.tensor([-1.0, 0.0, 1.0], dtype=torch.float64)) / sqrt(2)
-    return basis.view(9, 9)
+    basis[3] = torch.diag(torch.tensor([-1.0, 2.0, -1.0], dtype=torch.float64)) / sqrt(6)
+    basis[5] = torch.diag(torch.tensor([-1.0, 0.0, 1.0], dtype=torch.float64)) / sqrt(2)
+    return basis.view(6, 9)
 
 
 _CHANGE = _change_of_basis()

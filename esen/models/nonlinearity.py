@@ -79,7 +79,7 @@ def make_edge_activation(spec: ModelSpec) -> GatedEdges | GridEdges:
 def make_feed_forward(spec: ModelSpec) -> GatedFeedForward | GridFeedForward:
     """What every atom does by itself in a block."""
     match spec.nonlinearity:
-        case GateSpec():
+        case GateSpec() | GridEdgesSpec(feed_forward="gate"):
             return GatedFeedForward(spec.lmax, spec.sphere_channels, spec.hidden_channels)
         case GridSpec(resolution=resolution) | GridEdgesSpec(resolution=resolution):
             return GridFeedForward(spec.lmax, spec.sphere_channels, spec.hidden_channels, resolution)

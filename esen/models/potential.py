@@ -1,6 +1,7 @@
 """eSEN as a potential: the network, its scale, and the reference energies of the elements."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -13,13 +14,21 @@ from esen.errors import InputError
 from esen.graph.edges import edge_vectors, make_edge_selection
 from esen.graph.types import Graph, Prediction
 from esen.models.backbone import EnergyNetwork
+from esen.models.dens import Corruption, Denoised
 from esen.models.direct import DirectHeads
 from esen.models.forces import conservative
-from esen.recipe.model import DirectSpec, ModelSpec
+from esen.models.so3 import VectorHead
+from esen.recipe.model import Backend, DirectSpec, ModelSpec
+from esen.recipe.train import MemoryMode
+
+_EXACT = ("scale", "references", "offset", "direct.units", "direct.pressure")
+"""Buffers that stay float64 whatever the network's precision."""
 
 
 class EsenPotential(nn.Module):
     """E = Σ_i (scale · e_i + E0[Z_i]), e_i from the network; forces and stress by the recipe's choice.
+
+    An imported potential may add a constant `offset` in eV to every structure's energy; ours is zero.
 
     Energies are summed in float64 whatever the network's precision, and the references are never rounded.
 
@@ -30,29 +39,41 @@ class EsenPotential(nn.Module):
 
     scale: Tensor
     references: Tensor
+    offset: Tensor
 
     def __init__(self, spec: ModelSpec, elements: tuple[int, ...] | None = None) -> None:
         super().__init__()
         self.spec = spec
         self.cutoff = spec.cutoff
+        self.backend: Backend = spec.graph.backend
         self.elements = elements
         self.select_edges = make_edge_selection(spec.graph)
         self.network = EnergyNetwork(spec)
-        self.direct = DirectHeads(spec) if isinstance(spec.forces, DirectSpec) else None
+        self.direct = DirectHeads(spec, spec.forces) if isinstance(spec.forces, DirectSpec) else None
+        self.noise = VectorHead(spec.sphere_channels) if spec.dens else None
+        self.mean_energy = isinstance(spec.forces, DirectSpec) and spec.forces.energy == "mean"
         self.register_buffer("scale", torch.ones((), dtype=torch.float64))
         self.register_buffer("references", torch.zeros(spec.max_elements, dtype=torch.float64))
+        self.register_buffer("offset", torch.zeros((), dtype=torch.float64))
 
     def set_normalisation(self, scale: float, references: Float64[np.ndarray, " elements"]) -> None:
         """The unit of the network's energies in eV, and E0 of each element (by atomic number) in eV."""
         self.scale.fill_(scale)
         self.references.copy_(torch.from_numpy(np.asarray(references, dtype=np.float64)))
 
+    def use_memory(self, mode: MemoryMode) -> Self:
+        """Choose between speed and memory; the predictions are the same, bit by bit."""
+        self.network.backbone.memory = mode
+        return self
+
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Move and cast as any module, but keep scale and references in float64."""
-        exact = {name: getattr(self, name) for name in ("scale", "references")}
+        """Move and cast as any module, but keep what `_EXACT` names in float64."""
+        exact = {name: buffer for name, buffer in self.named_buffers() if name in _EXACT}
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch's own
         for name, value in exact.items():
-            setattr(self, name, value.to(getattr(self, name).device))
+            module, _, buffer = name.rpartition(".")
+            owner = self.get_submodule(module)
+            setattr(owner, buffer, value.to(getattr(owner, buffer).device))
         return self
 
     def check_elements(self, graph: Graph) -> None:
@@ -75,7 +96,10 @@ class EsenPotential(nn.Module):
         return self._in_ev(self.network(graph, vectors), graph)
 
     def _in_ev(self, energies: Float[Tensor, " N"], graph: Graph) -> Float64[Tensor, " N"]:
-        return energies.double() * self.scale + self.references[graph.numbers]
+        energies = energies.double() * self.scale
+        if self.mean_energy:
+            energies = energies / torch.bincount(graph.structure)[graph.structure]
+        return energies + self.references[graph.numbers]
 
     def forward(self, graph: Graph) -> Prediction:
         """Energy, forces and stress. In training mode they can be differentiated by the weights.
@@ -87,21 +111,38 @@ class EsenPotential(nn.Module):
             self.check_elements(graph)
         graph = self.select_edges(graph)
         if self.direct is None:
-            return conservative(self.atomic_energies, graph, differentiable=self.training)
+            prediction = conservative(self.atomic_energies, graph, differentiable=self.training)
+            return replace(prediction, energy=prediction.energy + self.offset)
         with torch.set_grad_enabled(self.training):
-            return self._directly(graph, self.direct)
+            vectors = edge_vectors(graph)
+            return self._directly(self.network.backbone(graph, vectors), graph, vectors, self.direct)
 
-    def _directly(self, graph: Graph, heads: DirectHeads) -> Prediction:
-        vectors = edge_vectors(graph)
-        x = self.network.backbone(graph, vectors)
+    def denoise(self, graph: Graph, corruption: Corruption) -> Denoised:
+        """What the network says of displaced atoms, shown the forces that they had before.
+
+        Args:
+            graph: with displaced positions, and the edges of these.
+            corruption: the forces before, and which atoms were displaced.
+
+        Raises:
+            ValueError: the recipe has no parts for it (`model.dens`).
+        """
+        if self.noise is None:
+            raise ValueError("a potential whose recipe says dens: false cannot denoise")
+        graph = self.select_edges(graph)
+        with torch.set_grad_enabled(self.training):
+            vectors = edge_vectors(graph)
+            x = self.network.backbone(graph, vectors, corruption.shown())
+            before = None if self.direct is None else self._directly(x, graph, vectors, self.direct)
+            return Denoised(noise=self.noise(x).double(), prediction=before)
+
+    def _directly(
+        self, x: Float[Tensor, "N K C"], graph: Graph, vectors: Float64[Tensor, "E 3"], heads: DirectHeads
+    ) -> Prediction:
         energies = self._in_ev(self.network.energies_of(x), graph)
-        forces, stress = heads(x, graph, vectors)
-        return Prediction(
-            energy=energies.new_zeros(graph.num_structures).index_add(0, graph.structure, energies),
-            forces=forces.double() * self.scale,
-            stress=stress.double() * self.scale,
-            energies=energies,
-        )
+        forces, stress = heads(x, graph, vectors, self.scale)
+        energy = energies.new_zeros(graph.num_structures).index_add(0, graph.structure, energies)
+        return Prediction(energy=energy + self.offset, forces=forces, stress=stress, energies=energies)
 
     def __call__(self, graph: Graph) -> Prediction:
         """As `Potential` asks."""

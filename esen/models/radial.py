@@ -8,6 +8,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from esen.models.envelope import polynomial_envelope
+from esen.models.norm import LayerNorm
 from esen.recipe.model import BesselSpec, GaussianSpec, RadialSpec
 
 
@@ -105,10 +106,10 @@ class RadialMLP(nn.Module):
         self.split = (basis, embedding, embedding)
         self.first = nn.Linear(sum(self.split), embedding)
         self.rest = nn.Sequential(
-            nn.LayerNorm(embedding),
+            LayerNorm(embedding),
             nn.SiLU(),
             nn.Linear(embedding, embedding),
-            nn.LayerNorm(embedding),
+            LayerNorm(embedding),
             nn.SiLU(),
             nn.Linear(embedding, outputs),
         )

@@ -52,3 +52,20 @@ class SO3Linear(nn.Module):
         biases = [self.bias, *[None] * self.lmax]
         parts = zip(by_degree(x), self.weight.unbind(), biases, strict=True)
         return join([nn.functional.linear(part, weight, bias) for part, weight, bias in parts], dim=1)
+
+
+class VectorHead(nn.Module):
+    """A vector an atom: the l = 1 part of a linear map from its features to one channel.
+
+    Args:
+        channels: of the features.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.linear = SO3Linear(1, channels, 1)
+
+    def forward(self, x: Float[Tensor, "N K C"]) -> Float[Tensor, "N 3"]:
+        """The vector of every atom."""
+        vectors: Tensor = self.linear(join(by_degree(x)[:2], dim=1))[:, 1:, 0]
+        return vectors

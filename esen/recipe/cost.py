@@ -17,6 +17,8 @@ from esen.recipe.model import (
     GridEdgesSpec,
     ModelSpec,
     NearestGraphSpec,
+    NoStressSpec,
+    Rank2StressSpec,
 )
 from esen.recipe.train import BatchSpec
 
@@ -43,18 +45,30 @@ def parameter_count(model: ModelSpec) -> int:
     norm = K0 * C + C
     conv1 = _so2_weights(model, 2 * C, H) + K0 * H + _extra(model) * (K0 * 2 * C + 1)  # bias; extra, its bias
     conv2 = _so2_weights(model, H, C) + K0 * C
-    if isinstance(model.nonlinearity, GateSpec):
+    if _gated_feed_forward(model):
         feed_forward = (C + 1) * L * H + (K0 * C * H + H) + (K0 * H * C + C)
     else:
         feed_forward = C * H + H * H + H * C
     block = 2 * norm + conv1 + _radial_parameters(model, _radial_outputs(model)) + conv2 + feed_forward
     head = (C + 1) * H + (H + 1) * H + (H + 1)
     edge_degree = _radial_parameters(model, K0 * C)
-    direct = 0
-    if isinstance(model.forces, DirectSpec):
-        mlp = (2 * C + 1) * 2 * C + 2 * C + 1
-        direct = (2 * C + 1) + (K0 + 1) + 4 * C + 2 * mlp  # forces; norms and networks of the stress
-    return embeddings + frequencies + edge_degree + model.layers * block + norm + head + direct
+    dens = K0 * C + C + (2 * C + 1) if model.dens else 0  # encoding of forces; noise
+    return embeddings + frequencies + edge_degree + model.layers * block + norm + head + _direct(model) + dens
+
+
+def _direct(model: ModelSpec) -> int:
+    """Parameters of the heads of direct forces and stress."""
+    if not isinstance(model.forces, DirectSpec):
+        return 0
+    forces = 2 * model.sphere_channels + 1
+    head = model.forces.stress
+    if isinstance(head, NoStressSpec):
+        return forces
+    width = model.sphere_channels * (2 if head.ends == "both" else 1)
+    networks = (2 if isinstance(head, Rank2StressSpec) else 1) * (
+        (head.layers - 1) * (width + 1) * width + width + 1
+    )
+    return forces + (model.lmax + 1 + 1) + 2 * width + networks  # norms, and networks of the stress
 
 
 @dataclass(frozen=True)
@@ -169,14 +183,41 @@ def step_cost(model: ModelSpec, batch: BatchSpec, density: float = 0.06) -> Step
     )
 
 
+def kept_per_edge(model: ModelSpec, *, training: bool) -> int:
+    """About how many numbers an edge leaves in memory, over all layers, to be differentiated.
+
+    Features of both ends before and after rotation and weighing, radial weights and the hidden layers behind them,
+    what the convolutions give, and the message turned back. Training on gradients keeps about three times as many,
+    since every derivative is differentiated again. What was measured: `docs/results/inference.md`.
+    """
+    C, H, R = model.sphere_channels, model.hidden_channels, model.edge_channels
+    K = (model.lmax + 1) ** 2
+    reduced = sum(2 * min(l, model.mmax) + 1 for l in range(model.lmax + 1))
+    layer = 2 * C * (K + 2 * reduced) + _radial_outputs(model) + 8 * R
+    layer += H * (2 * reduced + model.lmax) + C * (reduced + K)
+    again = 3 if training and isinstance(model.forces, ConservativeSpec) else 1
+    return model.layers * layer * again
+
+
 def _feed_forward(model: ModelSpec) -> int:
     """FLOP of the feed-forward of one atom; heads of direct forces cost next to nothing and are left out."""
     C, H, K = model.sphere_channels, model.hidden_channels, (model.lmax + 1) ** 2
-    if isinstance(model.nonlinearity, GateSpec):
+    if _gated_feed_forward(model):
         return 2 * (C * model.lmax * H + 2 * K * C * H)
-    side = model.nonlinearity.resolution or 2 * (model.lmax + 1)
-    points = side * (side if model.nonlinearity.resolution else side + 1)
+    resolution = None if isinstance(model.nonlinearity, GateSpec) else model.nonlinearity.resolution
+    side = resolution or 2 * (model.lmax + 1)
+    points = side * (side if resolution else side + 1)
     return 2 * points * (2 * K * C + C * H + H * H + H * C)
+
+
+def _gated_feed_forward(model: ModelSpec) -> bool:
+    match model.nonlinearity:
+        case GateSpec():
+            return True
+        case GridEdgesSpec(feed_forward=kind):
+            return kind == "gate"
+        case _:
+            return False
 
 
 def _extra(model: ModelSpec) -> int:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from esen.errors import InputError
 from esen.recipe.data import SourceSpec
+from esen.recipe.extend import as_seen_from, merged
 from esen.recipe.mistakes import Mistake, find_mistakes, nearest
 from esen.recipe.outline import Place, show_path
 from esen.recipe.overrides import Override, apply_override, parse_override
@@ -22,11 +23,18 @@ _LARGEST_FILE = 1_000_000
 """In bytes. No recipe is so long; a file of structures given by mistake often is."""
 
 
-def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a recipe and check it.
+EXTENDS = "extends"
+"""The key of a recipe that names another, which it changes."""
+
+_LONGEST_CHAIN = 8
+
+
+def load_recipe(path: Path, overrides: Sequence[str] = (), *, chain: tuple[Path, ...] = ()) -> Recipe:
+    """Read a recipe and check it. What it does not say it takes from the recipe it `extends`, or from the defaults.
 
     Args:
         path: a YAML file.
+        chain: the recipes that extend this one, the last one first.
         overrides: `a.b=c`, set on top of the file; the last one of a key holds. Every change of a `kind` is
             made before the other keys are set.
 
@@ -42,6 +50,9 @@ def load_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         raise InputError(f"{path}:{line}: expected a recipe, sections such as `model:`, but this is not one")
     # a copy without shared parts: an anchor and its aliases are one object, but --set means one place
     data = json.loads(json.dumps(document.value))
+    if EXTENDS in data:
+        line, _ = document.position((EXTENDS,))
+        data = _extended(path, data.pop(EXTENDS), data, f"{path}:{line}: {EXTENDS}", (*chain, path))
     settings = sorted((parse_override(text) for text in overrides), key=lambda o: o.parts[-1] != "kind")
     applied = [(setting, apply_override(data, setting, _outline())) for setting in settings]
     try:
@@ -79,6 +90,25 @@ def resolve_paths(recipe: Recipe, base: Path) -> Recipe:
         for name, sources in (("train", data.train), ("validation", data.validation), ("test", data.test))
     }
     return recipe.model_copy(update={"data": data.model_copy(update=resolved)})
+
+
+def _extended(
+    path: Path, base: Any, data: dict[str, Any], where: str, chain: tuple[Path, ...]
+) -> dict[str, Any]:
+    """The recipe's own data on top of that of its base, which is checked for itself first."""
+    if not isinstance(base, str):
+        raise InputError(f"{where}: given {base!r}, expected a recipe, such as base.yaml")
+    file = path.parent / base
+    if len(chain) > _LONGEST_CHAIN or file.resolve() in [one.resolve() for one in chain]:
+        raise InputError(
+            f"{where}: {base} leads back to this recipe, or through more than {_LONGEST_CHAIN} others"
+        )
+    if not file.is_file():
+        raise InputError(f"{where}: there is no recipe {file}{_near_files(file)}")
+    whole: dict[str, Any] = merged(
+        as_seen_from(load_recipe(file, chain=chain), file.parent, path.parent), data
+    )
+    return whole
 
 
 @cache

@@ -6,11 +6,16 @@ from pydantic import Field, model_validator
 
 from esen.recipe.base import Spec
 
+Backend = Literal["vesin", "torch_cluster", "nvalchemi"]
+"""Which library finds the neighbours. The edges are the same; it is a matter of speed and hardware only."""
+
 
 class CutoffGraphSpec(Spec):
-    """Every pair of atoms, images included, closer than the cutoff."""
+    """Every pair of atoms, images included, no further apart than the cutoff."""
 
     kind: Literal["cutoff"] = "cutoff"
+    backend: Backend = "vesin"
+    """Library that finds the neighbours; the edges are the same. `torch_cluster` and `nvalchemi` are extra installs."""
 
 
 class NearestGraphSpec(Spec):
@@ -18,6 +23,8 @@ class NearestGraphSpec(Spec):
 
     kind: Literal["knn"] = "knn"
     k: Annotated[int, Field(ge=1)] = 20
+    backend: Backend = "vesin"
+    """As of `cutoff`."""
 
 
 class GaussianSpec(Spec):
@@ -77,6 +84,8 @@ class GridEdgesSpec(Spec):
 
     kind: Literal["grid_edges"] = "grid_edges"
     resolution: Resolution | None = None
+    feed_forward: Literal["grid", "gate"] = "grid"
+    """On a grid as well, or gated."""
 
 
 class ConservativeSpec(Spec):
@@ -85,10 +94,47 @@ class ConservativeSpec(Spec):
     kind: Literal["conservative"] = "conservative"
 
 
+class StressHeadSpec(Spec):
+    """What the heads of a direct stress have in common."""
+
+    ends: Literal["both", "receiver"] = "both"
+    """Whose features an edge reads."""
+    mlp: Literal["edge", "atom"] = "edge"
+    """Whether the networks act before the mean over an atom's edges, or after."""
+    layers: Annotated[int, Field(ge=1)] = 2
+    """Of the networks."""
+    sum_over: Annotated[float, Field(gt=0)] | None = None
+    """null: the mean over atoms. A number: their sum divided by it."""
+
+
+class Rank2StressSpec(StressHeadSpec):
+    """A symmetric tensor from scalars and l = 2 of the edges."""
+
+    kind: Literal["rank2"] = "rank2"
+
+
+class OuterStressSpec(StressHeadSpec):
+    """The nine components of v ⊗ v, each by itself: not equivariant. For imported models that were trained so."""
+
+    kind: Literal["outer"] = "outer"
+
+
+class NoStressSpec(Spec):
+    """No stress is predicted."""
+
+    kind: Literal["none"] = "none"
+
+
+StressSpec = Annotated[Rank2StressSpec | OuterStressSpec | NoStressSpec, Field(discriminator="kind")]
+
+
 class DirectSpec(Spec):
     """Forces and stress from heads of their own: no derivative of the energy (the paper's ablation and first stage)."""
 
     kind: Literal["direct"] = "direct"
+    stress: StressSpec = Rank2StressSpec()
+    energy: Literal["sum", "mean"] = "sum"
+    """Of the atoms' energies. `mean` is for imported models that were trained so."""
 
 
 RadialSpec = Annotated[GaussianSpec | BesselSpec, Field(discriminator="kind")]
@@ -116,14 +162,17 @@ class ModelSpec(Spec):
     envelope: EnvelopeSpec = PolynomialEnvelopeSpec()
     nonlinearity: NonlinearitySpec = GateSpec()
     forces: ForcesSpec = ConservativeSpec()
+    dens: bool = False
+    """Parts for denoising (DeNS): forces can be shown to the network, and it can say how atoms were displaced."""
 
     @model_validator(mode="after")
     def _mmax_within_lmax(self) -> "ModelSpec":
         if self.mmax > self.lmax:
             raise ValueError(f"mmax is {self.mmax}, but it cannot exceed lmax, which is {self.lmax}")
-        if isinstance(self.forces, DirectSpec) and self.lmax < 2:
+        rank2 = isinstance(self.forces, DirectSpec) and isinstance(self.forces.stress, Rank2StressSpec)
+        if rank2 and self.lmax < 2:
             raise ValueError(
-                f"forces.kind is direct, whose stress needs lmax 2 or more, but lmax is {self.lmax}"
+                f"forces.kind is direct, whose stress (rank2) needs lmax 2 or more, but lmax is {self.lmax}"
             )
         resolution = None if isinstance(self.nonlinearity, GateSpec) else self.nonlinearity.resolution
         if resolution is not None and resolution < 2 * (self.lmax + 1):

@@ -1,8 +1,12 @@
 """The recipe: the whole of a study in one document."""
 
+from typing import Self
+
+from pydantic import model_validator
+
 from esen.recipe.base import Spec
 from esen.recipe.data import DataSpec
-from esen.recipe.model import ModelSpec
+from esen.recipe.model import DirectSpec, ModelSpec, NoStressSpec
 from esen.recipe.train import TrainSpec
 
 
@@ -32,3 +36,13 @@ class Recipe(Spec):
     train: TrainSpec
     evaluate: EvaluateSpec = EvaluateSpec()
     tracking: TrackingSpec = TrackingSpec()
+
+    @model_validator(mode="after")
+    def _stress_is_predicted(self) -> Self:
+        forces = self.model.forces
+        none = isinstance(forces, DirectSpec) and isinstance(forces.stress, NoStressSpec)
+        if none and self.train.loss.stress:
+            raise ValueError(
+                f"model.forces.stress.kind is none, so train.loss.stress must be 0, not {self.train.loss.stress:g}"
+            )
+        return self

@@ -6,6 +6,9 @@ from pydantic import Field, model_validator
 
 from esen.recipe.base import Spec
 
+MemoryMode = Literal["auto", "lean", "fast"]
+"""`fast`: keep all that is needed for derivatives. `lean`: compute it once more. `auto`: by the memory that is free."""
+
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 
@@ -70,5 +73,7 @@ class TrainSpec(Spec):
     """Decay of the exponential moving average of the weights, which is what is validated and saved; 0: none."""
     stages: Annotated[tuple[StageSpec, ...], Field(min_length=1)]
     validate_every_epochs: Annotated[int, Field(ge=1)] = 1
+    memory: MemoryMode = "auto"
+    """`fast`, or `lean`: a fraction of the memory for half as much time again, and the same numbers."""
     checkpoint_minutes: Positive = 10.0
     """A checkpoint is written after every epoch, and within an epoch after this many minutes."""

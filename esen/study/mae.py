@@ -25,6 +25,7 @@ from esen.graph.types import Potential
 from esen.md.calculator import choose_device, choose_dtype, find_weights
 from esen.models.checkpoint import load_potential, write_atomically
 from esen.recipe import SourceSpec
+from esen.recipe.train import MemoryMode
 from esen.study.plots import parity_plot
 
 _MOST_ELEMENTS = 12
@@ -59,6 +60,7 @@ def run_mae(
     output: Path,
     dtype: Literal["float32", "float64"] | None = None,
     device: str = "auto",
+    memory: MemoryMode = "auto",
     batch_atoms: int = 256,
     **keys: Unpack[ReadingKeys],
 ) -> MaeResult:
@@ -70,6 +72,7 @@ def run_mae(
         output: folder of the files; made if it is not there.
         dtype: precision; None: that of the weights.
         device: `auto`: the GPU if there is one.
+        memory: `fast`, `lean`, or by the memory that is free.
         batch_atoms: so many atoms are computed at once.
         **keys: the names of the labels in the files, where they are not the usual ones.
 
@@ -78,7 +81,8 @@ def run_mae(
             potential does not know an element, a batch does not fit in memory, or the files cannot be written.
     """
     place = choose_device(device)
-    loaded = load_potential(find_weights(Path(potential)), dtype=choose_dtype(dtype), device=place)
+    weights = find_weights(Path(potential))
+    loaded = load_potential(weights, dtype=choose_dtype(dtype), device=place, memory=memory)
     structures = read_structures(sources, Reading(**keys))
     for structure in structures:
         check_structure(structure, len(chemical_symbols))  # the potential itself knows its elements

@@ -14,9 +14,11 @@ from esen.data.references import References, fit_references
 from esen.data.split import hold_out
 from esen.data.structure import Structure
 from esen.errors import InputError
-from esen.graph.batch import collate, make_graph, make_labels, pack_batches
+from esen.graph.backends import require_backend
+from esen.graph.batch import collate, make_graphs, make_labels, pack_batches
 from esen.graph.types import Graph, Labels
 from esen.recipe import BatchSpec, Recipe
+from esen.recipe.model import Backend
 
 Report = Callable[[str], None]
 """Takes one line for the user."""
@@ -56,8 +58,10 @@ def load_training_data(recipe: Recipe, report: Report) -> TrainingData:
     """Read, check and divide the frames of a recipe; fit the references on those to train on.
 
     Raises:
-        InputError: naming the file and frame, and what to write in the recipe.
+        InputError: naming the file and frame, and what to write in the recipe; or the backend of the recipe's graph
+            is not installed.
     """
+    require_backend(recipe.model.graph.backend)
     reading = Reading.of(recipe.data)
     train = read_structures(recipe.data.train, reading)
     validation = read_structures(recipe.data.validation, reading) if recipe.data.validation else []
@@ -162,12 +166,16 @@ class Batches:
         structures: the frames.
         cutoff: of the graph, in Å.
         spec: how large a batch is.
+        backend: what finds the edges.
     """
 
-    def __init__(self, structures: Sequence[Structure], cutoff: float, spec: BatchSpec) -> None:
+    def __init__(
+        self, structures: Sequence[Structure], cutoff: float, spec: BatchSpec, backend: Backend = "vesin"
+    ) -> None:
         self.structures = structures
         self.cutoff = cutoff
         self.spec = spec
+        self.backend: Backend = backend
         self._graphs: dict[int, Graph] = {}
         self._edges = 0
 
@@ -181,17 +189,20 @@ class Batches:
 
     def load(self, indices: Sequence[int]) -> tuple[Graph, Labels]:
         """One batch, on the CPU."""
-        return collate([self._graph(i) for i in indices]), make_labels([self.structures[i] for i in indices])
+        structures = [self.structures[i] for i in indices]
+        return collate(self._graphs_of(indices)), make_labels(structures)
 
     def _pack(self, order: Sequence[int]) -> list[list[int]]:
         sizes = [len(s) for s in self.structures]
         return pack_batches(sizes, atoms=self.spec.atoms, structures=self.spec.structures, order=order)
 
-    def _graph(self, index: int) -> Graph:
-        if index in self._graphs:
-            return self._graphs[index]
-        graph = make_graph(self.structures[index], self.cutoff)
-        if self._edges + graph.num_edges <= _KEPT_EDGES:
-            self._edges += graph.num_edges
-            self._graphs[index] = graph
-        return graph
+    def _graphs_of(self, indices: Sequence[int]) -> list[Graph]:
+        missing = [i for i in indices if i not in self._graphs]
+        made = make_graphs([self.structures[i] for i in missing], self.cutoff, self.backend)
+        new = dict(zip(missing, made, strict=True))
+        graphs = [new[i] if i in new else self._graphs[i] for i in indices]
+        for index, graph in new.items():
+            if self._edges + graph.num_edges <= _KEPT_EDGES:
+                self._edges += graph.num_edges
+                self._graphs[index] = graph
+        return graphs

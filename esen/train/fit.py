@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from esen.data.structure import Structure
 from esen.models.checkpoint import Checkpoint, save_checkpoint, write_atomically
 from esen.models.potential import EsenPotential, make_potential
 from esen.recipe import Recipe
@@ -74,8 +75,8 @@ def fit(
         stage = Stage(
             recipe=recipe,
             state=state,
-            train=Batches(data.train, recipe.model.cutoff, recipe.train.batch),
-            validation=Batches(data.validation, recipe.model.cutoff, recipe.train.batch),
+            train=_batches(recipe, data.train),
+            validation=_batches(recipe, data.validation),
             folder=folder,
             record=record,
             tracker=tracker,
@@ -93,5 +94,10 @@ def fit(
 def new_potential(recipe: Recipe, data: TrainingData) -> EsenPotential:
     """Random weights from the seed; scale and references from the data."""
     potential = make_potential(recipe.model, seed=recipe.train.seed, elements=data.references.elements)
+    potential.use_memory(recipe.train.memory)
     potential.set_normalisation(data.scale, data.references.energies)
     return potential.to(torch.float64 if recipe.train.precision == "float64" else torch.float32)
+
+
+def _batches(recipe: Recipe, frames: list[Structure]) -> Batches:
+    return Batches(frames, recipe.model.cutoff, recipe.train.batch, recipe.model.graph.backend)

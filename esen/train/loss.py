@@ -34,7 +34,7 @@ def training_loss(
 
     The force term is ⟨‖ΔF_i‖⟩ over atoms (`l2`, what the published code computes) or 1/(3N) Σ_i ‖ΔF_i‖² (`l2_squared`,
     what the paper writes). ⟨|Δσ|⟩ is over structures and the nine components. What has no label is left
-    out of its mean.
+    out of its mean, and a term of weight 0 out of the sum, whatever it is.
 
     Args:
         spec: weights and the kind of force term.
@@ -51,7 +51,8 @@ def training_loss(
         forces = _mean(partial(torch.linalg.vector_norm, dim=1), difference, labels.forces)
     else:
         forces = _mean(torch.square, difference, labels.forces)
-    total = spec.energy * energy + spec.forces * forces + spec.stress * stress
+    weighted = [(spec.energy, energy), (spec.forces, forces), (spec.stress, stress)]
+    total = sum((weight * term for weight, term in weighted if weight), start=energy.new_zeros(()))
     return LossTerms(total, energy, forces, stress)
 
 

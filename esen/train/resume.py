@@ -14,6 +14,7 @@ from esen.train.dataset import TrainingData
 from esen.train.state import Progress
 
 _FIXED = ("model.", "data.references")
+_FREE = ("model.graph.backend",)  # of the fixed: its edges are the same
 _MOST_CHANGES = 6
 
 
@@ -30,7 +31,7 @@ def read_resumable(folder: Path, recipe: Recipe) -> Checkpoint | None:
     if not checkpoint.progress:
         raise InputError(f"{path}: holds weights but no state of training, so nothing can be resumed from it")
     for key, (before, now) in recipe_changes(checkpoint, recipe, path).items():
-        if key.startswith(_FIXED):
+        if key.startswith(_FIXED) and key not in _FREE:
             raise InputError(
                 f"{path}: was trained with {key} = {before}, the recipe says {now};"
                 " resume with the recipe of that run, or train anew"

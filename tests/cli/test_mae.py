@@ -79,6 +79,7 @@ def test_options(calls: list[dict[str, Any]]) -> None:
             "output": Path("out"),
             "dtype": "float64",
             "device": "auto",
+            "memory": "auto",
             "batch_atoms": 9,
         }
     ]

@@ -85,7 +85,10 @@ def test_the_schema_is_json() -> None:
     result = CliRunner().invoke(app, ["recipe", "schema"])
     schema = json.loads(result.stdout)
     assert schema["$schema"].startswith("https://json-schema.org/")
-    assert schema["required"] == Recipe.model_json_schema()["required"] == ["data", "train"]
+    required = Recipe.model_json_schema()["required"]
+    assert schema["anyOf"] == [{"required": required}, {"required": ["extends"]}]
+    assert required == ["data", "train"]
+    assert "extends" in schema["properties"]
     assert not schema["additionalProperties"]
 
 

@@ -1,10 +1,12 @@
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 import esen_cli.shipped
 from esen.errors import InputError
 from esen.recipe import load_recipe
+from esen_cli.app import app
 from esen_cli.shipped import find_recipe, shipped_recipes
 
 
@@ -28,6 +30,24 @@ def test_every_shipped_recipe_is_valid() -> None:
     for path in shipped.values():
         load_recipe(path)
         assert path.read_text(encoding="utf-8").startswith("# "), f"{path} begins with its description"
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        ("mptrj30m", 30_085_121),
+        ("oam30m", 30_161_153),
+        ("ablation/base", 3_199_745),
+        ("ablation/basis512", 3_392_513),
+        ("ablation/bessel", 3_199_755),
+        ("ablation/grid6", 3_034_881),
+        ("spice3m", 3_199_745),
+    ],
+)
+def test_the_papers_recipes_show_the_papers_counts(name: str, count: int) -> None:
+    shown = CliRunner().invoke(app, ["recipe", "show", name])
+    assert shown.exit_code == 0, shown.output
+    assert f"# parameters: {count:,}\n" in shown.output
 
 
 def test_shipped_recipes_are_found_by_name(shelf: Path) -> None:

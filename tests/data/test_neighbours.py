@@ -67,6 +67,14 @@ def test_the_cutoff_is_closed():
     assert len(listed(structure, 4.0)) == 32
 
 
+def test_edges_are_sorted_by_receiver_sender_and_shift():
+    positions = np.array([[3.1, -4.0, 0.2], [0.4, 0.9, 7.7], [1.0, 1.1, 1.2]])
+    cell = np.array([[3.0, 0.2, 0.1], [-1.0, 4.0, 0.3], [0.5, 1.0, 3.5]])
+    found = listed(Structure(np.ones(3, dtype=np.int64), positions, cell, PERIODIC), 7.0)
+    assert len(found) > 300
+    assert found == sorted(set(found))
+
+
 def test_handedness_changes_only_the_shifts():
     rng = np.random.default_rng(0)
     cell = np.array([[3.0, 0.2, 0.1], [-1.0, 4.0, 0.3], [0.5, 1.0, 3.5]])

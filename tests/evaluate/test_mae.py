@@ -44,7 +44,7 @@ class Off:
     def __init__(
         self, truth: Potential, energy: float = 0.0, forces: float = 0.0, stress: float = 0.0
     ) -> None:
-        self.truth, self.cutoff = truth, truth.cutoff
+        self.truth, self.cutoff, self.backend = truth, truth.cutoff, truth.backend
         self.energy, self.forces, self.stress = energy, forces, stress
 
     def __call__(self, graph: Graph) -> Prediction:
@@ -58,6 +58,15 @@ class Off:
             stress=exact.stress - self.stress,
             energies=exact.energies,
         )
+
+
+def test_the_graphs_are_made_by_the_backend_of_the_potential(torch_cluster_searches: list[int]) -> None:
+    truth = lennard_jones()
+    frames = [labelled(truth, crystal(i)) for i in range(3)]
+    exact = evaluate_mae(truth, frames, batch_atoms=8)
+    truth.backend = "torch_cluster"
+    assert evaluate_mae(truth, frames, batch_atoms=8).to_json() == exact.to_json()
+    assert torch_cluster_searches == [2, 1]
 
 
 def test_the_truth_has_no_error() -> None:

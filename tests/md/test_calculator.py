@@ -55,6 +55,13 @@ def test_properties_are_those_of_the_potential() -> None:
     assert calls(atoms) == 1
 
 
+def test_the_graph_is_made_by_the_backend_of_the_potential(torch_cluster_searches: list[int]) -> None:
+    potential = morse()
+    potential.backend = "torch_cluster"
+    assert copper(potential).get_potential_energy() == copper().get_potential_energy()
+    assert torch_cluster_searches == [1]
+
+
 def test_stress_is_the_derivative_of_the_energy_in_ases_sign() -> None:
     atoms = copper()
     cell, strain = np.array(atoms.cell), 1e-5

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import pickle
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from esen.models.checkpoint import (
     write_atomically,
 )
 from esen.models.potential import EsenPotential
+from esen.recipe import CutoffGraphSpec, NearestGraphSpec
 from tests.models.variants import VARIANTS, chiral_molecule, potential_of
 
 ELEMENTS = (1, 6, 8, 12, 26)
@@ -55,6 +57,35 @@ def refusal(path: Path) -> str:
     assert "\n" not in message
     assert message.startswith(f"{path}: ")
     return message.removeprefix(f"{path}: ")
+
+
+def test_where_its_backend_is_not_installed_vesin_predicts_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, default = tmp_path / "best.safetensors", potential_of("default")
+    graph = CutoffGraphSpec(backend="torch_cluster")
+    potential = EsenPotential(default.spec.model_copy(update={"graph": graph})).double()
+    potential.load_state_dict(default.state_dict())
+    save_checkpoint(path, checkpoint_of(potential))
+    monkeypatch.setitem(sys.modules, "torch_cluster", None)
+    loaded = load_potential(path)
+    assert (potential.backend, loaded.backend) == ("torch_cluster", "vesin")
+    assert [record.getMessage().split(",")[0] for record in caplog.records] == [
+        f"{path}: model.graph.backend is torch_cluster"
+    ]
+    found = loaded(make_graph(chiral_molecule(), loaded.cutoff, loaded.backend))
+    expected = potential.eval()(make_graph(chiral_molecule(), loaded.cutoff))
+    assert torch.equal(found.energy, expected.energy)
+
+
+@pytest.mark.usefixtures("torch_cluster_searches")
+def test_an_installed_backend_stays(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    spec = potential_of("default").spec.model_copy(
+        update={"graph": NearestGraphSpec(backend="torch_cluster")}
+    )
+    save_checkpoint(tmp_path / "best.safetensors", checkpoint_of(EsenPotential(spec)))
+    assert load_potential(tmp_path / "best.safetensors").backend == "torch_cluster"
+    assert not caplog.records
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

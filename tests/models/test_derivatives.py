@@ -144,6 +144,24 @@ def test_gradients_by_the_weights(variant: str) -> None:
     assert found == pytest.approx(expected, rel=1e-8)
 
 
+@pytest.mark.parametrize("variant", ["default", "bessel", "smooth envelope"])
+def test_a_loss_on_forces_can_be_differentiated_twice(variant: str) -> None:
+    """From positions through energy and forces to a loss: second and third derivatives of the energy."""
+    potential = make_potential(VARIANTS[variant], seed=0).double().train()
+    structure = isolated([8, 1, 12], [[0, 0, 0], [0.9, 0.3, -0.2], [-0.4, 1.5, 0.8]])
+    graph = make_graph(structure, potential.cutoff)
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randn(3, 3, generator=generator, dtype=torch.float64)
+
+    def loss(positions: torch.Tensor) -> torch.Tensor:
+        prediction = potential(replace(graph, positions=positions))
+        return prediction.energy.sum() + (prediction.forces - labels).square().sum()
+
+    start = graph.positions.clone().requires_grad_()
+    assert torch.autograd.gradcheck(loss, (start,), eps=1e-5, atol=1e-6, rtol=1e-6)
+    assert torch.autograd.gradgradcheck(loss, (start,), eps=1e-5, atol=1e-6, rtol=1e-6)
+
+
 def _ethanol() -> Structure:
     atoms = molecule("CH3CH2OH")
     return isolated(atoms.numbers.tolist(), atoms.positions)

@@ -23,7 +23,7 @@ def frame_of(lmax: int, mmax: int) -> EdgeFrame:
     vectors = edge_vectors(graph)
     wigner = edge_wigner(vectors / vectors.norm(dim=1, keepdim=True), lmax, mmax)
     backbone = potential_of("default").network.backbone
-    frame = backbone.edge_frame(graph, vectors)
+    (frame,) = backbone.edge_chunks(graph, vectors).frames
     return replace(frame, wigner=wigner, inverse=tuple(d.mT for d in wigner))
 
 

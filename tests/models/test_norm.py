@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+from torch import nn
 
-from esen.models.norm import EquivariantRMSNorm
+from esen.models.norm import EquivariantRMSNorm, LayerNorm
 from tests.models.rotations import block_rotation
 
 
@@ -49,3 +50,35 @@ def test_zeros_become_the_bias() -> None:
     y = norm(torch.zeros_like(x))
     assert torch.equal(y[:, 0], norm.bias.expand(3, 4))
     assert not y[:, 1:].any()
+
+
+def test_layer_norm_is_pytorchs() -> None:
+    torch.manual_seed(0)
+    ours, theirs = LayerNorm(5).double(), nn.LayerNorm(5).double()
+    with torch.no_grad():
+        ours.weight.uniform_(0.5, 2)
+        ours.bias.uniform_(-1, 1)
+    theirs.load_state_dict(ours.state_dict())
+    x = torch.randn(3, 4, 5, dtype=torch.float64, requires_grad=True)
+    direction = torch.randn(3, 4, 5, dtype=torch.float64)
+    gradients = []
+    for norm in (ours, theirs):
+        y = norm(x)
+        gradients.append(torch.autograd.grad((y * direction).sum(), (x, norm.weight, norm.bias)))
+    assert torch.equal(ours(x), theirs(x))
+    for a, b in zip(*gradients, strict=True):
+        assert torch.allclose(a, b, rtol=1e-12, atol=1e-12)
+
+
+def test_layer_norm_can_be_differentiated_three_times() -> None:
+    torch.manual_seed(0)
+    norm = LayerNorm(4).double()
+    x = torch.randn(2, 4, dtype=torch.float64, requires_grad=True)
+    direction = torch.randn(2, 4, dtype=torch.float64)
+
+    def slope(x: torch.Tensor) -> torch.Tensor:
+        (gradient,) = torch.autograd.grad(norm(x).sin().sum(), x, create_graph=True)
+        return (gradient * direction).square().sum()
+
+    assert torch.autograd.gradcheck(slope, (x,))
+    assert torch.autograd.gradgradcheck(slope, (x,))  # the third derivative: PyTorch's own norm fails here

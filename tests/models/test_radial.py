@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from esen.models.norm import LayerNorm
 from esen.models.radial import BesselBasis, EdgeScalars, GaussianBasis, RadialMLP, make_radial
 from esen.recipe.model import BesselSpec, GaussianSpec
 
@@ -64,4 +65,4 @@ def test_radial_network_is_a_plain_one_on_the_concatenation(present: list[int]) 
     inputs = torch.cat([radial, tables[0][species], tables[1][species.flip(0)]], dim=1)
     assert torch.allclose(network(edges), plain(inputs), rtol=0, atol=1e-13)
     kinds = [type(layer) for layer in plain]
-    assert kinds == [nn.Linear, *[nn.LayerNorm, nn.SiLU, nn.Linear] * 2]
+    assert kinds == [nn.Linear, *[LayerNorm, nn.SiLU, nn.Linear] * 2]

@@ -16,6 +16,7 @@ from esen.recipe import BatchSpec, BesselSpec, GaussianSpec, ModelSpec, paramete
         (ModelSpec(layers=10, lmax=3, mmax=2, radial=GaussianSpec(count=64)), 30_161_153),
         (ModelSpec(lmax=3, mmax=3), 6_431_233),
         (ModelSpec(layers=4), 6_226_689),
+        (ModelSpec(lmax=3, mmax=3, radial=GaussianSpec(count=64)), 6_451_969),
     ],
 )
 def test_the_counts_of_published_models(model: ModelSpec, count: int) -> None:
@@ -78,6 +79,12 @@ SMALL = {"sphere_channels": 6, "hidden_channels": 5, "edge_channels": 4, "max_el
         ({"envelope": {"kind": "smooth"}}, 3_199_745),
         ({"radial": {"kind": "gaussian", "count": 512}}, 3_392_513),
         ({"forces": {"kind": "direct"}}, None),
+        ({"forces": {"kind": "direct", "stress": {"kind": "none"}}}, None),
+        ({"forces": {"kind": "direct", "stress": {"kind": "rank2", "ends": "receiver"}}}, None),
+        ({"nonlinearity": {"kind": "grid_edges", "feed_forward": "gate"}}, None),
+        ({"forces": {"kind": "direct", "stress": {"kind": "outer", "layers": 3}}}, None),
+        ({"dens": True}, None),
+        ({"dens": True, "forces": {"kind": "direct"}}, None),
     ],
 )
 def test_ablations_have_the_published_numbers_of_parameters(

@@ -8,9 +8,11 @@ import pytest
 from esen.errors import InputError
 from esen.recipe import (
     BesselSpec,
+    CutoffGraphSpec,
     DataSpec,
     GaussianSpec,
     ModelSpec,
+    NearestGraphSpec,
     NoEnvelopeSpec,
     Recipe,
     SourceSpec,
@@ -58,6 +60,15 @@ def test_a_recipe_is_read_with_its_defaults(good: Path) -> None:
     assert recipe.model == ModelSpec(radial=GaussianSpec(count=12, width=3.0))
     assert isinstance(recipe.model.cutoff, float)
     assert recipe.data.train == (SourceSpec(path="a.xyz"),)
+
+
+def test_both_kinds_of_graph_have_a_backend(good: Path) -> None:
+    assert load_recipe(good).model.graph == CutoffGraphSpec(backend="vesin")
+    keys = ["model.graph.kind=knn", "model.graph.k=9", "model.graph.backend=torch_cluster"]
+    assert load_recipe(good, keys).model.graph == NearestGraphSpec(k=9, backend="torch_cluster")
+    assert load_recipe(good, ["model.graph.backend=nvalchemi"]).model.graph == CutoffGraphSpec(
+        backend="nvalchemi"
+    )
 
 
 def test_a_whole_number_is_a_number(good: Path) -> None:

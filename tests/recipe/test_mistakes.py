@@ -39,6 +39,11 @@ def _mistakes(**sections: Any) -> list[str]:
         ({"radial": {"kind": None}}, "radial.kind: given nothing (null), expected 'bessel' or 'gaussian'"),
         ({"radial": {"count": 3}}, "radial: `kind` is missing; expected 'bessel' or 'gaussian'"),
         (
+            {"graph": {"kind": "knn", "backend": "torch-cluster"}},
+            "graph.backend: 'torch-cluster' is not a choice here; expected 'vesin', 'torch_cluster' or 'nvalchemi'; "
+            "did you mean 'torch_cluster'?",
+        ),
+        (
             {"radial": {"kind": "bessel", "width": 2}},
             "radial.width: no such key for kind 'bessel'; it belongs to kind 'gaussian'",
         ),

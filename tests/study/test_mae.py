@@ -30,8 +30,8 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "best.safetensors"
     path.write_bytes(b"")
 
-    def load(given: Path, *, dtype: torch.dtype | None, device: str) -> PairPotential:
-        assert (given, dtype, device) == (path, torch.float64, "cpu")
+    def load(given: Path, *, dtype: torch.dtype | None, device: str, memory: str) -> PairPotential:
+        assert (given, dtype, device, memory) == (path, torch.float64, "cpu", "auto")
         return morse()
 
     monkeypatch.setattr("esen.study.mae.load_potential", load)

@@ -1,5 +1,6 @@
 """Frames for training, and their batches."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -166,6 +167,26 @@ def test_every_epoch_and_seed_has_its_own_order() -> None:
     batches = some_batches([1] * 30, BatchSpec(structures=4))
     orders = {str(batches.shuffled(seed, epoch)) for seed in range(3) for epoch in range(3)}
     assert len(orders) == 9
+
+
+def test_the_graphs_of_a_batch_are_searched_together_and_once(torch_cluster_searches: list[int]) -> None:
+    batches = Batches([*crystals(4)], 3.5, BatchSpec(structures=3), "torch_cluster")
+    batches.load([0, 2])
+    batches.load([2, 1, 3])
+    batches.load([3, 0])
+    assert torch_cluster_searches == [2, 2, 0]
+    assert torch.equal(batches.load([3])[0].sender, make_graph(crystals(4)[3], 3.5).sender)
+
+
+def test_a_backend_that_is_not_installed_is_refused_before_anything_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch_cluster", None)
+    recipe = recipe_of(tmp_path / "not there.xyz", model__graph={"kind": "knn", "backend": "torch_cluster"})
+    with pytest.raises(
+        InputError, match=r"^model\.graph\.backend is torch_cluster, which cannot be imported"
+    ):
+        load_training_data(recipe, lambda _: None)
 
 
 @pytest.mark.parametrize("kept_edges", [0, 40, 10**6])

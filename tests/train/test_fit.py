@@ -74,6 +74,16 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     assert_same_run(tmp_path, uninterrupted[stages])
 
 
+def test_the_backend_of_the_recipe_makes_all_graphs_and_changes_nothing(
+    frames: Path, uninterrupted: dict[str, Path], tmp_path: Path, torch_cluster_searches: list[int]
+) -> None:
+    train(recipe_of(frames, model__graph={"kind": "cutoff", "backend": "torch_cluster"}), tmp_path)
+    assert sum(torch_cluster_searches) == 15  # each frame once, those for validation too
+    ours, theirs = (contents(folder, "best.safetensors")[0] for folder in (tmp_path, uninterrupted["one"]))
+    assert all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
+    assert (tmp_path / "metrics.jsonl").read_bytes() == (uninterrupted["one"] / "metrics.jsonl").read_bytes()
+
+
 def test_a_killed_run_goes_on_from_its_last_checkpoint(
     frames: Path, uninterrupted: dict[str, Path], tmp_path: Path
 ) -> None:

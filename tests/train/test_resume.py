@@ -59,6 +59,13 @@ def test_what_may_not_change(key: str, value: Any, message: str, recipe: Recipe,
     assert read_resumable(tmp_path, recipe) is not None
 
 
+def test_the_backend_may_change(recipe: Recipe, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "last.safetensors", checkpoint_of(recipe))
+    now = recipe_of(Path("a.xyz"), model__graph={"kind": "cutoff", "backend": "nvalchemi"})
+    assert read_resumable(tmp_path, now) is not None
+    assert lines(recipe, now)[1] == "note: the recipe has changed: model.graph.backend vesin → nvalchemi"
+
+
 def test_weights_alone_cannot_be_resumed(recipe: Recipe, tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "last.safetensors", replace(checkpoint_of(recipe), progress={}))
     with pytest.raises(InputError, match="holds weights but no state of training"):

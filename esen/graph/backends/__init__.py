@@ -1,0 +1,89 @@
+"""`graph.backend`: which library finds the neighbours. The edges are the same to the last bit.
+
+A backend takes searches, as `esen.data.neighbours.prepare_search` makes them, and gives the pairs of each. It may
+find pairs somewhat beyond the radius, and those of an atom with itself; `edges_of` decides.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import assert_never
+
+from esen.data.neighbours import Edges, Pairs, Search, edges_of, find_pairs, prepare_search
+from esen.data.structure import Structure
+from esen.errors import InputError
+from esen.graph.backends import nvalchemi, torch_cluster
+from esen.recipe.model import Backend
+
+logger = logging.getLogger(__name__)
+
+
+def find_edges(structures: Sequence[Structure], cutoff: float, backend: Backend) -> list[Edges]:
+    """The edges of each structure, as `neighbour_list` gives them.
+
+    Raises:
+        InputError: as `neighbour_list`, naming the source of the structure; or as `require_backend`.
+    """
+    find = _finder(backend)
+    searches = [_prepare(structure, cutoff) for structure in structures]
+    return [edges_of(search, pairs) for search, pairs in zip(searches, find(searches), strict=True)]
+
+
+def require_backend(backend: Backend) -> None:
+    """Nothing, if the backend can be used here.
+
+    Raises:
+        InputError: it is not installed, or its installation is broken.
+    """
+    _finder(backend)
+
+
+def usable_backend(backend: Backend, where: str) -> Backend:
+    """The backend, or vesin with one warning where it is not installed: the edges are the same.
+
+    Args:
+        backend: asked for by a recipe.
+        where: the file that the recipe is in.
+    """
+    try:
+        require_backend(backend)
+    except InputError as error:
+        logger.warning("%s: %s; vesin is used, which finds the same edges", where, str(error).split(";")[0])
+        return "vesin"
+    return backend
+
+
+def _finder(backend: Backend) -> Callable[[Sequence[Search]], Iterable[Pairs]]:
+    try:
+        match backend:
+            case "vesin":
+                return partial(map, find_pairs)
+            case "torch_cluster":
+                return torch_cluster.make_finder()
+            case "nvalchemi":
+                return nvalchemi.make_finder()
+            case _:
+                assert_never(backend)
+    except (ImportError, OSError, RuntimeError) as error:  # OSError: built for another torch
+        raise InputError(
+            f"model.graph.backend is {backend}, which cannot be imported ({_first_line(error)});"
+            f" {_HOW_TO_INSTALL[backend]}, or write model.graph.backend: vesin, which finds the same edges"
+        ) from error
+
+
+_HOW_TO_INSTALL: dict[Backend, str] = {
+    "vesin": "reinstall esen",
+    "torch_cluster": "run `make cluster`",
+    "nvalchemi": "run `pip install nvalchemi-toolkit-ops`",
+}
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _prepare(structure: Structure, cutoff: float) -> Search:
+    try:
+        return prepare_search(structure.positions, structure.cell, structure.pbc, cutoff)
+    except InputError as error:
+        raise InputError(f"{structure.source or 'structure'}: {error}") from error

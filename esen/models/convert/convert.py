@@ -1,0 +1,209 @@
+"""From a published checkpoint to a potential: network, weights, units and reference energies."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from ase.data import chemical_symbols
+from torch import Tensor
+
+from esen.errors import InputError
+from esen.models.convert.names import moving_average, published_weights
+from esen.models.convert.network import published_spec
+from esen.models.convert.read import read_published
+from esen.models.potential import EsenPotential
+from esen.recipe.model import ModelSpec
+
+_LEGACY = {"target": "energy", "grad_target": "forces"}
+_RECORDED = ("epoch", "step", "best_val_metric", "primary_metric", "val_metrics")
+
+
+@dataclass(frozen=True, eq=False)
+class Imported:
+    """What a published checkpoint became.
+
+    Attributes:
+        potential: in the precision of the file.
+        config: the published configuration, as it stands in the file.
+        weights: which weights were taken, in words.
+        progress: what the file says of its training (epoch, step, validation errors), where it does.
+        notes: what a user should know: assumptions, and where our numbers will differ.
+    """
+
+    potential: EsenPotential
+    config: dict[str, Any]
+    weights: str
+    progress: dict[str, Any]
+    notes: tuple[str, ...]
+
+
+def import_published(path: Path, *, raw: bool = False) -> Imported:
+    """Read a checkpoint of fairchem 1.x.
+
+    Args:
+        path: the `.pt` file.
+        raw: take the weights as they were trained, not their moving average.
+
+    Raises:
+        InputError: as `read_published` and `published_spec`; or the weights do not fit the configuration.
+    """
+    content = read_published(path)
+    try:
+        return _convert(content, raw)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except (AttributeError, KeyError, TypeError, ValueError) as error:  # its content has another shape
+        raise InputError(f"{path}: not as fairchem 1.x writes checkpoints ({error!r})") from error
+
+
+def _convert(content: dict[str, Any], raw: bool) -> Imported:
+    model = content["config"].get("model")
+    if not isinstance(model, Mapping):
+        raise InputError(f"config.model is {model!r}, expected the settings of a network")
+    spec = published_spec(model)
+    weights, words = _choose_weights(content, raw)
+    notes: list[str] = []
+    if spec.dens and not any(name.startswith("noise.") for name in weights):
+        spec, weights = _without_denoising(spec, weights)
+        notes.append(
+            "its denoising head was gone: what the force encoding adds to every atom is now part of the species"
+        )
+    if spec.graph.kind == "knn":
+        notes.append(
+            f"neighbours were limited to about {spec.graph.k}, all within 0.01 Å² of the next kept too; esen keeps"
+            " the k nearest and exact ties, so that edges can differ"
+        )
+    references = _references(content, spec.max_elements)
+    notes += _about_elements(references)
+    potential = EsenPotential(spec)
+    _load(potential, weights)
+    scale, offset = _unit(content, "energy")
+    potential.set_normalisation(scale, references.numpy())
+    potential.offset.fill_(offset)
+    if offset:
+        notes.append(
+            f"its energies have a mean: {offset:g} eV is added to every structure, whatever its size"
+        )
+    notes += _set_units(potential, content, scale)
+    progress = {key: content[key] for key in _RECORDED if content.get(key) is not None}
+    return Imported(potential.eval().requires_grad_(False), content["config"], words, progress, tuple(notes))
+
+
+def _choose_weights(content: Mapping[str, Any], raw: bool) -> tuple[dict[str, Tensor], str]:
+    state, ema = content["state_dict"], content.get("ema")
+    if not all(isinstance(value, Tensor) for value in state.values()):
+        raise InputError("state_dict holds something other than tensors")
+    if isinstance(ema, Mapping) and ema.get("shadow_params") and not raw:
+        words = f"moving average of the weights (decay {ema.get('decay')})"
+        return published_weights(moving_average(state, ema)), words
+    if isinstance(ema, Mapping) and ema.get("shadow_params"):
+        return published_weights(
+            state
+        ), "weights as they were trained (--raw); the file has a moving average too"
+    words = "the only weights of the file; best checkpoints of fairchem hold the moving average where there was one"
+    return published_weights(state), words
+
+
+def _without_denoising(spec: ModelSpec, weights: dict[str, Tensor]) -> tuple[ModelSpec, dict[str, Tensor]]:
+    """Shown no forces, the encoding is its bias, one vector for all atoms: added to that of every species."""
+    encoding = "network.backbone.force_encoding."
+    kept = {name: tensor for name, tensor in weights.items() if not name.startswith(encoding)}
+    bias = weights.get(encoding + "linear.bias")
+    if bias is not None:
+        name = "network.backbone.species.weight"
+        kept[name] = weights[name] + bias
+    return spec.model_copy(update={"dens": False}), kept
+
+
+def _load(potential: EsenPotential, weights: dict[str, Tensor]) -> None:
+    precision = weights.get("network.backbone.species.weight", torch.empty(0)).dtype
+    potential.to(precision)
+    ours = {
+        name: tensor
+        for name, tensor in potential.state_dict().items()
+        if name.startswith(("network.", "noise."))
+    }
+    ours |= {name: p for name, p in potential.named_parameters() if name.startswith("direct.")}
+    for name in sorted(ours.keys() | weights.keys()):
+        if name not in weights:
+            raise InputError(f"its weights do not fit its configuration: {name} is missing")
+        if name not in ours:
+            raise InputError(f"its weights do not fit its configuration: {name} has no place in the network")
+        if weights[name].shape != ours[name].shape:
+            shapes = f"{tuple(weights[name].shape)}, expected {tuple(ours[name].shape)}"
+            raise InputError(f"its weights do not fit its configuration: {name} has the shape {shapes}")
+        if not bool(weights[name].isfinite().all()):
+            raise InputError(f"{name} holds values that are not finite")
+    potential.load_state_dict(weights, strict=False)
+
+
+def _references(content: Mapping[str, Any], count: int) -> Tensor:
+    """E0 by atomic number, in eV."""
+    tables = content.get("elementrefs") or {}
+    for key in tables:
+        if key != "energy":
+            raise InputError(f"elementrefs.{key}: references of anything but the energy are not supported")
+    references = torch.zeros(count, dtype=torch.float64)
+    if "energy" in tables:
+        table = tables["energy"]["element_references"].double().flatten()[:count]
+        references[: len(table)] = table
+    return references
+
+
+def _about_elements(references: Tensor) -> list[str]:
+    """The file does not say what it was trained on; a reference of zero is a hint, and no ground to refuse."""
+    seen = references.nonzero().flatten().tolist()
+    if not seen:
+        return ["it has no reference energies, so that which elements it was trained on is not known"]
+    if len(seen) > len(references) // 2:
+        names = ", ".join(chemical_symbols[z] for z in range(1, len(references)) if z not in seen)
+        return [f"without a reference energy, so probably not in its training data: {names}"] if names else []
+    names = ", ".join(chemical_symbols[z] for z in seen)
+    return [f"only these have a reference energy, others were probably not in its training data: {names}"]
+
+
+def _unit(content: Mapping[str, Any], target: str) -> tuple[float, float]:
+    """Root mean square and mean by which a target was normalised; 1 and 0 where it was not."""
+    for key, values in (content.get("normalizers") or {}).items():
+        if _LEGACY.get(key, key) == target:
+            unit, mean = values.get("rmsd", values.get("std")), values.get("mean", 0.0)
+            sizes = [torch.as_tensor(value, dtype=torch.float64).numel() for value in (unit, mean)]
+            if unit is None or sizes != [1, 1] or not float(unit) > 0:
+                raise InputError(f"normalizers.{key} is {values!r}, expected a positive rmsd and a mean")
+            return float(unit), float(mean)
+    return 1.0, 0.0
+
+
+def _has_unit(content: Mapping[str, Any], target: str) -> bool:
+    return any(_LEGACY.get(key, key) == target for key in content.get("normalizers") or {})
+
+
+def _set_units(potential: EsenPotential, content: Mapping[str, Any], scale: float) -> list[str]:
+    forces, shift = _unit(content, "forces")
+    if shift:
+        raise InputError(
+            f"normalizers.forces.mean is {shift:g}: it adds a constant to every component of every force"
+        )
+    if potential.direct is None:
+        if abs(forces / scale - 1) > 1e-6 and _has_unit(content, "forces"):
+            return [
+                f"its forces were scaled by {forces:g}, its energy by {scale:g}: there they are no gradient; esen's are"
+            ]
+        return []
+    decomposed = _has_unit(content, "stress_isotropic") or _has_unit(content, "stress_anisotropic")
+    isotropic, pressure = _unit(content, "stress_isotropic" if decomposed else "stress")
+    anisotropic, other = _unit(content, "stress_anisotropic" if decomposed else "stress")
+    if other:
+        raise InputError(
+            f"a mean of the stress, {other:g}, is added to components that turn with the crystal"
+        )
+    units = torch.tensor([forces, isotropic, anisotropic], dtype=torch.float64) / scale
+    potential.direct.units.copy_(units)
+    potential.direct.pressure.fill_(pressure)
+    if not decomposed:
+        return []
+    return [
+        "the published calculator gives the stress of this direct model in the network's units; here it is in eV/Å³"
+    ]

@@ -1,0 +1,136 @@
+"""The published settings of a network as a recipe of ours."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from esen.errors import InputError
+from esen.models.convert import published_spec, published_training
+from esen.recipe import ModelSpec, parameter_count
+
+PARITY = Path(__file__).parents[1] / "parity"
+
+
+def settings(**changes: Any) -> dict[str, Any]:
+    model = json.loads((PARITY / "l2_direct_efs" / "config.json").read_text())
+    model["backbone"] |= changes
+    return dict(model)
+
+
+def test_a_setting_that_is_not_written_has_the_published_default() -> None:
+    bare = {"backbone": {"model": "esen_backbone"}, "heads": {"any": {"module": "esen_mlp_efs_head"}}}
+    spec = published_spec(bare)
+    assert (spec.cutoff, spec.lmax, spec.mmax, spec.layers, spec.radial.count) == (5.0, 2, 2, 2, 512)
+    assert (spec.nonlinearity.kind, spec.envelope.kind, spec.forces.kind) == (
+        "grid_edges",
+        "none",
+        "conservative",
+    )
+
+
+def test_the_published_model_of_30_million() -> None:
+    large = {
+        "model": "esen_backbone", "num_layers": 10, "lmax": 3, "cutoff": 6.0, "num_distance_basis": 10,
+        "use_envelope": True, "act_type": "gate", "mlp_type": "spectral",
+    }  # fmt: skip
+    spec = published_spec({"backbone": large, "heads": {"mptrj": {"module": "esen_mlp_efs_head"}}})
+    assert spec == ModelSpec(layers=10, lmax=3)
+    assert parameter_count(spec) == 30_085_121
+
+
+def test_the_options_of_direct_heads() -> None:
+    model = settings()
+    stress = published_spec(model).forces.stress  # type: ignore[union-attr]
+    assert (stress.ends, stress.mlp, stress.sum_over) == ("both", "edge", None)
+    head = model["heads"]["stress"]
+    head |= {
+        "use_source_target_embedding": False,
+        "edge_level_mlp": False,
+        "extensive": True,
+        "avg_num_nodes": 9,
+    }
+    model["heads"]["energy"]["reduce"] = "mean"
+    forces = published_spec(model).forces
+    assert forces.energy == "mean"  # type: ignore[union-attr]
+    assert forces.stress.model_dump() == {  # type: ignore[union-attr]
+        "kind": "rank2",
+        "ends": "receiver",
+        "mlp": "atom",
+        "layers": 2,
+        "sum_over": 9.0,
+    }
+    del model["heads"]["stress"]
+    assert published_spec(model).forces.stress.kind == "none"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"norm_type": "layer_norm_sh"}, "norm_type is 'layer_norm_sh'"),
+        ({"distance_function": "sigmoid"}, "distance_function is 'sigmoid'"),
+        ({"act_type": "relu"}, "act_type 'relu'"),
+        ({"model": "equiformer_v2"}, "'equiformer_v2', expected one of esen_backbone"),
+        ({"num_experts": 8}, "num_experts is not known"),
+        ({"mmax": 5}, "mmax is 5"),
+    ],
+)
+def test_what_has_no_counterpart_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        published_spec(settings(**changes))
+
+
+def test_heads_that_do_not_go_together() -> None:
+    model = settings()
+    del model["heads"]["energy"]
+    with pytest.raises(InputError, match="expected one esen_mlp_efs_head"):
+        published_spec(model)
+    with pytest.raises(InputError, match="import that"):
+        published_spec({"name": "hydra", "heads": {}, "finetune_config": {"starting_checkpoint": "omat.pt"}})
+
+
+def test_a_stress_that_is_not_decomposed() -> None:
+    model = settings()
+    model["heads"]["stress"] = {"module": "esen_rank2_head", "extensive": True, "avg_num_nodes": 9}
+    stress = published_spec(model).forces.stress  # type: ignore[union-attr]
+    assert (stress.kind, stress.ends, stress.mlp, stress.sum_over) == ("outer", "receiver", "atom", 1.0)
+
+
+def test_a_limit_on_neighbours() -> None:
+    assert published_spec(settings(max_neighbors=20)).graph.k == 20  # type: ignore[union-attr]
+    assert published_spec(settings(max_neighbors=None)).graph.kind == "cutoff"
+
+
+def test_the_training() -> None:
+    config = {
+        "optim": {
+            "batch_size": 8,
+            "lr_initial": 2e-4,
+            "optimizer_params": {"weight_decay": 0.01},
+            "clip_grad_norm": 10,
+            "ema_decay": 0.99,
+            "max_epochs": 7,
+            "scheduler_params": {
+                "epochs": 70,
+                "warmup_epochs": 5,
+                "warmup_factor": 0.1,
+                "lr_min_factor": 0.02,
+            },
+        },
+        "loss_functions": [
+            {"energy": {"coefficient": 3}},
+            {"stress_isotropic": {"coefficient": 1}},
+            {"stress_anisotropic": {"coefficient": 4}},
+        ],
+    }
+    train = published_training(config)
+    assert (train.batch.structures, train.optimizer.learning_rate, train.ema) == (8, 2e-4, 0.99)
+    assert (train.schedule.warmup_epochs, train.schedule.final_factor, train.stages[0].epochs) == (
+        0.5,
+        0.02,
+        7,
+    )
+    assert (train.loss.energy, train.loss.forces, train.loss.stress) == (3.0, 20.0, 4.0)
+    assert published_training({}).stages[0].epochs == 1
+    assert published_training({"optim": {"lr_initial": -1}}).optimizer.learning_rate == 4e-4

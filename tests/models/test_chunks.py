@@ -1,0 +1,147 @@
+"""Chunks of edges, and the mode that computes them twice: the same numbers, less memory."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from esen.graph.batch import make_graph
+from esen.graph.types import Graph, Prediction
+from esen.models import chunks, memory
+from esen.models.chunks import chunk_sizes
+from esen.models.potential import EsenPotential
+from esen.recipe.cost import kept_per_edge
+from esen.recipe.model import ModelSpec
+from tests.models.variants import (
+    ABLATIONS,
+    VARIANTS,
+    chiral_molecule,
+    isolated,
+    potential_of,
+    triclinic_crystal,
+)
+
+ALL = sorted(VARIANTS | ABLATIONS)
+
+
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chunks, "_SMALLEST", {"cpu": 7})
+    monkeypatch.setattr(chunks, "_MOST", 1000)
+
+
+def batch() -> Graph:
+    return make_graph([chiral_molecule(), isolated([8], [[0, 0, 0]]), triclinic_crystal()], 4.0)
+
+
+def in_mode(potential: EsenPotential, mode: Any, graph: Graph) -> Prediction:
+    try:
+        return potential.use_memory(mode)(graph)
+    finally:
+        potential.use_memory("auto")
+
+
+def test_sizes() -> None:
+    cpu = torch.device("cpu")
+    assert chunk_sizes(0, cpu) == [0]
+    assert chunk_sizes(1, cpu) == [1]
+    assert chunk_sizes(4096, cpu) == [2048, 2048]
+    for edges in (5_000, 1_000_000):
+        sizes = chunk_sizes(edges, cpu)
+        assert sum(sizes) == edges
+        assert len(sizes) <= 64
+        assert len(set(sizes[:-1])) == 1 >= sizes[-1] / sizes[0]
+    assert chunk_sizes(20_000, torch.device("cuda")) == [20_000]
+
+
+@pytest.mark.parametrize("variant", ALL)
+def test_chunks_add_up_to_the_whole(variant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = potential_of(variant)(batch())
+    monkeypatch.setattr(chunks, "_SMALLEST", {"cpu": 7})
+    monkeypatch.setattr(chunks, "_MOST", 1000)
+    assert len(chunk_sizes(batch().num_edges, torch.device("cpu"))) > 5
+    pieces = potential_of(variant)(batch())
+    for name in ("energies", "forces", "stress"):
+        ours, expected = getattr(pieces, name), getattr(whole, name)
+        assert (ours - expected).abs().max() < 1e-12 * max(1.0, float(expected.abs().max())), name
+
+
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("variant", ALL)
+def test_both_modes_give_the_same_bits(variant: str, dtype: torch.dtype) -> None:
+    potential = potential_of(variant, dtype)
+    fast, lean = (in_mode(potential, mode, batch()) for mode in ("fast", "lean"))
+    for name in ("energy", "energies", "forces", "stress"):
+        assert torch.equal(getattr(fast, name), getattr(lean, name)), name
+
+
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("variant", ["default", "grid 6", "direct"])
+def test_training_gets_the_same_gradients(variant: str) -> None:
+    gradients = []
+    for mode in ("fast", "lean"):
+        potential = EsenPotential((VARIANTS | ABLATIONS)[variant]).double().train()
+        potential.load_state_dict(potential_of(variant).state_dict())
+        prediction = in_mode(potential, mode, batch())
+        loss = prediction.energy.sum() + prediction.forces.square().sum() + prediction.stress.square().sum()
+        loss.backward()
+        gradients.append({name: p.grad for name, p in potential.named_parameters() if p.grad is not None})
+    fast, lean = gradients
+    assert fast.keys() == lean.keys()
+    assert len(fast) > 20
+    for name, gradient in fast.items():
+        assert torch.allclose(gradient, lean[name], rtol=1e-12, atol=1e-12 * float(gradient.abs().max())), (
+            name
+        )
+
+
+def kept(mode: Any) -> int:
+    """Bytes that are kept for the derivative of the energy by the edge vectors."""
+    tensors: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        tensors[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    potential = potential_of("default").use_memory(mode)
+    graph = batch()
+    graph = replace(graph, positions=graph.positions.clone().requires_grad_())
+    from esen.graph.edges import edge_vectors
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        energies = potential.atomic_energies(graph, edge_vectors(graph))
+    potential.use_memory("auto")
+    assert energies.requires_grad
+    return sum(tensors.values())
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_the_lean_mode_keeps_a_fraction() -> None:
+    assert kept("lean") < 0.25 * kept("fast")
+
+
+def test_the_mode_follows_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = ModelSpec()
+    needed = 10_000 * 4 * kept_per_edge(spec, training=False)
+    assert 1e9 < needed < 1.6e9  # 1.4 GB were measured
+
+    def lean(mode: Any, free: float, *, training: bool = False) -> bool:
+        monkeypatch.setattr(memory, "free_bytes", lambda device: int(free))
+        cpu = torch.device("cpu")
+        return memory.is_lean(mode, spec, 10_000, dtype=torch.float32, device=cpu, training=training)
+
+    assert lean("auto", 1.9 * needed)
+    assert not lean("auto", 2.1 * needed)
+    assert lean("auto", 2.1 * needed, training=True)
+    assert lean("lean", 1e15)
+    assert not lean("fast", 1.0)
+    with torch.no_grad():  # nothing is kept anyway
+        assert not lean("auto", 1.0)
+        assert not lean("lean", 1.0)
+
+
+def test_there_is_free_memory() -> None:
+    assert 1e8 < memory.free_bytes(torch.device("cpu")) < 1e14
