@@ -1,9 +1,11 @@
-"""The published eSEN (fairchem-core 1.10), for `inference.py`: run by the interpreter that has it.
+"""The published eSEN (fairchem-core 1.10), for `inference.py` and `training.py`: run by the interpreter that has it.
 
-python fairchem1.py MODEL CALLS WEIGHTS.pt    writes its random weights, as its own checkpoints have them
+python fairchem1.py MODEL CALLS WEIGHTS.pt    predicts; writes its random weights, as its own checkpoints have them
+python fairchem1.py MODEL CALLS train         steps of training
 """
 
 import sys
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +24,48 @@ BACKBONE = {
 SIZES = {"3": {"lmax": 2, "num_layers": 2}, "30": {"lmax": 3, "num_layers": 10}}
 
 
+def batch_of(atoms: Any) -> Batch:
+    data = Data(
+        pos=torch.tensor(atoms.positions, dtype=torch.float32),
+        atomic_numbers=torch.tensor(atoms.numbers),
+        cell=torch.tensor(atoms.cell.array, dtype=torch.float32)[None],
+        pbc=torch.tensor(atoms.pbc)[None],
+        natoms=len(atoms),
+        fixed=torch.zeros(len(atoms)),
+        tags=torch.zeros(len(atoms), dtype=torch.long),
+    )
+    return Batch.from_data_list([data])
+
+
+def predict(model: torch.nn.Module, calls: int) -> None:
+    atoms = silicon()
+
+    def once() -> tuple[float, np.ndarray]:
+        out = model(batch_of(atoms))
+        return float(out["energy"][0]), out["forces"].detach().numpy()
+
+    report(once, calls)
+
+
+def train(model: torch.nn.Module, calls: int) -> None:
+    """The published loss: energy 20 × per-atom MAE, forces 20 × L2 norm, stress 5 × MAE; labels are zeros."""
+    atoms = silicon()
+    model.train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-9)
+
+    def once() -> tuple[float, np.ndarray]:
+        out = model(batch_of(atoms))
+        energy, forces = out["energy"] / len(atoms), out["forces"]
+        loss = 20 * energy.abs().mean() + 20 * forces.norm(dim=1).mean() + 5 * out["stress"].abs().mean()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 100)
+        optimizer.step()
+        optimizer.zero_grad()
+        return float(loss), np.zeros((1, 3))
+
+    report(once, calls)
+
+
 def main(size: str, calls: int, weights: str) -> None:
     torch.manual_seed(0)
     config = {
@@ -31,23 +75,13 @@ def main(size: str, calls: int, weights: str) -> None:
         "heads": {"any": {"module": "esen_mlp_efs_head"}},
     }
     model = registry.get_model_class("hydra")(**config).eval()
-    torch.save({"state_dict": model.state_dict(), "config": {"model": {"name": "hydra"} | config}}, weights)
-    atoms = silicon()
-
-    def predict() -> tuple[float, np.ndarray]:
-        data = Data(
-            pos=torch.tensor(atoms.positions, dtype=torch.float32),
-            atomic_numbers=torch.tensor(atoms.numbers),
-            cell=torch.tensor(atoms.cell.array, dtype=torch.float32)[None],
-            pbc=torch.tensor(atoms.pbc)[None],
-            natoms=len(atoms),
-            fixed=torch.zeros(len(atoms)),
-            tags=torch.zeros(len(atoms), dtype=torch.long),
+    if weights == "train":
+        train(model, calls)
+    else:
+        torch.save(
+            {"state_dict": model.state_dict(), "config": {"model": {"name": "hydra"} | config}}, weights
         )
-        out = model(Batch.from_data_list([data]))
-        return float(out["energy"][0]), out["forces"].detach().numpy()
-
-    report(predict, calls)
+        predict(model, calls)
 
 
 if __name__ == "__main__":

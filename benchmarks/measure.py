@@ -19,11 +19,11 @@ import torch  # noqa: E402
 torch.set_num_threads(1)
 
 
-def silicon() -> Any:
-    """216 atoms of silicon, rattled by 0.05 Å, for ASE."""
+def silicon(repeats: int = 3) -> Any:
+    """216 atoms of silicon (64 if repeated twice), rattled by 0.05 Å, for ASE."""
     from ase.build import bulk
 
-    atoms = bulk("Si", cubic=True).repeat(3)
+    atoms = bulk("Si", cubic=True).repeat(repeats)
     atoms.rattle(0.05, seed=0)
     return atoms
 

@@ -83,6 +83,26 @@ def test_no_direction_is_special(variant: str) -> None:
         assert before.forces.abs().max() > 1e-3
 
 
+@pytest.mark.parametrize("variant", ["default", "lmax 3, mmax 2"])
+def test_the_energy_is_continuous_as_a_bond_sweeps_through_the_axes(variant: str) -> None:
+    """One bond of water turns by 1e-4 rad a step through ±y, and through n_y = 0, where the frames change charts.
+
+    A jump would stand out of the third differences, which are about (1e-4)³ of the energy.
+    """
+    step, length = 1e-4, 0.97
+    for centre in (np.pi / 2, -np.pi / 2, 0.0, np.pi):
+        for lift in (0.0, 1e-4):
+            angles = centre + step * np.arange(-12, 13)
+            ends = length * np.stack([np.cos(angles), np.sin(angles), np.full(25, lift)], axis=1)
+            waters = [isolated([8, 1, 1], [[0, 0, 0], end, [0.4, 0.3, 0.82]]) for end in ends]
+            predictions = predict(variant, *waters)
+            energies = np.array([float(p.energy) for p in predictions])
+            forces = np.stack([p.forces.numpy() for p in predictions])
+            assert np.ptp(energies) > 1e-6
+            assert np.abs(np.diff(energies, n=3)).max() < 1e-9
+            assert np.abs(np.diff(forces, n=2, axis=0)).max() < 1e-6
+
+
 def rotation_between(start: np.ndarray, end: np.ndarray) -> Float64[np.ndarray, "3 3"]:
     """The product of two half turns that takes `start` to `end`."""
     a, b = start / np.linalg.norm(start), end / np.linalg.norm(end)
@@ -104,7 +124,7 @@ def test_force_constants_of_a_cubic_crystal_are_cubic(variant: str) -> None:
     def moved(axis: int, distance: float) -> Structure:
         return replace(salt, positions=positions + distance * np.eye(8, 1) * np.eye(3)[axis])
 
-    for distance in (2e-4, 1e-2):
+    for distance in (2e-4, 2e-3, 1e-2, 3e-2):
         predictions = predict(variant, *(moved(axis, distance) for axis in range(3)))
         constants = [-float(p.forces[0, axis]) / distance for axis, p in enumerate(predictions)]
         assert min(map(abs, constants)) > 1e-4
