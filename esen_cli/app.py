@@ -8,6 +8,8 @@ import typer
 from typer.core import TyperGroup
 
 from esen.errors import InputError
+from esen_cli.check import check
+from esen_cli.import_checkpoint import import_checkpoint
 from esen_cli.mae import mae
 from esen_cli.recipe import recipe_app
 from esen_cli.train import train
@@ -47,6 +49,8 @@ app = typer.Typer(
 )
 app.command()(train)
 app.command()(mae)
+app.command()(check)
+app.command("import")(import_checkpoint)
 app.add_typer(recipe_app, name="recipe")
 
 

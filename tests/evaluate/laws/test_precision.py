@@ -1,0 +1,20 @@
+import numpy as np
+import pytest
+
+from esen.evaluate.laws.precision import noise_of
+
+
+@pytest.mark.parametrize("deviation", [1e-9, 1e-3])
+def test_noise_is_told_from_what_is_smooth(deviation: float) -> None:
+    rng = np.random.default_rng(0)
+    x = 1e-5 * np.arange(4000)[:, None]
+    smooth = np.sin(x) + 3 * x**2
+    assert noise_of(smooth) < 1e-15
+    assert noise_of(smooth + deviation * rng.normal(size=x.shape)) == pytest.approx(deviation, rel=0.1)
+
+
+def test_a_jump_is_no_noise() -> None:
+    series = np.linspace(0, 1e-4, 16)[:, None] + 1e-9 * np.random.default_rng(0).normal(size=(16, 1))
+    with_jump = series + np.where(np.arange(16) > 9, 0.5, 0.0)[:, None]
+    assert noise_of(with_jump) < 1e-8
+    assert noise_of(series[:4]) == 0.0
