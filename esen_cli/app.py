@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 
 from esen.errors import InputError
 from esen_cli.check import check
+from esen_cli.data import data_app
 from esen_cli.import_checkpoint import import_checkpoint
 from esen_cli.mae import mae
 from esen_cli.recipe import recipe_app
@@ -52,6 +53,7 @@ app.command()(mae)
 app.command()(check)
 app.command("import")(import_checkpoint)
 app.add_typer(recipe_app, name="recipe")
+app.add_typer(data_app, name="data")
 
 
 def _print_version(wanted: bool) -> None:

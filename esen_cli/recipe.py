@@ -103,15 +103,32 @@ def describe_cost(recipe: "Recipe") -> list[str]:
         f"estimated at {cost.density:g} atoms/Å³",
         f"energy, forces and stress: {cost.inference / 1e9:.2f} GFLOP per atom ({cost.inference_passes} × forward)",
         f"one training step: {_flop(cost.training)} for {batch} ({cost.training_passes} × forward)",
+        *_stages(recipe),
     ]
 
 
+def _stages(recipe: "Recipe") -> list[str]:
+    """Where there are several: what each has of its own."""
+    from esen.recipe import at_stage, describe_stage
+    from esen.recipe.cost import parameter_count, step_cost
+
+    lines = []
+    for index, stage in enumerate(recipe.train.stages if len(recipe.train.stages) > 1 else ()):
+        here = at_stage(recipe, index)
+        step = _flop(step_cost(here.model, here.train.batch).training)
+        count = f"{parameter_count(here.model):,} parameters"
+        lines.append(f"{describe_stage(recipe, index)}: {stage.epochs} epochs, {count}, {step} a step")
+    return lines
+
+
 def missing_data(recipe: "Recipe", folder: Path) -> list[str]:
-    """Data paths and patterns of a recipe at which there is nothing."""
+    """Data paths and patterns of a recipe at which there is nothing, and the checkpoint to start from."""
     from esen.recipe import resolve_paths
 
-    data = resolve_paths(recipe, folder).data
+    resolved = resolve_paths(recipe, folder)
+    data, start = resolved.data, resolved.train.init_from
     paths = [source.path for source in (*data.train, *data.validation, *data.test)]
+    paths += [] if start is None else [start]
     return [path for path in paths if not Path(path).exists() and not glob.glob(path, recursive=True)]  # noqa: PTH207
 
 

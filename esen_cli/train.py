@@ -1,12 +1,15 @@
 """`esen train`."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from esen_cli.output import chosen_folder, fresh_folder, print_result, started_folder
 from esen_cli.shipped import find_recipe
+
+if TYPE_CHECKING:
+    from esen.recipe import Recipe
 
 Overrides = Annotated[
     list[str] | None,
@@ -29,6 +32,9 @@ def train(
         bool,
         typer.Option("--resume", help="Go on from the last checkpoint: of --output, or of the newest run."),
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what it would take: steps, memory, time.")
+    ] = False,
     device: Device = "auto",
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads.  [default: PyTorch's choice]")
@@ -39,15 +45,29 @@ def train(
 
     path = find_recipe(recipe)
     loaded = resolve_paths(load_recipe(path, overrides or ()), path.parent)
+    if dry_run:
+        _print_dry_run(loaded, device, threads)
+        return
     if output is not None:
         folder = chosen_folder(output, resume=resume)
     else:
         folder = started_folder(path) if resume else fresh_folder(path.stem)
-    if threads is not None:
-        import torch
-
-        torch.set_num_threads(threads)
+    _use_threads(threads)
     from esen.study.experiment import run_experiment
 
     result = run_experiment(loaded, folder, resume=resume, device=device)
     print_result(result.summary, result.paths)
+
+
+def _print_dry_run(recipe: "Recipe", device: str, threads: int | None) -> None:
+    _use_threads(threads)
+    from esen.study.dry_run import run_dry
+
+    print_result(run_dry(recipe, device=device), {})
+
+
+def _use_threads(threads: int | None) -> None:
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)

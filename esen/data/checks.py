@@ -12,6 +12,9 @@ from esen.errors import InputError
 CLOSEST = 0.05
 """Two atoms closer than this, in Å, are one atom written twice."""
 
+_MOST_PAIRED = 300
+"""Atoms up to which all pairs are compared at once; beyond, the neighbour list is faster."""
+
 
 def check_structure(structure: Structure, max_elements: int) -> None:
     """Refuse a structure that cannot be computed, or whose labels cannot be true.
@@ -83,6 +86,8 @@ def _check_elements(structure: Structure, where: str, max_elements: int) -> None
 
 
 def _check_distances(structure: Structure, where: str) -> None:
+    if _are_clearly_apart(structure):
+        return
     sender, receiver, shift = neighbour_list(structure.positions, structure.cell, structure.pbc, CLOSEST)
     if not len(sender):
         return
@@ -90,6 +95,29 @@ def _check_distances(structure: Structure, where: str) -> None:
     pair = f"atom {i} and its own image" if i == j else f"atoms {i} and {j}"
     distance = _distance(structure, i, j, shift[0].astype(np.float64))
     raise InputError(f"{where}: {pair} are {distance:.3f} Å apart; is an atom written twice?")
+
+
+def _are_clearly_apart(structure: Structure) -> bool:
+    """Whether a quick look is enough to see that no two atoms, images included, are as close as `CLOSEST`.
+
+    With three periods, an image within CLOSEST differs by less than CLOSEST / h from the atom along each row of the
+    cell, h its height; where all heights are several times as large, that is the nearest image by rounding.
+    """
+    if len(structure) > _MOST_PAIRED or (structure.pbc.any() and not structure.pbc.all()):
+        return False
+    if not structure.pbc.all():
+        apart = structure.positions[:, None] - structure.positions
+    else:
+        inverse = np.linalg.inv(structure.cell)
+        if 1 / np.sqrt(np.square(inverse).sum(axis=0)).max() < 10 * CLOSEST:
+            return False
+        within = structure.positions @ inverse
+        apart = within[:, None] - within
+        apart -= np.rint(apart)
+        apart = apart @ structure.cell
+    squares = np.einsum("ijk,ijk->ij", apart, apart)
+    np.fill_diagonal(squares, np.inf)
+    return bool(squares.min() > (2 * CLOSEST) ** 2)
 
 
 def _distance(structure: Structure, i: int, j: int, shift: Float64[np.ndarray, "3"]) -> float:

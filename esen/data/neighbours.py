@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
-from vesin import NeighborList
 
 from esen.errors import InputError
 
@@ -126,6 +125,10 @@ def prepare_search(
 
 def find_pairs(search: Search) -> Pairs:
     """The pairs of a search, by vesin."""
+    from vesin import (
+        NeighborList,
+    )  # it imports torch where there is one: seconds, which most data commands can save
+
     neighbours = NeighborList(cutoff=search.radius, full_list=True)
     i, j, s = neighbours.compute(search.positions, search.box, search.pbc, "ijS")
     return i.astype(np.int64), j.astype(np.int64), s.astype(np.int64)

@@ -1,18 +1,27 @@
 """Reference energies: what each element contributes on average, so that the network learns only the rest."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+from ase.data import atomic_numbers, chemical_symbols
 from jaxtyping import Float64
 
+from esen.data.facts import Facts
+from esen.data.frames import as_frames
+from esen.data.neighbours import neighbour_list
 from esen.data.structure import Structure
 from esen.errors import InputError
+
+ISOLATED = 6.0
+"""An atom whose images are at least so far away, in Å, is alone."""
 
 
 @dataclass(frozen=True, eq=False)
 class References:
-    """E0 of each element, fitted to total energies.
+    """E0 of each element.
 
     Attributes:
         energies: E0[Z] in eV; zero for elements that were not seen.
@@ -36,6 +45,9 @@ class References:
 def fit_references(structures: Sequence[Structure], max_elements: int) -> References:
     """The E0 that minimise Σ (E − Σ_Z n_Z E0_Z)², in float64; of all such, those of least norm.
 
+    The table of compositions is never whole in memory: A = QR is brought up to date with some thousand rows at a time,
+    and ‖A x − b‖ = ‖R x − Qᵀb‖ + const.
+
     Args:
         structures: checked ones; those without an energy are left out.
         max_elements: length of the table.
@@ -43,14 +55,19 @@ def fit_references(structures: Sequence[Structure], max_elements: int) -> Refere
     Raises:
         InputError: none has an energy.
     """
-    labelled = [s for s in structures if s.energy is not None]
-    if not labelled:
+    facts = as_frames(structures).facts
+    labelled = facts.take(np.flatnonzero(np.isfinite(facts.energies)))
+    if not len(labelled):
         raise InputError("reference energies: no structure has an energy; write data.references: none")
-    counts = np.stack([np.bincount(s.numbers, minlength=max_elements) for s in labelled]).astype(np.float64)
-    elements = np.flatnonzero(counts.any(axis=0))
-    counts = counts[:, elements]
-    energies = np.array([s.energy for s in labelled], dtype=np.float64)
-    solution, _, rank, _ = np.linalg.lstsq(counts, energies, rcond=None)
+    elements = labelled.elements_seen()
+    triangle = np.zeros((0, len(elements) + 1))
+    for rows, counts in labelled.compositions(elements):
+        stacked = np.concatenate([triangle, np.column_stack([counts, labelled.energies[rows]])])
+        triangle = np.asarray(np.linalg.qr(stacked, mode="r"))
+    counts, energies = triangle[:, :-1], triangle[:, -1]
+    # The rank is that of the whole table, of which the triangle is a rotation.
+    smallest = np.finfo(np.float64).eps * max(len(labelled), len(elements))
+    solution, _, rank, _ = np.linalg.lstsq(counts, energies, rcond=smallest)
     # E0_Z is fixed where the unit vector of Z lies in the row space of the counts.
     row_space = np.linalg.svd(counts, full_matrices=False)[2][:rank]
     fixed = np.square(row_space).sum(axis=0) > 1 - 1e-9
@@ -58,7 +75,85 @@ def fit_references(structures: Sequence[Structure], max_elements: int) -> Refere
     table[elements] = solution
     return References(
         energies=table,
-        elements=tuple(elements.tolist()),
+        elements=tuple(elements),
         rank=int(rank),
-        confounded=tuple(elements[~fixed].tolist()),
+        confounded=tuple(z for z, known in zip(elements, fixed, strict=True) if not known),
     )
+
+
+def isolated_references(structures: Sequence[Structure], max_elements: int) -> References:
+    """E0 from frames of one atom, alone within 6 Å or called `IsolatedAtom` in `config_type`.
+
+    Raises:
+        InputError: an element has no such frame, or two of different energy.
+    """
+    frames = as_frames(structures)
+    facts = frames.facts
+    found: dict[int, Structure] = {}
+    for index in np.flatnonzero((facts.atoms == 1) & np.isfinite(facts.energies)).tolist():
+        atom = frames[index]
+        if not _is_alone(atom):
+            continue
+        element = int(atom.numbers[0])
+        before = found.setdefault(element, atom)
+        if abs((before.energy or 0.0) - (atom.energy or 0.0)) > 1e-3:
+            raise InputError(
+                f"{atom.source}: isolated {chemical_symbols[element]} has {atom.energy:.6g} eV,"
+                f" but {before.energy:.6g} eV in {before.source}"
+            )
+    known = {element: atom.energy or 0.0 for element, atom in found.items()}
+    return _of_table(known, facts, max_elements, "data.references: isolated_atoms: no isolated atom of {}")
+
+
+def read_references(path: Path, structures: Sequence[Structure], max_elements: int) -> References:
+    """E0 from a JSON file, `{"H": -1.2, …}` in eV or with that under `energies`; keys may be atomic numbers.
+
+    Args:
+        path: of the file.
+        structures: whose elements must be there.
+        max_elements: length of the table.
+
+    Raises:
+        InputError: it cannot be read, holds anything else, or lacks an element of the structures.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        what = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: cannot be read as JSON ({what})") from error
+    table = content.get("energies", content) if isinstance(content, dict) else None
+    if not isinstance(table, dict):
+        raise InputError(f'{path}: expected energies by element in eV, as in {{"H": -1.2, "O": -4.3}}')
+    known = {}
+    for key, value in table.items():
+        number = int(key) if key.isdecimal() else atomic_numbers.get(key, 0)
+        if not 0 < number < len(chemical_symbols) or isinstance(value, bool):
+            raise InputError(f"{path}: {key!r} is no element")
+        if not isinstance(value, int | float) or not np.isfinite(value):
+            raise InputError(f"{path}: {key} is {value!r}, expected a number, the energy in eV")
+        known[number] = float(value)
+    return _of_table(known, as_frames(structures).facts, max_elements, f"{path}: no energy of {{}}")
+
+
+def no_references(structures: Sequence[Structure], max_elements: int) -> References:
+    """E0 = 0 of all elements."""
+    elements = tuple(as_frames(structures).facts.elements_seen())
+    return References(np.zeros(max_elements), elements, len(elements), ())
+
+
+def _of_table(known: dict[int, float], facts: Facts, max_elements: int, missing: str) -> References:
+    elements = tuple(facts.elements_seen())
+    unknown = [chemical_symbols[z] for z in elements if z not in known]
+    if unknown:
+        raise InputError(missing.format(", ".join(unknown)))
+    table = np.zeros(max_elements)
+    table[list(elements)] = [known[z] for z in elements]
+    return References(table, elements, len(elements), ())
+
+
+def _is_alone(atom: Structure) -> bool:
+    if str(atom.info.get("config_type", "")).lower().replace("_", "") == "isolatedatom":
+        return True
+    if not atom.pbc.any():
+        return True
+    return not len(neighbour_list(atom.positions, atom.cell, atom.pbc, ISOLATED)[0])

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from typing import Self
 
 import torch
 from jaxtyping import Float64
@@ -80,6 +81,17 @@ class ErrorSums:
         known = ~labels.isnan()
         self._forces.add(forces, known)
         self._forces_l2.add(forces.norm(dim=1), known.all(dim=1))
+
+    def numbers(self) -> list[float]:
+        """All sums, so that those of several processes can be added."""
+        moments = (self._energy, self._forces, self._forces_l2, self._stress)
+        return [number for m in moments for number in (m.count, m.absolute, m.squared)]
+
+    @classmethod
+    def of_numbers(cls, numbers: list[float]) -> Self:
+        """From what `numbers` gave."""
+        triples = [numbers[start : start + 3] for start in range(0, len(numbers), 3)]
+        return cls(*(_Moments(int(count), absolute, squared) for count, absolute, squared in triples))
 
     def errors(self) -> Errors:
         """The errors of all that was added."""

@@ -5,6 +5,7 @@ to the network together with displaced positions; it says how the atoms were dis
 would have many answers.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import sqrt
 
@@ -71,3 +72,21 @@ class ForceEncoding(nn.Module):
         lengths = forces.norm(dim=1, keepdim=True) / sqrt(3)
         encoding: Tensor = self.linear((harmonics * lengths).unsqueeze(2).to(self.linear.weight.dtype))
         return encoding
+
+
+_ENCODING, _SPECIES = "network.backbone.force_encoding.", "network.backbone.species.weight"
+
+
+def without_denoising(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a potential without what only denoising needs, with the same predictions.
+
+    Shown no forces, the encoding is its bias, one vector for all atoms: it is added to that of every species.
+
+    Args:
+        weights: by their names in `EsenPotential`.
+    """
+    kept = {name: w for name, w in weights.items() if not name.startswith((_ENCODING, "noise."))}
+    bias = weights.get(_ENCODING + "linear.bias")
+    if bias is not None:
+        kept[_SPECIES] = weights[_SPECIES] + bias
+    return kept

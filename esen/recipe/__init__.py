@@ -1,7 +1,7 @@
 """Recipes: every choice of a study, as checked data. Pure pydantic; of esen, only its error is imported."""
 
 from esen.recipe.cost import StepCost, parameter_count, step_cost
-from esen.recipe.data import DataSpec, SourceSpec
+from esen.recipe.data import DataSpec, ReferencesFileSpec, SourceSpec
 from esen.recipe.load import dump_recipe, flatten, load_recipe, resolve_paths
 from esen.recipe.model import (
     BesselSpec,
@@ -19,8 +19,10 @@ from esen.recipe.model import (
     SmoothEnvelopeSpec,
 )
 from esen.recipe.recipe import EvaluateSpec, MaeSpec, Recipe, TrackingSpec
+from esen.recipe.stage import at_stage, describe_stage
 from esen.recipe.train import (
     BatchSpec,
+    DensSpec,
     LossSpec,
     OptimizerSpec,
     ScheduleSpec,
@@ -34,6 +36,7 @@ __all__ = [
     "ConservativeSpec",
     "CutoffGraphSpec",
     "DataSpec",
+    "DensSpec",
     "DirectSpec",
     "EvaluateSpec",
     "GateSpec",
@@ -48,6 +51,7 @@ __all__ = [
     "OptimizerSpec",
     "PolynomialEnvelopeSpec",
     "Recipe",
+    "ReferencesFileSpec",
     "ScheduleSpec",
     "SmoothEnvelopeSpec",
     "SourceSpec",
@@ -55,6 +59,8 @@ __all__ = [
     "StepCost",
     "TrackingSpec",
     "TrainSpec",
+    "at_stage",
+    "describe_stage",
     "dump_recipe",
     "flatten",
     "load_recipe",

@@ -35,4 +35,10 @@ def as_seen_from(recipe: Recipe, folder: Path, other: Path) -> dict[str, Any]:
             for source in data["data"].get(sources, ()):
                 if not Path(source["path"]).expanduser().is_absolute():
                     source["path"] = str(Path(away) / source["path"])
+        references = data["data"].get("references")
+        if isinstance(references, dict) and not Path(references["file"]).expanduser().is_absolute():
+            references["file"] = str(Path(away) / references["file"])
+        start = data["train"].get("init_from")
+        if start is not None and not Path(start).expanduser().is_absolute():
+            data["train"]["init_from"] = str(Path(away) / start)
     return data

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from esen.errors import InputError
-from esen.recipe.data import SourceSpec
+from esen.recipe.data import ReferencesFileSpec, SourceSpec
 from esen.recipe.extend import as_seen_from, merged
 from esen.recipe.mistakes import Mistake, find_mistakes, nearest
 from esen.recipe.outline import Place, show_path
@@ -78,7 +78,7 @@ def flatten(recipe: Recipe) -> dict[str, str | int | float | bool]:
 
 
 def resolve_paths(recipe: Recipe, base: Path) -> Recipe:
-    """The recipe with every data path absolute, so that it means the same wherever it is saved.
+    """The recipe with every data path, and `train.init_from`, absolute, so that it means the same wherever it is saved.
 
     Args:
         recipe: as loaded.
@@ -89,7 +89,15 @@ def resolve_paths(recipe: Recipe, base: Path) -> Recipe:
         name: tuple(_resolve(source, base) for source in sources)
         for name, sources in (("train", data.train), ("validation", data.validation), ("test", data.test))
     }
-    return recipe.model_copy(update={"data": data.model_copy(update=resolved)})
+    references = data.references
+    if isinstance(references, ReferencesFileSpec):
+        file = str(Path(base.absolute()) / _home(references.file))
+        references = references.model_copy(update={"file": file})
+    changes: dict[str, object] = {"data": data.model_copy(update={**resolved, "references": references})}
+    if recipe.train.init_from is not None:
+        source = str(Path(base.absolute()) / _home(recipe.train.init_from))
+        changes["train"] = recipe.train.model_copy(update={"init_from": source})
+    return recipe.model_copy(update=changes)
 
 
 def _extended(
@@ -161,7 +169,7 @@ def _locate(
         line, column = document.position(mistake.at)
         return 0, line, column, f"{path}:{line}: {f'{key}: ' if key else ''}{mistake.text}"
     number, override, target = setting
-    named = "" if target == mistake.path else f"{key}: "
+    named = f"{key}: " if key and target != mistake.path else ""
     return 1, number, 0, f"{override.label}: {named}{mistake.text}"
 
 
@@ -185,8 +193,12 @@ def _leaves(value: Any, key: str) -> Iterator[tuple[str, str | int | float | boo
         yield key, value if isinstance(value, str | int | float | bool) else json.dumps(value)
 
 
+def _home(path: str) -> Path:
+    return Path(os.path.expanduser(path))  # noqa: PTH111  # Path.expanduser raises where there is no such user
+
+
 def _resolve(source: SourceSpec, base: Path) -> SourceSpec:
-    path = Path(os.path.expanduser(source.path))  # noqa: PTH111  # Path.expanduser raises where there is no such user
+    path = _home(source.path)
     if path.is_absolute():
         return source.model_copy(update={"path": str(path)})
     folder = str(base.absolute())

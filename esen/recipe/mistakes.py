@@ -58,6 +58,8 @@ def _explain(  # noqa: PLR0911  # one return a kind of error
 ) -> Mistake | None:
     path, section, place = _locate(detail["loc"], outline)
     value = _value_at(data, path)
+    if _is_of_another_alternative(detail, value, place):
+        return None
     match detail["type"]:
         case "extra_forbidden":
             return Mistake(path, path, _unknown_key(path, section, _value_at(data, path[:-1]), outline))
@@ -91,6 +93,10 @@ def _locate(loc: tuple[str | int, ...], outline: Place) -> tuple[KeyPath, Place,
         if part in place.kinds and isinstance(part, str):
             place = place.kinds[part]
             continue
+        chosen = next((c for c in place.choices if c.is_section and part == c.schema.get("title")), None)
+        if chosen is not None:
+            place = chosen
+            continue
         if not (place.is_section or place.is_list):
             break  # the name of an alternative of a plain union
         path = (*path, part)
@@ -99,6 +105,15 @@ def _locate(loc: tuple[str | int, ...], outline: Place) -> tuple[KeyPath, Place,
             return path, place, None
         section, place = place, child
     return path, section, place
+
+
+def _is_of_another_alternative(detail: ErrorDetails, value: Any, place: Place | None) -> bool:
+    """Whether it is about a word where a section was given, or the reverse: the other alternative has its own error."""
+    if place is None:
+        return False
+    if isinstance(value, dict):
+        return len(place.choices) > 1 and any(c.words for c in place.choices) and not place.is_section
+    return detail["type"] == "model_type" and detail["loc"][-1] == place.schema.get("title")
 
 
 def _value_at(data: Any, path: KeyPath) -> Any:
@@ -165,6 +180,9 @@ def _remedy(value: Any, place: Place) -> str:  # noqa: PLR0911  # one return a r
         return f"; write {int(value)}" if "number" not in kinds else ""
     if "boolean" in kinds and isinstance(value, str) and value.lower() in _SWITCH:
         return f"; write {_SWITCH[value.lower()]}"
+    words = [word for choice in place.choices for word in choice.words] if len(place.choices) > 1 else []
+    if isinstance(value, str) and (near := nearest(value, words)):
+        return f"; did you mean {near!r}?"
     if "string" in kinds and isinstance(value, bool | int | float):
         return "; put quotes around it"
     if place.is_list and value is not None and not isinstance(value, list):

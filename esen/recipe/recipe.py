@@ -2,12 +2,12 @@
 
 from typing import Self
 
-from pydantic import model_validator
+from pydantic import ValidationError, model_validator
 
 from esen.recipe.base import Spec
 from esen.recipe.data import DataSpec
 from esen.recipe.model import DirectSpec, ModelSpec, NoStressSpec
-from esen.recipe.train import TrainSpec
+from esen.recipe.train import TrainSpec, stage_model
 
 
 class MaeSpec(Spec):
@@ -38,11 +38,20 @@ class Recipe(Spec):
     tracking: TrackingSpec = TrackingSpec()
 
     @model_validator(mode="after")
-    def _stress_is_predicted(self) -> Self:
-        forces = self.model.forces
-        none = isinstance(forces, DirectSpec) and isinstance(forces.stress, NoStressSpec)
-        if none and self.train.loss.stress:
-            raise ValueError(
-                f"model.forces.stress.kind is none, so train.loss.stress must be 0, not {self.train.loss.stress:g}"
-            )
+    def _stages_have_a_network(self) -> Self:
+        for index, stage in enumerate(self.train.stages):
+            where = f"train.stages[{index}]"
+            model = stage_model(self.model, stage)
+            if stage.forces is not None or stage.dens is not None:
+                try:
+                    ModelSpec.model_validate(model.model_dump())
+                except ValidationError as error:
+                    raise ValueError(f"{where}: {error.errors()[0]['ctx']['error']}") from None
+            none = isinstance(model.forces, DirectSpec) and isinstance(model.forces.stress, NoStressSpec)
+            loss, own = stage.loss or self.train.loss, stage.forces is not None
+            if none and loss.stress:
+                key = f"{where}.loss.stress" if own else "train.loss.stress"
+                raise ValueError(
+                    f"{where if own else 'model'}.forces.stress.kind is none, so {key} must be 0, not {loss.stress:g}"
+                )
         return self

@@ -2,11 +2,13 @@
 
 import errno
 import json
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -21,10 +23,12 @@ from esen.md.calculator import choose_device, find_weights
 from esen.models.checkpoint import load_potential, write_atomically
 from esen.recipe import Recipe
 from esen.recipe.load import flatten
+from esen.study.finetune import before_and_after, complete_recipe, keep_licence
 from esen.study.mae import Row, evaluate_with_progress, mae_rows, write_mae
 from esen.study.plots import training_curves
 from esen.track import Tracker, make_tracker
 from esen.train.dataset import Report, TrainingData, known_frames, load_training_data
+from esen.train.distributed import Team, team_of_processes
 from esen.train.fit import FitResult, fit
 from esen.train.interrupt import Interrupted, signals_interrupt
 from esen.train.lock import locked
@@ -66,19 +70,28 @@ def run_experiment(
 
 
 def _run(recipe: Recipe, output: Path, resume: bool, device: str) -> ExperimentResult:
-    console = Console(stderr=True)
-    place = torch.device(choose_device(device))
+    device = choose_device(device)
 
     def say(text: str) -> None:
         console.print(text, highlight=False, soft_wrap=True)
 
     with ExitStack() as stack:
+        team = stack.enter_context(team_of_processes(device))
+        console = Console(stderr=True, quiet=not team.is_first)
+        place = (
+            torch.device(device, torch.cuda.current_device()) if device == "cuda" else torch.device(device)
+        )
+        output = Path(team.first_says(str(output)))
         resumed = None
         if resume:
-            stack.enter_context(locked(output))
+            if team.is_first:
+                stack.enter_context(locked(output))
             resumed = read_resumable(output, recipe)
+        recipe, initial = complete_recipe(recipe, resumed, say)
         data = load_training_data(recipe, say)
-        test = _test_frames(recipe, data, say)
+        if initial is not None:
+            initial.new_elements(recipe, data)
+        test = test_frames(recipe, data, say)
         if resumed is not None:
             check_same_data(resumed, data, output)
         if resume:
@@ -86,13 +99,15 @@ def _run(recipe: Recipe, output: Path, resume: bool, device: str) -> ExperimentR
                 say(line)
         say(
             f"{len(data.train)} frames to train on, {len(data.validation)} to validate, {len(test)} to test;"
-            f" {place}, {torch.get_num_threads()} threads; into {output}"
+            f" {place}, {torch.get_num_threads()} threads{_of(team)}; into {output}"
         )
+        if not team.is_first:  # what the others write is of no use
+            output = Path(stack.enter_context(TemporaryDirectory()))
         output.mkdir(parents=True, exist_ok=True)
-        if not resume:
+        if not resume and team.is_first:
             stack.enter_context(locked(output))
         tracker = make_tracker(
-            enabled=recipe.tracking.enabled,
+            enabled=recipe.tracking.enabled and team.is_first,
             uri=recipe.tracking.uri,
             experiment=recipe.tracking.experiment,
             run_name=output.name,
@@ -101,11 +116,30 @@ def _run(recipe: Recipe, output: Path, resume: bool, device: str) -> ExperimentR
         stack.callback(lambda: keep_run_id(output, tracker.run_id))  # known at the latest when it has closed
         stack.enter_context(tracker)
         tracker.params(flatten(recipe))
-        fitted = fit(recipe, data, output, tracker=tracker, device=place, console=console, resumed=resumed)
-        say(f"{fitted.steps} steps in {_duration(fitted.seconds)}")
-        frames, of = (test, "test") if test else (data.validation, "validation")
+        keep_licence(initial, output)
+        fitted = fit(
+            recipe,
+            data,
+            output,
+            tracker=tracker,
+            device=place,
+            console=console,
+            resumed=resumed,
+            initial=initial,
+            team=team,
+        )
+        if not team.is_first:
+            return ExperimentResult([], {})
+        say(f"{fitted.steps} steps in {duration(fitted.seconds)}")
+        if recipe.train.init_from is not None:
+            console.print(before_and_after(output))
+        frames, of = (test, "test") if test else (list(data.validation), "validation")
         with _training_is_finished(output, device):
             return _evaluate(recipe, fitted, frames, of, output, tracker)
+
+
+def _of(team: Team) -> str:
+    return "" if team.size == 1 else f" in each of {team.size} processes"
 
 
 @contextmanager
@@ -149,13 +183,15 @@ def _command(output: Path, device: str) -> str:
     """What goes on with a run; the recipe in its folder holds all that `--set` has changed."""
     recipe = quote(str(output / "recipe.yaml"))
     given = "" if device == "auto" else f" --device {device}"
-    return f"esen train {recipe} --output {quote(str(output))}{given} --resume"
+    processes = os.environ.get("LOCAL_WORLD_SIZE", "1")
+    start = "" if processes == "1" else f"torchrun --nproc-per-node {processes} --no-python "
+    return f"{start}esen train {recipe} --output {quote(str(output))}{given} --resume"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """In words.
 
-    >>> _duration(7.31), _duration(125), _duration(7260)
+    >>> duration(7.31), duration(125), duration(7260)
     ('7.3 s', '2 min 5 s', '2 h 1 min')
     """
     if seconds < 60:
@@ -164,13 +200,18 @@ def _duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def _test_frames(recipe: Recipe, data: TrainingData, report: Report) -> list[Structure]:
+def test_frames(recipe: Recipe, data: TrainingData, report: Report) -> list[Structure]:
+    """The frames of `data.test` that are to be evaluated.
+
+    Raises:
+        InputError: they cannot be read, or hold what cannot be predicted.
+    """
     if not recipe.data.test or recipe.evaluate.mae is None:
         return []
     test = read_structures(recipe.data.test, Reading.of(recipe.data))
     for structure in test:
         check_structure(structure, recipe.model.max_elements)
-    return known_frames(test, data.references.elements, "test", report)
+    return list(known_frames(test, data.references.elements, "test", report))
 
 
 def _evaluate(
@@ -186,10 +227,12 @@ def _evaluate(
         output: folder of the run.
         tracker: gets the errors and all files.
     """
-    curves = output / "training.png"
-    training_curves(read_rows(output / "metrics.jsonl"), curves)
-    weights = find_weights(output)
-    paths = {"run": output, "weights": weights, "to go on from": fitted.last, "training curves": curves}
+    weights, curves = find_weights(output), output / "training.png"
+    paths = {"run": output, "weights": weights, "to go on from": fitted.last}
+    if fitted.steps:
+        training_curves(read_rows(output / "metrics.jsonl"), curves)
+        paths["training curves"] = curves
+    paths |= {f"weights of {path.stem.removeprefix('best-')}": path for path in sorted(output.glob("best-*"))}
     summary: dict[str, Any] = {"steps": fitted.steps, "seconds": fitted.seconds}
     rows: list[Row] = []
     if recipe.evaluate.mae is not None:

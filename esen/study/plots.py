@@ -108,15 +108,15 @@ def training_curves(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """
     figure = Figure(figsize=(9.0, 3.6), dpi=160, layout="constrained")
     loss, errors = figure.subplots(1, 2)
-    steps, values = _series(rows, "train/loss")
-    if steps.size:
-        smooth = _smoothed(values)
-        many = smooth.size > 1 and steps.size >= 50
-        loss.plot(steps, values, color=_BLUE, linewidth=0.7 if many else 1.4, alpha=0.3 if many else 1.0)
-        if many:
-            loss.plot(steps, smooth, color=_BLUE, linewidth=1.6)
+    noisy = [row for row in rows if "train/denoising_loss" in row]
+    plain = [row for row in rows if "train/denoising_loss" not in row]
+    has_loss = _loss_curve(loss, plain, _BLUE, "frames as they are")
+    if noisy:
+        has_loss |= _loss_curve(loss, noisy, _GREY, "atoms displaced (DeNS)")
     last = max((float(row["step"]) for row in rows), default=1.0)
-    _finish(loss, "Training loss", bool(steps.size), last)
+    _finish(loss, "Training loss", has_loss, last)
+    if noisy and has_loss:
+        loss.legend(fontsize=8, frameon=False)
     drawn = False
     for name, colour, unit in _QUANTITIES:
         steps, values = _series(rows, f"validation/{name}_mae")
@@ -128,6 +128,19 @@ def training_curves(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     if drawn:
         errors.legend(fontsize=8, frameon=False)
     _save(figure, path)
+
+
+def _loss_curve(axes: Axes, rows: Sequence[Mapping[str, Any]], colour: str, label: str) -> bool:
+    """The loss of some batches; if they are many, each of them faintly and their mean over neighbours."""
+    steps, values = _series(rows, "train/loss")
+    if not steps.size:
+        return False
+    if steps.size >= 50:
+        axes.plot(steps, values, color=colour, linewidth=0.7, alpha=0.3)
+        axes.plot(steps, _smoothed(values), color=colour, linewidth=1.6, label=label)
+    else:
+        axes.plot(steps, values, color=colour, linewidth=1.4, label=label)
+    return True
 
 
 def _series(rows: Sequence[Mapping[str, Any]], key: str) -> tuple[Float64[np.ndarray, " K"], ...]:

@@ -5,6 +5,7 @@ import os
 import re
 import sqlite3
 import sys
+import threading
 import time
 import warnings
 from collections import deque
@@ -53,10 +54,17 @@ class Waiting:
 
 
 class MlflowRun:
-    """One run in a store. Only the tracker's thread calls it; a method that raised may be called again."""
+    """One run in a store. Only the tracker's thread calls it; a method that raised may be called again.
 
-    def __init__(self, uri: str, experiment: str, name: str, resume_id: str | None) -> None:
+    `connect` is also called by the threads of the parts of the run, which the store must know after it.
+    """
+
+    def __init__(
+        self, uri: str, experiment: str, name: str, resume_id: str | None, parent: "MlflowRun | None" = None
+    ) -> None:
         self.uri, self.experiment, self.name, self.resume_id = uri, experiment, name, resume_id
+        self.parent = parent
+        self._connecting = threading.Lock()
         self.run_id: str | None = None
         self.url: str | None = uri
         self._waiting = Waiting()
@@ -66,8 +74,13 @@ class MlflowRun:
 
     def connect(self) -> None:
         """Open the store, and begin the run or continue it."""
-        if self.run_id is not None:
-            return
+        if self.parent is not None:
+            self.parent.connect()
+        with self._connecting:
+            if self.run_id is None:
+                self._connect()
+
+    def _connect(self) -> None:
         for key, value in _ENVIRONMENT.items():
             os.environ.setdefault(key, value)
         _check_sqlite(self.uri)
@@ -81,11 +94,15 @@ class MlflowRun:
         run = self._resumed() if self.resume_id else None
         if run is None:
             tags = {"mlflow.source.name": Path(sys.argv[0]).name or "python", "mlflow.source.type": "LOCAL"}
+            if self.parent is not None and self.parent.run_id is not None:
+                tags["mlflow.parentRunId"] = self.parent.run_id
             run = client.create_run(self._experiment_id(), run_name=self.name or None, tags=tags)
         self._known_params = dict(run.data.params)
         if self.uri.startswith("http"):
             self.url = f"{self.uri.rstrip('/')}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
         self.run_id = run.info.run_id
+        if self.parent is not None:
+            return  # it has the readings of the system
         try:
             self._system = _SystemMetrics(run.info.run_id, self.uri, run.info.start_time)
         except Exception as error:  # a driver of another vendor, a container without /proc

@@ -40,9 +40,14 @@ class MlflowTracker:
     """Keeps the run in MLflow. The methods only put aside; a thread of its own sends."""
 
     def __init__(
-        self, uri: str | None = None, experiment: str = "esen", run_name: str = "", run_id: str | None = None
+        self,
+        uri: str | None = None,
+        experiment: str = "esen",
+        run_name: str = "",
+        run_id: str | None = None,
+        parent: MlflowRun | None = None,
     ) -> None:
-        self._run = MlflowRun(absolute_uri(uri), experiment, run_name, run_id)
+        self._run = MlflowRun(absolute_uri(uri), experiment, run_name, run_id, parent)
         self._waiting = Waiting()
         self._lock = threading.Lock()
         self._closing = threading.Event()
@@ -82,6 +87,10 @@ class MlflowTracker:
         """See `Tracker`."""
         with self._lock:
             self._waiting.tags.update({legal_key(key): str(value) for key, value in values.items()})
+
+    def child(self, name: str, resume_id: str | None = None) -> "MlflowTracker":
+        """See `Tracker`."""
+        return MlflowTracker(self._run.uri, self._run.experiment, name, resume_id, self._run)
 
     def close(self, status: Status = "FINISHED") -> None:
         """See `Tracker`. Waits at most a minute for the store."""

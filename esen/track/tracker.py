@@ -32,6 +32,9 @@ class Tracker(Protocol):
     def tags(self, values: Mapping[str, str]) -> None:
         """Words about the run."""
 
+    def child(self, name: str, resume_id: str | None = None) -> "Tracker":
+        """A tracker of a part of this run, which the store shows beneath it. It is closed for itself."""
+
     def close(self, status: Status = "FINISHED") -> None:
         """Send what is left, and mark the run. A second call does nothing."""
 
@@ -60,6 +63,10 @@ class NullTracker:
 
     def tags(self, values: Mapping[str, str]) -> None:
         """Nothing."""
+
+    def child(self, name: str, resume_id: str | None = None) -> "Tracker":
+        """Another that keeps nothing."""
+        return NullTracker()
 
     def close(self, status: Status = "FINISHED") -> None:
         """Nothing."""

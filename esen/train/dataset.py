@@ -2,27 +2,40 @@
 
 import hashlib
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from ase.data import chemical_symbols
+from jaxtyping import Float64, Int64
 
 from esen.data.checks import check_structure
-from esen.data.readers import Reading, read_structures
-from esen.data.references import References, fit_references
+from esen.data.frames import FrameList, Frames, Mixture, Subset, as_frames
+from esen.data.readers import Reading, load_frames
+from esen.data.references import (
+    References,
+    fit_references,
+    isolated_references,
+    no_references,
+    read_references,
+)
 from esen.data.split import hold_out
 from esen.data.structure import Structure
 from esen.errors import InputError
 from esen.graph.backends import require_backend
 from esen.graph.batch import collate, make_graphs, make_labels, pack_batches
 from esen.graph.types import Graph, Labels
-from esen.recipe import BatchSpec, Recipe
+from esen.recipe import BatchSpec, Recipe, ReferencesFileSpec
 from esen.recipe.model import Backend
 
 Report = Callable[[str], None]
 """Takes one line for the user."""
 
+Indices = Int64[np.ndarray, " _"]
+
+_MANY = 200_000
+"""Frames in memory beyond which a training set is recommended."""
 _KEPT_EDGES = 20_000_000  # 40 bytes each: 0.8 GB
 
 
@@ -31,27 +44,30 @@ class TrainingData:
     """Frames and what was learned of them before training.
 
     Attributes:
-        train: to fit.
+        train: to fit; a frame of a repeated source stands here several times.
         validation: to choose the best weights by.
         references: E0 of the elements.
         scale: root mean square of the force components in eV/Å, the unit of the network's energy.
     """
 
-    train: list[Structure]
-    validation: list[Structure]
+    train: Sequence[Structure]
+    validation: Sequence[Structure]
     references: References
     scale: float
 
     @cached_property
     def fingerprint(self) -> str:
         """Of the frames, their order and their labels: the same only for the same training."""
-        digest = hashlib.blake2b(digest_size=16)
+        made = hashlib.blake2b(digest_size=16)
         for frames in (self.train, self.validation):
-            digest.update(f"{len(frames)} frames".encode())
-            for s in frames:
-                for array in (s.numbers, s.positions, s.cell, s.pbc, s.energy, s.forces, s.stress):
-                    digest.update(b"-" if array is None else np.ascontiguousarray(array).tobytes())
-        return digest.hexdigest()
+            made.update(f"{len(frames)} frames".encode())
+            made.update(as_frames(frames).facts.digests.tobytes())
+        return made.hexdigest()
+
+    @property
+    def frame_weights(self) -> Float64[np.ndarray, " frames"]:
+        """The weight of each training frame in the loss, as its source says."""
+        return as_frames(self.train).facts.weights
 
 
 def load_training_data(recipe: Recipe, report: Report) -> TrainingData:
@@ -62,25 +78,34 @@ def load_training_data(recipe: Recipe, report: Report) -> TrainingData:
             is not installed.
     """
     require_backend(recipe.model.graph.backend)
-    reading = Reading.of(recipe.data)
-    train = read_structures(recipe.data.train, reading)
-    validation = read_structures(recipe.data.validation, reading) if recipe.data.validation else []
-    for structure in (*train, *validation):
-        check_structure(structure, recipe.model.max_elements)
-    if validation:
-        validation = known_frames(validation, _elements(train), "validation", report)
+    required = tuple(name for name in ("energy", "forces") if _weight(recipe, name))
+    reading = replace(Reading.of(recipe.data), required=required)
+    sources = load_frames(recipe.data.train, reading)
+    given = load_frames(recipe.data.validation, reading) if recipe.data.validation else []
+    for frames in (*sources, *given):
+        _check(frames, recipe.model.max_elements)
+    all_frames = Mixture(sources)
+    _tell_of_memory(sources, report)
+    if given:
+        chosen = np.arange(len(all_frames), dtype=np.int64)
+        validation = known_frames(Mixture(given), all_frames.facts.elements_seen(), "validation", report)
     else:
-        train, validation = _hold_out(train, recipe)
-    _check_stress_labels(train, recipe, report)
-    references = _references(train, recipe, report)
-    forces = np.concatenate([s.forces for s in train if s.forces is not None])
-    rms = float(np.sqrt(np.mean(np.square(forces))))
+        chosen, held = _hold_out(all_frames, recipe)
+        validation = Subset(all_frames, held)
+    once = Subset(all_frames, chosen)
+    train = Subset(all_frames, _repeated(chosen, sources, recipe))
+    _check_labels(once, recipe)
+    _check_stress_labels(once, recipe, report)
+    references = _references(once, all_frames, recipe, report)
+    facts = once.facts
+    squares, components = facts.force_squares[facts.labelled].sum(), 3 * facts.atoms[facts.labelled].sum()
+    rms = float(np.sqrt(squares / components)) if components else 0.0
     return TrainingData(train, validation, references, rms if rms > 1e-6 else 1.0)
 
 
 def known_frames(
     frames: Sequence[Structure], elements: Collection[int], what: str, report: Report
-) -> list[Structure]:
+) -> Sequence[Structure]:
     """The frames without those that hold an element which no training frame has: nothing can be said of them.
 
     Args:
@@ -92,43 +117,92 @@ def known_frames(
     Raises:
         InputError: nothing is left.
     """
-    known = [s for s in frames if _elements([s]) <= set(elements)]
-    if len(known) == len(frames):
-        return known
-    unknown = sorted(_elements(frames) - set(elements))
+    given = as_frames(frames)
+    known = given.facts.within(elements)
+    if known.all():
+        return frames
+    unknown = sorted(set(given.facts.elements_seen()) - set(elements))
     names = ", ".join(chemical_symbols[z] for z in unknown)
-    if not known:
+    if not known.any():
         raise InputError(f"data.{what}: every frame holds {names}, which no frame of data.train does")
     report(
-        f"note: {len(frames) - len(known)} of {len(frames)} {what} frames are left out: they hold {names},"
+        f"note: {(~known).sum()} of {len(frames)} {what} frames are left out: they hold {names},"
         " which no training frame does"
     )
-    return known
+    return Subset(given, np.flatnonzero(known))
 
 
-def _elements(frames: Sequence[Structure]) -> set[int]:
-    return set(np.unique(np.concatenate([s.numbers for s in frames])).tolist()) if frames else set()
+def _tell_of_memory(sources: Sequence[Frames], report: Report) -> None:
+    count = sum(len(frames) for frames in sources if isinstance(frames, FrameList))
+    if count > _MANY:
+        report(
+            f"note: {count:,} frames are held in memory; `esen data convert` makes a training set of them,"
+            " from which frames are read as they are needed"
+        )
 
 
-def _hold_out(frames: list[Structure], recipe: Recipe) -> tuple[list[Structure], list[Structure]]:
+def _check(frames: Frames, max_elements: int) -> None:
+    """Refuse frames that cannot be true. Those of a training set were checked when it was made."""
+    if isinstance(frames, Mixture):
+        for part in frames.parts:
+            _check(part, max_elements)
+        return
+    suspects = np.arange(len(frames))
+    if not isinstance(frames, FrameList):
+        suspects = np.flatnonzero(~frames.facts.within(range(max_elements)))
+    for index in suspects.tolist():
+        check_structure(frames[index], max_elements)
+
+
+def _hold_out(frames: Frames, recipe: Recipe) -> tuple[Indices, Indices]:
     """Frames to train on and to validate by. Frames with an element that no other frame has stay in training."""
     kept, held = hold_out(range(len(frames)), recipe.data.validation_fraction, recipe.train.seed)
-    known = _elements([frames[i] for i in kept])
-    validation = [i for i in held if _elements([frames[i]]) <= known]
-    if not validation:
+    facts = frames.facts
+    known = facts.take(np.array(kept, dtype=np.int64)).elements_seen()
+    validation = np.array(held, dtype=np.int64)
+    validation = validation[facts.within(known)[validation]]
+    if not len(validation):
         raise InputError(
             f"{recipe.data.train[0].path}: {len(frames)} frames cannot be divided so that those for validation"
             " hold no element of their own; give more frames, or data.validation"
         )
-    train = sorted(set(range(len(frames))) - set(validation))
-    return [frames[i] for i in train], [frames[i] for i in validation]
+    return np.setdiff1d(np.arange(len(frames), dtype=np.int64), validation, assume_unique=True), validation
 
 
-def _check_stress_labels(train: Sequence[Structure], recipe: Recipe, report: Report) -> None:
-    if not recipe.train.loss.stress:
+def _repeated(chosen: Indices, sources: Sequence[Frames], recipe: Recipe) -> Indices:
+    """The numbers of the frames, each as often as its source is repeated; those of a source together."""
+    made, end = [], 0
+    for source, frames in zip(recipe.data.train, sources, strict=True):
+        start, end = end, end + len(frames)
+        of_source = chosen[(chosen >= start) & (chosen < end)]
+        made.append(np.tile(of_source, source.repeat))
+    return np.concatenate(made)
+
+
+def _weight(recipe: Recipe, name: str) -> float:
+    """The largest weight that a label has in the loss of any stage."""
+    return max(float(getattr(stage.loss or recipe.train.loss, name)) for stage in recipe.train.stages)
+
+
+def _check_labels(train: Frames, recipe: Recipe) -> None:
+    """Every frame of a training set has the labels that the loss asks for; of other files that is known by now."""
+    facts = train.facts
+    for name, has in (("energy", np.isfinite(facts.energies)), ("forces", facts.labelled)):
+        weight = _weight(recipe, name)
+        if weight and not has.all():
+            where = train[int(np.flatnonzero(~has)[0])].source
+            raise InputError(
+                f"{where}: has no {name}, but train.loss.{name} is {weight:g}; leave such frames out,"
+                f" or write train.loss.{name}: 0"
+            )
+
+
+def _check_stress_labels(train: Frames, recipe: Recipe, report: Report) -> None:
+    if not _weight(recipe, "stress"):
         return
-    labelled = sum(s.stress is not None for s in train)
-    if not labelled and not any(s.pbc.all() for s in train):
+    facts = train.facts
+    labelled = int(facts.stressed.sum())
+    if not labelled and not facts.periodic.any():
         raise InputError(
             f"{recipe.data.train[0].path}: no frame is periodic in three directions, so none has a stress:"
             " write train.loss.stress: 0"
@@ -144,12 +218,18 @@ def _check_stress_labels(train: Sequence[Structure], recipe: Recipe, report: Rep
         )
 
 
-def _references(train: Sequence[Structure], recipe: Recipe, report: Report) -> References:
-    fitted = fit_references(train, recipe.model.max_elements)
-    if recipe.data.references == "none":
-        return References(
-            np.zeros(recipe.model.max_elements), fitted.elements, fitted.rank, fitted.confounded
-        )
+def _references(train: Frames, all_frames: Frames, recipe: Recipe, report: Report) -> References:
+    """As the recipe says. Isolated atoms may be among the frames held out for validation."""
+    elements, choice = recipe.model.max_elements, recipe.data.references
+    if isinstance(choice, ReferencesFileSpec):
+        return read_references(Path(choice.file), train, elements)
+    match choice:
+        case "none":
+            return no_references(train, elements)
+        case "isolated_atoms":
+            return isolated_references(all_frames, elements)
+        case "least_squares":
+            fitted = fit_references(train, elements)
     if fitted.rank_deficient:
         names = ", ".join(chemical_symbols[z] for z in fitted.confounded)
         report(
@@ -172,7 +252,7 @@ class Batches:
     def __init__(
         self, structures: Sequence[Structure], cutoff: float, spec: BatchSpec, backend: Backend = "vesin"
     ) -> None:
-        self.structures = structures
+        self.structures = as_frames(structures)
         self.cutoff = cutoff
         self.spec = spec
         self.backend: Backend = backend
@@ -190,15 +270,15 @@ class Batches:
     def load(self, indices: Sequence[int]) -> tuple[Graph, Labels]:
         """One batch, on the CPU."""
         structures = [self.structures[i] for i in indices]
-        return collate(self._graphs_of(indices)), make_labels(structures)
+        return collate(self._graphs_of(indices, structures)), make_labels(structures)
 
     def _pack(self, order: Sequence[int]) -> list[list[int]]:
-        sizes = [len(s) for s in self.structures]
+        sizes = self.structures.atoms.tolist()
         return pack_batches(sizes, atoms=self.spec.atoms, structures=self.spec.structures, order=order)
 
-    def _graphs_of(self, indices: Sequence[int]) -> list[Graph]:
-        missing = [i for i in indices if i not in self._graphs]
-        made = make_graphs([self.structures[i] for i in missing], self.cutoff, self.backend)
+    def _graphs_of(self, indices: Sequence[int], structures: Sequence[Structure]) -> list[Graph]:
+        missing = {i: s for i, s in zip(indices, structures, strict=True) if i not in self._graphs}
+        made = make_graphs(list(missing.values()), self.cutoff, self.backend)
         new = dict(zip(missing, made, strict=True))
         graphs = [new[i] if i in new else self._graphs[i] for i in indices]
         for index, graph in new.items():

@@ -1,7 +1,9 @@
 """Stopping in good order."""
 
+import math
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
@@ -21,10 +23,14 @@ class StopSignal:
 
     Args:
         tell: called at the first signal, to say that it was heard.
+        grace: signals within so many seconds of the first are that one, heard twice: torchrun passes on what the
+            terminal has sent already.
     """
 
-    def __init__(self, tell: Callable[[], None] | None = None) -> None:
+    def __init__(self, tell: Callable[[], None] | None = None, *, grace: float = 0.0) -> None:
         self.raised = False
+        self._grace = grace
+        self._heard_at = -math.inf
         self._tell = tell
         self._before: dict[int, Any] = {}
 
@@ -38,9 +44,11 @@ class StopSignal:
         _restore(self._before)
 
     def _heard(self, number: int, frame: FrameType | None) -> None:
-        if self.raised:
+        if self.raised and time.monotonic() - self._heard_at >= self._grace:
             raise KeyboardInterrupt
-        self.raised = True
+        if self.raised:
+            return
+        self.raised, self._heard_at = True, time.monotonic()
         if self._tell is not None:
             self._tell()
 

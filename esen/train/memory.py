@@ -25,7 +25,8 @@ def must_fit(graph: Graph) -> Iterator[None]:
         if not short:
             raise
         many = graph.num_structures > 1
-        remedy = f"write train.batch: {{atoms: {graph.num_atoms // 2}}}" if many else "make the model smaller"
+        halved = f"write train.micro_batch_atoms: {graph.num_atoms // 2} to do it in parts"
+        remedy = halved if many else "make the model smaller"
         raise InputError(
             f"out of memory: a batch of {graph.num_structures} structures, {graph.num_atoms} atoms and"
             f" {graph.num_edges} edges does not fit; {remedy}"

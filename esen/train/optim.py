@@ -17,11 +17,13 @@ Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 def make_optimizer(potential: EsenPotential, spec: OptimizerSpec) -> torch.optim.AdamW:
-    """AdamW that decays matrices, and neither biases, norms, embeddings nor Bessel frequencies."""
+    """AdamW that decays matrices, and neither biases, norms, embeddings nor Bessel frequencies; of what is trained."""
     decayed: list[nn.Parameter] = []
     free: list[nn.Parameter] = []
     for module in potential.modules():
         for name, parameter in module.named_parameters(recurse=False):
+            if not parameter.requires_grad:
+                continue
             is_vector = parameter.ndim == 1 or name == "bias"
             (free if is_vector or isinstance(module, _NOT_DECAYED) else decayed).append(parameter)
     groups = [

@@ -75,16 +75,36 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def keep_run_id(folder: Path, run_id: str | None) -> None:
-    """Write the tracker's name of the run to `tracking.json`, once it is known, for those who go on with the run."""
-    if run_id is not None and kept_run_id(folder) != run_id:
+def keep_run_id(folder: Path, run_id: str | None, *, stage: int | None = None) -> None:
+    """Write the tracker's name of the run to `tracking.json`, once it is known, for those who go on with the run.
+
+    Args:
+        folder: of the run.
+        run_id: None: not known yet.
+        stage: whose own run it is; None: it is the whole run.
+    """
+    if run_id is not None and kept_run_id(folder, stage=stage) != run_id:
+        known = _kept_run_ids(folder)
+        if stage is None:
+            known["run_id"] = run_id
+        else:
+            known["stages"] = known.get("stages", {}) | {str(stage + 1): run_id}
         with suppress(OSError):  # tracking may not stop a run
-            write_atomically(folder / "tracking.json", json.dumps({"run_id": run_id}).encode())
+            write_atomically(folder / "tracking.json", json.dumps(known).encode())
 
 
-def kept_run_id(folder: Path) -> str | None:
-    """The tracker's name of the run in this folder; None if it is not known."""
+def kept_run_id(folder: Path, *, stage: int | None = None) -> str | None:
+    """The tracker's name of the run in this folder, or of one of its stages; None if it is not known."""
+    known = _kept_run_ids(folder)
     try:
-        return str(json.loads((folder / "tracking.json").read_bytes())["run_id"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return str(known["run_id"] if stage is None else known["stages"][str(stage + 1)])
+    except (KeyError, TypeError):
         return None
+
+
+def _kept_run_ids(folder: Path) -> dict[str, Any]:
+    try:
+        known = json.loads((folder / "tracking.json").read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}

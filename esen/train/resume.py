@@ -1,5 +1,6 @@
 """Going on with a run: what may have changed since, and what may not."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ from esen.models.checkpoint import Checkpoint, read_checkpoint
 from esen.recipe import Recipe
 from esen.recipe.load import flatten
 from esen.train.dataset import TrainingData
+from esen.train.initial import inherit_model
 from esen.train.state import Progress
 
-_FIXED = ("model.", "data.references")
+_FIXED = ("model.", "data.references", "train.init_from", "train.renew")
 _FREE = ("model.graph.backend",)  # of the fixed: its edges are the same
 _MOST_CHANGES = 6
 
@@ -30,13 +32,29 @@ def read_resumable(folder: Path, recipe: Recipe) -> Checkpoint | None:
     checkpoint = read_checkpoint(path)
     if not checkpoint.progress:
         raise InputError(f"{path}: holds weights but no state of training, so nothing can be resumed from it")
+    begun = checkpoint.progress["stage"]
+    recipe = inherit_model(recipe, run_model(checkpoint), str(path))[0]
     for key, (before, now) in recipe_changes(checkpoint, recipe, path).items():
-        if key.startswith(_FIXED) and key not in _FREE:
+        if (key.startswith(_FIXED) and key not in _FREE) or _changes_network(key, before, now, begun):
             raise InputError(
                 f"{path}: was trained with {key} = {before}, the recipe says {now};"
                 " resume with the recipe of that run, or train anew"
             )
     return checkpoint
+
+
+def _changes_network(key: str, before: Any, now: Any, begun: int) -> bool:
+    """Whether a stage that was begun would have other parts of the network."""
+    found = re.match(r"train\.stages\.(\d+)\.(forces|dens)\b", key)
+    if found is None or int(found[1]) > begun:
+        return False
+    return found[2] == "forces" or "none" in (before, now)
+
+
+def run_model(checkpoint: Checkpoint) -> dict[str, Any]:
+    """The `model` of the run's recipe; a checkpoint's own is that of its stage."""
+    model: dict[str, Any] = checkpoint.progress.get("model", checkpoint.recipe["model"])
+    return model
 
 
 def recipe_changes(checkpoint: Checkpoint, recipe: Recipe, path: Path) -> dict[str, tuple[Any, Any]]:
@@ -46,7 +64,8 @@ def recipe_changes(checkpoint: Checkpoint, recipe: Recipe, path: Path) -> dict[s
         InputError: the checkpoint's recipe is not one; `path` names the file.
     """
     try:
-        before = flatten(Recipe.model_validate(checkpoint.recipe))
+        whole = checkpoint.recipe | {"model": run_model(checkpoint)}
+        before = flatten(Recipe.model_validate(whole))
     except ValidationError as error:
         place = ".".join(map(str, error.errors()[0]["loc"]))
         raise InputError(
@@ -54,7 +73,7 @@ def recipe_changes(checkpoint: Checkpoint, recipe: Recipe, path: Path) -> dict[s
         ) from error
     now = flatten(recipe)
     pairs = {key: (before.get(key, "none"), now.get(key, "none")) for key in [*before, *now]}
-    return {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
+    return {key: pair for key, pair in pairs.items() if pair[0] != pair[1] and set(pair) != {"none", "null"}}
 
 
 def check_same_data(checkpoint: Checkpoint, data: TrainingData, folder: Path) -> None:
@@ -77,17 +96,18 @@ def adapt(progress: Progress, changes: Mapping[str, Any], *, has_best: bool) -> 
     With other batches the epoch begins again; with another loss, or no best weights any more, so does the search for
     the best.
     """
-    if any(key.startswith("train.batch.") for key in changes):
+    stage = rf"train\.(stages\.{progress.stage}\.)?"
+    if any(re.match(stage + r"batch\b", key) for key in changes):
         progress.batch = 0
-    if not has_best or any(key.startswith("train.loss.") for key in changes):
+    if not has_best or any(re.match(stage + r"loss\b", key) for key in changes):
         progress.best = float("inf")
 
 
 def is_finished(checkpoint: Checkpoint, recipe: Recipe) -> bool:
     """Whether no epoch is left."""
     stages, at = recipe.train.stages, checkpoint.progress
-    later = len(stages) - 1 - at["stage"]
-    return later < 0 or (later == 0 and bool(at["epoch"] >= stages[-1].epochs))
+    left = sum(stage.epochs for stage in stages[at["stage"] + 1 :])
+    return left == 0 and (at["stage"] >= len(stages) or bool(at["epoch"] >= stages[at["stage"]].epochs))
 
 
 def where_it_goes_on(folder: Path, checkpoint: Checkpoint | None, recipe: Recipe) -> list[str]:

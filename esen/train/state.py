@@ -1,6 +1,6 @@
 """Everything a training carries from step to step, and its way to a file and back."""
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from esen.errors import InputError
 from esen.models.checkpoint import Checkpoint, with_prefix
 from esen.models.potential import EsenPotential
 from esen.recipe import Recipe
+from esen.train.freeze import freeze
 from esen.train.optim import make_average, make_optimizer
 
 
@@ -23,7 +24,7 @@ class Progress:
         epoch: of the stage, whole ones done.
         batch: batches of the next epoch that are done.
         step: optimiser steps in all.
-        best: lowest validation loss.
+        best: lowest validation loss of the stage.
         seconds: spent in earlier processes and this one.
         data: fingerprint of the frames.
     """
@@ -42,27 +43,39 @@ class TrainState:
     """Weights, their average, the optimiser, and the progress.
 
     Attributes:
-        potential: as it is trained.
+        potential: as it is trained, of the kind that this stage needs.
         average: its moving average, None if the recipe has none.
         optimizer: of this stage.
         progress: where it stands.
+        origin: of the weights that it began with: where they came from, and their licence.
     """
 
     potential: EsenPotential
     average: AveragedModel | None
     optimizer: torch.optim.AdamW
     progress: Progress = field(default_factory=Progress)
+    origin: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def begin(cls, potential: EsenPotential, recipe: Recipe) -> "TrainState":
-        """At step 0."""
+        """At the first step of a stage, whose recipe it is."""
+        freeze(potential, recipe.train.freeze)
         average = make_average(potential, recipe.train.ema) if recipe.train.ema else None
         return cls(potential, average, make_optimizer(potential, recipe.train.optimizer))
 
-    def next_stage(self, stage: int, recipe: Recipe) -> None:
-        """Keep the weights and their average; optimiser and schedule begin afresh."""
-        self.optimizer = make_optimizer(self.potential, recipe.train.optimizer)
-        self.progress.stage, self.progress.epoch, self.progress.batch = stage, 0, 0
+    def next_stage(self, potential: EsenPotential, recipe: Recipe) -> "TrainState":
+        """At the first step of the next stage: moving average, optimiser, schedule and search for the best are new.
+
+        Args:
+            potential: with the weights to begin with.
+            recipe: as it holds in that stage.
+        """
+        begun = TrainState.begin(potential, recipe)
+        begun.origin = self.origin
+        begun.progress = replace(
+            self.progress, stage=self.progress.stage + 1, epoch=0, batch=0, best=float("inf")
+        )
+        return begun
 
     def evaluated(self) -> EsenPotential:
         """The potential that is validated and saved as the best: the average, where there is one."""
@@ -78,7 +91,7 @@ class TrainState:
         return self._checkpoint(recipe, metrics, tensors, {})
 
     def full_checkpoint(self, recipe: Recipe, metrics: dict[str, float]) -> Checkpoint:
-        """What is needed to go on."""
+        """What is needed to go on. Its `model` is that of the stage; the run's own is kept beside."""
         tensors = with_prefix("weights", self.potential.state_dict())
         if self.average is not None:
             tensors |= with_prefix("average", self.average.module.state_dict())
@@ -87,18 +100,21 @@ class TrainState:
             tensors |= with_prefix(f"optimizer/{name}", moments)
         progress = asdict(self.progress)
         progress["best"] = self.progress.best if self.progress.best < float("inf") else None
+        progress["model"] = recipe.model.model_dump(mode="json")
         progress["averaged"] = int(self.average.n_averaged) if self.average is not None else 0
         return self._checkpoint(recipe, metrics, tensors, progress)
 
     def _checkpoint(
         self, recipe: Recipe, metrics: dict[str, float], tensors: dict[str, Tensor], progress: dict[str, Any]
     ) -> Checkpoint:
+        of_stage = {"model": self.potential.spec.model_dump(mode="json")}
         return Checkpoint(
-            recipe=recipe.model_dump(mode="json"),
+            recipe=recipe.model_dump(mode="json") | of_stage,
             elements=self.potential.elements or (),
             metrics=metrics,
             tensors=tensors,
             progress=progress,
+            origin=self.origin,
         )
 
     def restore(self, checkpoint: Checkpoint, where: str) -> None:
@@ -129,5 +145,8 @@ class TrainState:
                     key: value.clone() if key == "step" else value.to(parameter, copy=True)
                     for key, value in moments.items()
                 }
+        self.origin = checkpoint.origin
+        for potential in (self.potential, self.evaluated()):
+            potential.elements = checkpoint.elements or None
         saved["best"] = float("inf") if saved["best"] is None else saved["best"]
         self.progress = Progress(**{f.name: saved[f.name] for f in fields(Progress) if f.name in saved})

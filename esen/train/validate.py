@@ -1,16 +1,22 @@
 """Errors on held-out frames during training."""
 
+import math
 from collections.abc import Callable
 
 from esen.graph.errors import Errors, ErrorSums
 from esen.models.potential import EsenPotential
 from esen.recipe.train import LossSpec
 from esen.train.dataset import Batches
+from esen.train.distributed import ALONE, Team
 from esen.train.memory import must_fit
 
 
 def validate(
-    potential: EsenPotential, batches: Batches, loss: LossSpec, between: Callable[[], None] | None = None
+    potential: EsenPotential,
+    batches: Batches,
+    loss: LossSpec,
+    between: Callable[[], None] | None = None,
+    team: Team = ALONE,
 ) -> dict[str, float]:
     """Errors of all frames: `loss` as in training, and MAEs in meV/atom, meV/Å and meV/Å³ where there are labels.
 
@@ -18,37 +24,45 @@ def validate(
         potential: is in the mode it was in afterwards.
         batches: of the frames.
         loss: its weights.
-        between: called after each batch; what it raises ends the validation.
+        between: called after each batch; what it raises ends the validation. Not called where processes share it.
+        team: the processes that share the batches.
 
     Raises:
         InputError: a batch does not fit in memory.
+        LostProcessError: another process is gone.
     """
     was_training = potential.training
     potential.eval()
     try:
-        return _errors(potential, batches, loss, between)
+        return _errors(potential, batches, loss, between if team.size == 1 else None, team)
     finally:
         potential.train(was_training)
 
 
 def _errors(
-    potential: EsenPotential, batches: Batches, loss: LossSpec, between: Callable[[], None] | None
+    potential: EsenPotential,
+    batches: Batches,
+    loss: LossSpec,
+    between: Callable[[], None] | None,
+    team: Team,
 ) -> dict[str, float]:
     device = potential.scale.device
     sums = ErrorSums()
-    for indices in batches.in_order():
+    for indices in list(batches.in_order())[team.rank :: team.size]:
         graph, labels = batches.load(indices)
         with must_fit(graph):
             graph, labels = graph.to(device), labels.to(device)
             sums.add(potential(graph), labels, graph)
         if between is not None:
             between()
-    errors = sums.errors()
+    errors = ErrorSums.of_numbers(team.sums(sums.numbers())).errors() if team.size > 1 else sums.errors()
     named = {
         "energy_mae": errors.energy_mae,
         "forces_mae": errors.forces_mae,
         "stress_mae": errors.stress_mae,
     }
+    if not loss.stress and named["stress_mae"] is not None and math.isnan(named["stress_mae"]):
+        named["stress_mae"] = None  # a direct model without a head for it
     total = _loss(errors, loss, 1e3 * float(potential.scale))
     return {"loss": total} | {key: value for key, value in named.items() if value is not None}
 
@@ -60,5 +74,5 @@ def _loss(errors: Errors, loss: LossSpec, unit: float) -> float:
         forces = (
             errors.forces_rmse or 0.0
         ) ** 2 / unit  # (1/3N) Σ ‖ΔF‖² is the mean square of the components
-    energy, stress = errors.energy_mae or 0.0, errors.stress_mae or 0.0
-    return (loss.energy * energy + loss.forces * forces + loss.stress * stress) / unit
+    terms = (loss.energy, errors.energy_mae), (loss.forces, forces), (loss.stress, errors.stress_mae)
+    return sum(weight * (error or 0.0) for weight, error in terms if weight) / unit

@@ -83,3 +83,23 @@ def test_threads(calls: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -
     assert CliRunner().invoke(app, ["train", "recipes/mine.yaml"]).exit_code == 0
     assert chosen == [3]
     assert CliRunner().invoke(app, ["train", "recipes/mine.yaml", "--threads", "0"]).exit_code == 2
+
+
+def test_a_dry_run_makes_no_folder_and_prints_what_it_would_take(
+    calls: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def run_dry(recipe: Any, *, device: str) -> list[tuple[str, object, str]]:
+        asked.append((recipe.data.train[0].path, device))
+        return [("steps in all", "1,234", "")]
+
+    module = ModuleType("esen.study.dry_run")
+    module.run_dry = run_dry  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "esen.study.dry_run", module)
+    result = CliRunner().invoke(app, ["train", "recipes/mine.yaml", "--dry-run", "--device", "cpu"])
+    assert result.exit_code == 0, result.output
+    assert "1,234" in result.stdout
+    assert asked == [(str(Path("recipes/a.xyz").absolute()), "cpu")]
+    assert calls == []
+    assert not Path("runs").exists()

@@ -94,8 +94,8 @@ def test_a_mistake_in_the_model_is_one_line(model: dict[str, Any], message: str)
         ),
         (
             {"data": {"train": ["a.xyz"]}},
-            "data.train[0]: given 'a.xyz' (text), expected a section (keys: path, format, frames); "
-            "write {path: a.xyz}",
+            "data.train[0]: given 'a.xyz' (text), expected a section (keys: path, format, frames, "
+            "repeat, weight, energy_key, forces_key, stress_key, stress_convention); write {path: a.xyz}",
         ),
         (
             {"data": {"train": [{"path": 3}]}},

@@ -53,7 +53,9 @@ def test_the_recipe_in_words() -> None:
     assert train.describe() == "a list with at least one entry"
     entry = train.child(0)
     assert entry is not None
-    assert entry.describe() == "a section (keys: path, format, frames)"
+    assert entry.describe() == (
+        "a section (keys: path, format, frames, repeat, weight, energy_key, forces_key, stress_key, stress_convention)"
+    )
     assert train.child("path") is None
     model = recipe.child("model")
     assert model is not None

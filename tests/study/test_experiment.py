@@ -156,6 +156,37 @@ def test_ctrl_c_marks_the_run_and_resuming_continues_it(
     assert artifacts(run) == FILES - {"metrics.jsonl"}
 
 
+def test_each_stage_is_a_run_beneath_that_of_the_training(
+    recipe: Recipe, mlflow_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    stages = [{"epochs": 1, "forces": {"kind": "direct"}, "dens": {"probability": 1.0}}, {"epochs": 1}]
+    tracking = {"enabled": True, "uri": mlflow_uri, "experiment": "stages"}
+    paper = recipe_of(tmp_path / "train.xyz", model__lmax=2, train__stages=stages, tracking=tracking)
+    folder = tmp_path / "run"
+    at_step(4, press_ctrl_c, monkeypatch)
+    with pytest.raises(Interrupted):
+        run_experiment(paper, folder, device="cpu")
+    monkeypatch.undo()
+    result = run_experiment(paper, folder, resume=True, device="cpu")
+    client, parent = MlflowClient(tracking_uri=mlflow_uri), kept_run_id(folder)
+    found = client.search_runs([stored_run(mlflow_uri, folder).info.experiment_id])
+    children = {r.info.run_name: r for r in found if r.data.tags.get("mlflow.parentRunId") == parent}
+    assert len(found) == 3
+    assert set(children) == {"stage 1: direct, DeNS", "stage 2: conservative"}
+    for name, steps in (("stage 1: direct, DeNS", [1, 2, 3]), ("stage 2: conservative", [4, 5, 6])):
+        child = children[name]
+        history = client.get_metric_history(child.info.run_id, "train/loss")
+        assert [point.step for point in history] == steps
+        assert child.info.status == "FINISHED"
+        assert child.data.params["model.forces.kind"] == name.split()[2].strip(",")
+        assert not any(key.startswith("system/") for key in child.data.metrics)
+    assert "train/denoising_loss" in children["stage 1: direct, DeNS"].data.metrics
+    assert steps_of(mlflow_uri, folder, "train/loss") == [1, 2, 3, 4, 5, 6]
+    assert result.paths["weights of stage1"].name == "best-stage1.safetensors"
+
+
 def test_a_tracker_that_fails_stops_nothing(
     recipe: Recipe, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

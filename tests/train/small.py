@@ -22,7 +22,9 @@ from esen.models.checkpoint import Checkpoint
 from esen.recipe import Recipe
 from esen.track import NullTracker, Tracker
 from esen.train.dataset import load_training_data
+from esen.train.distributed import ALONE, Team
 from esen.train.fit import FitResult, fit
+from esen.train.initial import Initial
 from tests.toys import morse
 
 CELL = np.array([[2.9, 0.1, 0.0], [0.0, 3.0, 0.2], [0.1, 0.0, 3.2]])
@@ -134,7 +136,12 @@ def press_ctrl_c() -> None:
 
 
 def train(
-    recipe: Recipe, folder: Path, tracker: Tracker | None = None, resumed: Checkpoint | None = None
+    recipe: Recipe,
+    folder: Path,
+    tracker: Tracker | None = None,
+    resumed: Checkpoint | None = None,
+    initial: Initial | None = None,
+    team: Team = ALONE,
 ) -> FitResult:
     """`fit` without a terminal, on the CPU."""
     folder.mkdir(exist_ok=True)
@@ -146,4 +153,6 @@ def train(
         device=torch.device("cpu"),
         console=Console(file=StringIO()),
         resumed=resumed,
+        initial=initial,
+        team=team,
     )

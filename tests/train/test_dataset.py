@@ -1,6 +1,7 @@
 """Frames for training, and their batches."""
 
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import esen.train.dataset
+from esen.data.convert import Settings, convert
+from esen.data.readers import Files, Reading
 from esen.data.references import fit_references
 from esen.data.structure import Structure
 from esen.errors import InputError
@@ -205,3 +208,115 @@ def test_a_batch_is_the_same_whether_its_graphs_were_kept_or_not(
         assert labels.energy.tolist() == [frames[3].energy, frames[1].energy]
         assert labels.stress[0].isnan().all()
         assert labels.forces.shape == (5, 3)
+
+
+def converted(path: Path, frames: list[Structure], name: str = "train") -> Path:
+    """A training set of some frames."""
+    source = write_frames(path / f"{name}.xyz", frames)
+    settings = Settings(Reading(required=()), frames_per_shard=4)
+    return convert([Files(str(source))], path / f"{name}.esendata", settings).path
+
+
+def test_a_mapped_set_trains_as_its_files(tmp_path: Path) -> None:
+    frames = [*crystals(9), molecule(8, 26)]
+    listed, said = load(tmp_path, frames)
+    told: list[str] = []
+    mapped = load_training_data(recipe_of(converted(tmp_path, frames)), told.append)
+    assert mapped.fingerprint == listed.fingerprint
+    assert mapped.scale == listed.scale
+    assert np.array_equal(mapped.references.energies, listed.references.energies)
+    assert mapped.references.confounded == listed.references.confounded
+    assert said == told
+    ours, theirs = (Batches(d.train, 3.5, BatchSpec(atoms=5)) for d in (mapped, listed))
+    for order in (ours.in_order(), ours.shuffled(0, 1)):
+        for indices in order:
+            (graph, labels), (other, others) = ours.load(indices), theirs.load(indices)
+            assert torch.equal(graph.positions, other.positions)
+            assert torch.equal(graph.shift, other.shift)
+            assert torch.equal(labels.forces, others.forces)
+            assert torch.equal(labels.stress.isnan(), others.stress.isnan())
+
+
+def test_repeats_and_weights(tmp_path: Path) -> None:
+    listed = {"path": str(write_frames(tmp_path / "a.xyz", crystals(6))), "repeat": 3, "weight": 0.5}
+    mapped = {"path": str(converted(tmp_path, list(crystals(5, seed=1)), "b")), "repeat": 2, "frames": "1:"}
+    last = {"path": str(write_frames(tmp_path / "c.xyz", crystals(3, seed=2)))}
+    recipe = recipe_of(tmp_path, data__train=[listed, mapped, last], data__validation=[last])
+    data = load_training_data(recipe, lambda _: None)
+    seen = Counter(
+        (Path(s.source).name[0], weight) for s, weight in zip(data.train, data.frame_weights, strict=True)
+    )
+    assert seen == {("a", 0.5): 18, ("b", 1.0): 8, ("c", 1.0): 3}
+    assert set(Counter(sources(list(data.train))).values()) == {3, 2, 1}
+    once = recipe_of(
+        tmp_path, data__train=[{**listed, "repeat": 1}, mapped | {"repeat": 1}, last], data__validation=[last]
+    )
+    other = load_training_data(once, lambda _: None)
+    assert (other.scale, len(other.train)) == (
+        data.scale,
+        13,
+    )  # fitted on frames, however often they are seen
+    assert np.array_equal(other.references.energies, data.references.energies)
+    assert other.fingerprint != data.fingerprint
+
+
+def test_frames_held_out_are_never_trained_on(tmp_path: Path) -> None:
+    path = write_frames(tmp_path / "a.xyz", crystals(10))
+    data = load_training_data(recipe_of(path, data__train=[{"path": str(path), "repeat": 4}]), lambda _: None)
+    assert (len(data.train), len(data.validation)) == (4 * 8, 2)
+    assert not set(sources(list(data.train))) & set(sources(list(data.validation)))
+
+
+def test_other_keys_for_other_sources(tmp_path: Path) -> None:
+    names = {"energy": "E", "forces": "F", "stress": "S"}
+    one = {"path": str(write_frames(tmp_path / "a.xyz", crystals(4)))}
+    other = {"path": str(write_frames(tmp_path / "b.xyz", crystals(4, seed=1), names))}
+    keys = {"energy_key": "E", "forces_key": "F", "stress_key": "S"}
+    data = load_training_data(recipe_of(tmp_path, data__train=[one, other | keys]), lambda _: None)
+    assert len(data.train) + len(data.validation) == 8
+    assert data.train[-1].stress is not None
+    with pytest.raises(
+        InputError, match=r"b\.xyz, frame 0: no energy under 'energy'; .* write data\.energy_key: E"
+    ):
+        load_training_data(recipe_of(tmp_path, data__train=[one, other]), lambda _: None)
+
+
+def test_references_of_a_file_and_of_isolated_atoms(tmp_path: Path) -> None:
+    file = tmp_path / "r.json"
+    file.write_text('{"O": -2.0, "Mg": -1.5}')
+    data, said = load(tmp_path, list(crystals(5)), data__references={"file": str(file)})
+    assert (data.references.energies[8], data.references.energies[12], said) == (-2.0, -1.5, [])
+    atoms = [molecule(8), molecule(12)]
+    for seed in range(4):  # wherever the atoms are, the references are theirs
+        data, _ = load(tmp_path, [*crystals(5), *atoms], data__references="isolated_atoms", train__seed=seed)
+        assert (data.references.energies[8], data.references.energies[12]) == (-1.0, -1.0)
+    with pytest.raises(InputError, match="isolated_atoms: no isolated atom of O, Mg"):
+        load(tmp_path, list(crystals(5)), data__references="isolated_atoms")
+
+
+def test_a_mapped_set_without_the_labels_of_the_loss(tmp_path: Path) -> None:
+    frames = list(crystals(6))
+    bare = converted(tmp_path, [replace(s, forces=None) if n == 2 else s for n, s in enumerate(frames)])
+    with pytest.raises(InputError, match=r"frame 2: has no forces, but train\.loss\.forces is 20; "):
+        load_training_data(
+            recipe_of(bare, data__validation=[{"path": str(bare), "frames": ":1"}]), lambda _: None
+        )
+    none = converted(tmp_path, [replace(s, energy=None) for s in frames], "none")
+    with pytest.raises(InputError, match=r"has no energy, but train\.loss\.energy is 20"):
+        load_training_data(recipe_of(none), lambda _: None)
+    loss = {"energy": 0, "forces": 20, "stress": 5}
+    data = load_training_data(recipe_of(none, train__loss=loss, data__references="none"), lambda _: None)
+    assert np.isnan(data.train[0].energy or np.nan)
+    with pytest.raises(InputError, match=r"no structure has an energy; write data\.references: none"):
+        load_training_data(recipe_of(none, train__loss=loss), lambda _: None)
+    with pytest.raises(InputError, match=r"Mg \(Z = 12\) is not below model\.max_elements, which is 12"):
+        load_training_data(recipe_of(bare, model__max_elements=12), lambda _: None)
+
+
+def test_many_frames_in_memory_are_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(esen.train.dataset, "_MANY", 7)
+    _, said = load(tmp_path, list(crystals(8)))
+    assert any("8 frames are held in memory; `esen data convert`" in line for line in said)
+    told: list[str] = []
+    load_training_data(recipe_of(converted(tmp_path, list(crystals(8)))), told.append)
+    assert not any("in memory" in line for line in told)

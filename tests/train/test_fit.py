@@ -4,16 +4,19 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from esen.errors import InputError
 from esen.graph.errors import ErrorSums
 from esen.models.checkpoint import read_checkpoint
-from esen.recipe import Recipe
+from esen.models.potential import make_potential
+from esen.recipe import Recipe, at_stage
 from esen.train.interrupt import Interrupted
 from esen.train.record import read_rows
 from esen.train.resume import read_resumable
+from esen.train.stage import Stage
 from tests.train.small import Recorder, crystals, press_ctrl_c, recipe_of, train, write_frames
 
 STEPS = 8  # 12 of 15 frames in batches of 3, twice
@@ -134,7 +137,7 @@ def test_stages_carry_the_weights_over_and_begin_the_schedule_anew(
     assert [row["epoch"] for row in rows] == [0.25, 0.5, 0.75, 1.0] * 2
     tensors, progress = contents(uninterrupted["two"], "last.safetensors")
     assert (progress["stage"], progress["epoch"], progress["step"]) == (1, 1, STEPS)
-    assert progress["averaged"] == STEPS
+    assert progress["averaged"] == STEPS / 2  # the average began anew
     steps = [float(t) for name, t in tensors.items() if name.endswith("/step")]
     assert steps
     assert set(steps) == {STEPS / 2}  # the optimiser was made anew
@@ -286,3 +289,151 @@ def test_every_step_is_in_the_metrics(uninterrupted: dict[str, Path]) -> None:
         total = 20 * row["train/energy_loss"] + 20 * row["train/forces_loss"] + 5 * row["train/stress_loss"]
         assert row["train/loss"] == pytest.approx(total)
     assert [row["step"] for row in rows if "validation/loss" in row] == [4, 8]
+
+
+# As in the paper, with all that can be asked for at once: direct forces with denoising, then a gradient.
+PAPER_STEPS = 16
+
+
+@pytest.fixture(scope="module")
+def as_in_the_paper(frames: Path) -> Recipe:
+    return recipe_of(
+        frames,
+        model__lmax=2,
+        train__micro_batch_atoms=4,
+        train__freeze=["sender_species"],
+        train__stages=[
+            {"epochs": 2, "forces": {"kind": "direct"}, "dens": {"corrupt_ratio": 0.7}},
+            {"epochs": 2, "optimizer": {"learning_rate": 2e-3}},
+        ],
+    )
+
+
+@pytest.fixture(scope="module")
+def paper_run(as_in_the_paper: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("paper")
+    train(as_in_the_paper, folder)
+    return folder
+
+
+def test_the_best_weights_are_those_of_the_last_stage(paper_run: Path) -> None:
+    kinds = {
+        name: read_checkpoint(paper_run / f"{name}.safetensors").recipe["model"]["forces"]["kind"]
+        for name in ("best-stage1", "best", "last")
+    }
+    assert kinds == {"best-stage1": "direct", "best": "conservative", "last": "conservative"}
+    rows = [r for r in read_rows(paper_run / "metrics.jsonl") if "validation/loss" in r]
+    best = {
+        name: read_checkpoint(paper_run / f"{name}.safetensors").metrics for name in ("best-stage1", "best")
+    }
+    assert best["best-stage1"]["validation/loss"] == min(r["validation/loss"] for r in rows[:2])
+    assert best["best"]["validation/loss"] == min(r["validation/loss"] for r in rows[2:])
+
+
+def test_denoising_is_in_its_stage_alone(paper_run: Path) -> None:
+    steps = [r for r in read_rows(paper_run / "metrics.jsonl") if "train/loss" in r]
+    denoised = [row["step"] for row in steps if "train/denoising_loss" in row]
+    assert denoised
+    assert max(denoised) <= 8
+    assert len(denoised) < 8
+    assert all("train/stress_loss" not in row for row in steps if row["step"] in denoised)
+    assert all("train/forces_loss" in row for row in steps if row["step"] not in denoised)
+
+
+def test_a_stage_begins_with_the_best_weights_of_the_one_before(
+    as_in_the_paper: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[dict[str, torch.Tensor]] = []
+    real = Stage.run
+
+    def run(self: Stage) -> None:
+        begun.append({name: t.clone() for name, t in self.state.potential.state_dict().items()})
+        real(self)
+
+    monkeypatch.setattr(Stage, "run", run)
+    train(as_in_the_paper, tmp_path)
+    found, best = begun[1], read_checkpoint(tmp_path / "best-stage1.safetensors").part("weights")
+    folded = "network.backbone.species.weight"
+    assert found.keys() < best.keys()
+    assert all(torch.equal(tensor, best[name]) for name, tensor in found.items() if name != folded)
+    bias = best["network.backbone.force_encoding.linear.bias"]
+    assert bias.any()
+    assert torch.equal(found[folded], best[folded] + bias)
+
+
+def test_what_is_frozen_never_changes(as_in_the_paper: Recipe, paper_run: Path) -> None:
+    name = "network.backbone.sender_species.weight"
+    first = make_potential(at_stage(as_in_the_paper, 0).model, seed=0).state_dict()
+    for file in ("best-stage1", "best", "last"):
+        weights = read_checkpoint(paper_run / f"{file}.safetensors").part("weights")
+        assert torch.equal(weights[name], first[name])
+        assert not torch.equal(weights["network.head.0.weight"], first["network.head.0.weight"])
+
+
+def test_a_pattern_that_freezes_nothing_is_found_before_anything_is_written(
+    frames: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=r"train\.freeze: 'embedding' names no part"):
+        train(recipe_of(frames, train__freeze=["embedding"]), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_three_kills_anywhere_change_no_bit(
+    seed: int, as_in_the_paper: Recipe, paper_run: Path, tmp_path: Path
+) -> None:
+    """Across stages, in denoising batches and in divided ones: some are killed, some stopped by Ctrl-C."""
+
+    class Killed(BaseException):
+        pass
+
+    def die() -> None:
+        raise Killed
+
+    random = np.random.default_rng(seed)
+    steps = sorted(random.choice(np.arange(1, PAPER_STEPS + 1), 3, replace=False).tolist())
+    resumed = None
+    for number, step in enumerate(steps):
+        call = die if (number + seed) % 2 else press_ctrl_c
+        with pytest.raises((Killed, Interrupted)):
+            train(as_in_the_paper, tmp_path, Recorder(step, call), resumed=resumed)
+        resumed = read_resumable(tmp_path, as_in_the_paper)
+        assert resumed is not None
+    train(as_in_the_paper, tmp_path, resumed=resumed)
+    assert_same_run(tmp_path, paper_run)
+    first, expected = (
+        contents(tmp_path, "best-stage1.safetensors"),
+        contents(paper_run, "best-stage1.safetensors"),
+    )
+    assert all(torch.equal(tensor, expected[0][name]) for name, tensor in first[0].items())
+
+
+def test_a_conservative_stage_can_denoise_too(frames: Path, tmp_path: Path) -> None:
+    recipe = recipe_of(frames, train__stages=[{"epochs": 1, "dens": {"probability": 1.0}}])
+    train(recipe, tmp_path)
+    rows = [r for r in read_rows(tmp_path / "metrics.jsonl") if "train/loss" in r]
+    for row in rows:
+        assert row["train/loss"] == pytest.approx(10 * row["train/denoising_loss"], rel=1e-6)
+        assert "train/energy_loss" not in row
+    assert read_checkpoint(tmp_path / "best.safetensors").recipe["model"]["dens"] is True
+
+
+def test_parts_of_a_batch_change_rounding_alone(frames: Path, tmp_path: Path) -> None:
+    losses = []
+    for atoms in (None, 2, 4):
+        folder = tmp_path / str(atoms)
+        train(recipe_of(frames, train__precision="float64", train__micro_batch_atoms=atoms), folder)
+        losses.append([r["train/loss"] for r in read_rows(folder / "metrics.jsonl") if "train/loss" in r])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-9)
+    assert losses[2] == pytest.approx(losses[0], rel=1e-9)
+
+
+def test_weights_of_frames_reach_the_loss(frames: Path, tmp_path: Path) -> None:
+    """One source, so a factor for all: energies, forces and stresses count half."""
+    losses = []
+    for weight in (1.0, 0.5):
+        recipe = recipe_of(frames, data__train=[{"path": str(frames), "weight": weight}])
+        train(recipe, tmp_path / str(weight))
+        rows = read_rows(tmp_path / str(weight) / "metrics.jsonl")
+        losses.append(next(r["train/loss"] for r in rows if "train/loss" in r))
+    assert losses[1] == pytest.approx(losses[0] / 2, rel=1e-6)

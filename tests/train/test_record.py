@@ -134,3 +134,12 @@ def test_a_damaged_note_of_the_tracked_run_is_none(damaged: str, tmp_path: Path)
 def test_a_note_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
     keep_run_id(tmp_path / "gone", "abc")
     assert kept_run_id(tmp_path / "gone") is None
+
+
+def test_the_runs_of_the_stages_are_kept_beside_that_of_the_whole(tmp_path: Path) -> None:
+    keep_run_id(tmp_path, "first", stage=0)
+    assert kept_run_id(tmp_path) is None
+    keep_run_id(tmp_path, "whole")
+    keep_run_id(tmp_path, "second", stage=1)
+    assert [kept_run_id(tmp_path, stage=i) for i in (0, 1, 2)] == ["first", "second", None]
+    assert kept_run_id(tmp_path) == "whole"

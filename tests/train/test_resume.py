@@ -8,7 +8,7 @@ import pytest
 
 from esen.errors import InputError
 from esen.models.checkpoint import Checkpoint, save_checkpoint
-from esen.recipe import Recipe
+from esen.recipe import Recipe, at_stage
 from esen.train.dataset import load_training_data
 from esen.train.resume import (
     adapt,
@@ -16,6 +16,7 @@ from esen.train.resume import (
     is_finished,
     read_resumable,
     recipe_changes,
+    run_model,
     where_it_goes_on,
 )
 from esen.train.state import Progress
@@ -124,6 +125,57 @@ def test_where_it_goes_on(stage: int, epoch: int, finished: bool, words: str) ->
 def test_one_stage_is_not_counted(recipe: Recipe) -> None:
     (line,) = lines(recipe, recipe, epoch=1, step=3)
     assert line == "resuming runs/a: at step 3, epoch 2 of 2, from its last checkpoint"
+
+
+STAGES = [{"epochs": 2, "forces": {"kind": "direct"}, "dens": {}}, {"epochs": 1}]
+
+
+@pytest.mark.parametrize(
+    ("stage", "change", "legal"),
+    [
+        (0, {"dens": {"std": 0.2}}, True),
+        (0, {"dens": None}, False),
+        (0, {"forces": None}, False),
+        (1, {"forces": None}, False),  # the stage is over; what was trained stays as it was described
+        (0, {"epochs": 7}, True),
+    ],
+)
+def test_a_stage_that_was_begun_keeps_its_network(
+    stage: int, change: dict[str, Any], legal: bool, tmp_path: Path
+) -> None:
+    before = recipe_of(Path("a.xyz"), model__lmax=2, train__stages=STAGES)
+    save_checkpoint(tmp_path / "last.safetensors", checkpoint_of(before, stage=stage))
+    now = recipe_of(Path("a.xyz"), model__lmax=2, train__stages=[STAGES[0] | change, STAGES[1]])
+    if legal:
+        assert read_resumable(tmp_path, now) is not None
+    else:
+        with pytest.raises(InputError, match=r"was trained with train\.stages\.0\.(forces|dens)"):
+            read_resumable(tmp_path, now)
+
+
+def test_a_stage_to_come_may_change_its_network(tmp_path: Path) -> None:
+    before = recipe_of(Path("a.xyz"), model__lmax=2, train__stages=STAGES)
+    save_checkpoint(tmp_path / "last.safetensors", checkpoint_of(before, stage=0))
+    now = recipe_of(Path("a.xyz"), model__lmax=2, train__stages=[STAGES[0], STAGES[1] | {"dens": {}}])
+    assert read_resumable(tmp_path, now) is not None
+
+
+def test_the_model_of_the_run_is_compared_and_not_that_of_the_stage(tmp_path: Path) -> None:
+    recipe = recipe_of(Path("a.xyz"), model__lmax=2, train__stages=STAGES)
+    checkpoint = checkpoint_of(recipe, stage=0, model=recipe.model.model_dump(mode="json"))
+    checkpoint.recipe["model"] = at_stage(recipe, 0).model.model_dump(mode="json")
+    assert recipe_changes(checkpoint, recipe, Path("x")) == {}
+    assert run_model(checkpoint) == recipe.model.model_dump(mode="json")
+
+
+@pytest.mark.parametrize("key", ["train.stages.1.loss.forces", "train.stages.1.batch.atoms"])
+def test_a_change_of_another_stage_is_no_change_of_this_one(key: str) -> None:
+    progress = Progress(stage=0, batch=3, best=0.5)
+    adapt(progress, {key: None}, has_best=True)
+    assert progress == Progress(stage=0, batch=3, best=0.5)
+    later = Progress(stage=1, batch=3, best=0.5)
+    adapt(later, {key: None}, has_best=True)
+    assert (later.batch, later.best) in {(0, 0.5), (3, float("inf"))}
 
 
 def test_other_frames_are_refused(tmp_path: Path) -> None:

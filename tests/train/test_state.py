@@ -8,9 +8,11 @@ import torch
 
 from esen.errors import InputError
 from esen.graph.batch import make_graph
-from esen.models.checkpoint import load_potential, read_checkpoint, save_checkpoint
+from esen.models.checkpoint import load_potential, read_checkpoint, restore_potential, save_checkpoint
 from esen.models.potential import make_potential
-from esen.recipe import Recipe
+from esen.recipe import Recipe, at_stage
+from esen.train.carry import carry_over
+from esen.train.resume import run_model
 from esen.train.state import Progress, TrainState
 from tests.train.small import crystals, recipe_of
 
@@ -124,13 +126,50 @@ def test_an_average_that_the_run_did_not_have_begins_at_its_weights(recipe: Reci
     assert all(torch.equal(averaged[name], p) for name, p in state.potential.named_parameters())
 
 
-def test_the_next_stage_keeps_the_weights_and_forgets_the_moments(recipe: Recipe) -> None:
+def test_the_next_stage_keeps_the_weights_it_is_given_and_forgets_all_else(recipe: Recipe) -> None:
     state = begin(recipe, seed=1)
     advance(state, 2)
-    before = {name: tensor.clone() for name, tensor in tensors(state, recipe).items()}
-    state.progress = Progress(stage=0, epoch=4, batch=1, step=2, best=0.5)
-    state.next_stage(1, recipe)
-    assert state.progress == Progress(stage=1, epoch=0, batch=0, step=2, best=0.5)
-    after = tensors(state, recipe)
-    assert after.keys() == {name for name in before if not name.startswith("optimizer/")}
-    assert all(torch.equal(tensor, before[name]) for name, tensor in after.items())
+    state.progress = Progress(stage=0, epoch=4, batch=1, step=2, best=0.5, seconds=3.0, data="x")
+    state.origin = {"file": "a.pt"}
+    given = carry_over(state.evaluated(), recipe.model, seed=0)
+    before = {name: tensor.clone() for name, tensor in given.state_dict().items()}
+    begun = state.next_stage(given, recipe)
+    assert begun.progress == Progress(stage=1, step=2, seconds=3.0, data="x")
+    assert begun.origin == {"file": "a.pt"}
+    after = begun.full_checkpoint(recipe, {})
+    assert not any(name.startswith("optimizer/") for name in after.tensors)
+    assert after.progress["averaged"] == 0
+    for part in ("weights", "average"):
+        assert all(torch.equal(tensor, before[name]) for name, tensor in after.part(part).items())
+
+
+def test_what_is_frozen_has_no_moments_and_does_not_change() -> None:
+    recipe = recipe_of(Path("none.xyz"), train__freeze=["species", "blocks"])
+    state = begin(recipe, seed=1)
+    before = {name: tensor.clone() for name, tensor in state.potential.named_parameters()}
+    advance(state, 2)
+    checkpoint = state.full_checkpoint(recipe, {})
+    for name, tensor in state.potential.named_parameters():
+        frozen = ".species." in name or ".blocks." in name
+        assert bool(checkpoint.part(f"optimizer/{name}")) != frozen
+        assert (
+            torch.equal(tensor, before[name]) == frozen
+            or not checkpoint.part(f"optimizer/{name}")["exp_avg"].any()
+        )
+    averaged = dict(state.evaluated().named_parameters())
+    assert torch.equal(averaged["network.backbone.species.weight"], before["network.backbone.species.weight"])
+
+
+def test_the_model_of_a_checkpoint_is_that_of_its_stage() -> None:
+    recipe = recipe_of(
+        Path("none.xyz"),
+        model__lmax=2,
+        train__stages=[{"epochs": 1, "forces": {"kind": "direct"}, "dens": {}}],
+    )
+    state = begin(at_stage(recipe, 0), seed=1)
+    best, full = state.best_checkpoint(recipe, {}), state.full_checkpoint(recipe, {})
+    for checkpoint in (best, full):
+        assert checkpoint.recipe["model"]["forces"]["kind"] == "direct"
+        assert checkpoint.recipe["model"]["dens"] is True
+        assert restore_potential(checkpoint, "it").direct is not None
+    assert Recipe.model_validate(full.recipe | {"model": run_model(full)}) == recipe

@@ -1,5 +1,5 @@
 """Structures from files: one module a format."""
 
-from esen.data.readers.reading import Reading, read_structures
+from esen.data.readers.reading import Files, Reading, load_frames, read_structures
 
-__all__ = ["Reading", "read_structures"]
+__all__ = ["Files", "Reading", "load_frames", "read_structures"]

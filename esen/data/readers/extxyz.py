@@ -1,21 +1,20 @@
-"""Extended XYZ, plain or compressed, through ASE."""
+"""Extended XYZ, plain or compressed."""
 
-import bz2
-import gzip
 import io
-import lzma
 import re
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 from ase import Atoms
 from ase.io.extxyz import key_val_str_to_dict, read_xyz
 
-from esen.data.readers.frame import Frame
+from esen.data.readers.extxyz_plain import parse_plain
+from esen.data.readers.frame import Frame, Record
+from esen.data.readers.opening import opened
+from esen.data.readers.select import select
 from esen.errors import InputError
 
 _GEOMETRY = ("Lattice", "pbc", "Properties")
@@ -30,53 +29,58 @@ def read_extxyz(path: Path, selection: slice) -> list[Frame]:
         InputError: the file cannot be opened or decompressed, is empty, is no extended XYZ, or a frame is
             broken.
     """
-    blocks = list(enumerate(_blocks(path)))
-    if not blocks:
-        raise InputError(f"{path}: the file is empty")
-    return [_frame(text, line, f"{path}, frame {index}") for index, (line, text) in blocks[selection]]
+    return [parse_extxyz(record) for record in select(extxyz_records(path), selection)]
 
 
-def _open(path: Path) -> TextIO:
-    match path.suffix:
-        case ".gz":
-            return gzip.open(path, "rt", encoding="utf-8")
-        case ".bz2":
-            return bz2.open(path, "rt", encoding="utf-8")
-        case ".xz":
-            return lzma.open(path, "rt", encoding="utf-8")
-        case _:
-            return path.open(encoding="utf-8")
+def extxyz_records(path: Path) -> Iterator[Record]:
+    """The text of each frame of a file. Blank lines between frames are skipped.
 
-
-def _blocks(path: Path) -> Iterator[tuple[int, str]]:
-    """The number of the first line and the text of each frame. Blank lines between frames are skipped."""
+    Raises:
+        InputError: the file cannot be opened or decompressed, is empty, or is not divided into frames.
+    """
     count = 0
-    try:
-        with _open(path) as file:
-            lines = enumerate(file, start=1)
-            for number, header in lines:
-                if header.isspace():
-                    continue
-                atoms = _atom_count(header, f"{path}, frame {count} (line {number})", count)
-                body = [line for _, line in islice(lines, atoms + 1)]
-                if len(body) < atoms + 1:
-                    found = max(len(body) - 1, 0)
-                    raise InputError(
-                        f"{path}, frame {count} (line {number}): says {atoms} atoms, "
-                        f"but the file ends after {found}"
-                    )
-                yield number, header + "".join(body)
-                count += 1
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not a text file, expected extended XYZ") from error
-    except EOFError as error:
-        raise InputError(f"{path}: the compressed file is cut off after frame {count - 1}") from error
-    except (zlib.error, lzma.LZMAError) as error:
-        raise InputError(
-            f"{path}: the compressed file is damaged after frame {count - 1} ({error})"
-        ) from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+    with opened(path, "extended XYZ", lambda: f"frame {count - 1}") as (file, part):
+        for line, text in _blocks(file, str(path)):
+            yield Record(text, f"{path}, frame {count}", line, part())
+            count += 1
+    if not count:
+        raise InputError(f"{path}: the file is empty")
+
+
+def text_records(text: str, where: str) -> Iterator[Record]:
+    """As `extxyz_records`, of a text; `where` it comes from is for messages."""
+    for count, (line, block) in enumerate(_blocks(io.StringIO(text), where)):
+        yield Record(block, f"{where}, frame {count}", line)
+
+
+def parse_extxyz(record: Record) -> Frame:
+    """The frame of a record: at once where it is plain, by ASE where it is not.
+
+    Raises:
+        InputError: the text is no frame of extended XYZ; says what is wrong with it.
+    """
+    plain = parse_plain(record.content, record.source)
+    return plain if plain is not None else parse_by_ase(record)
+
+
+def _blocks(file: Iterable[str], where: str) -> Iterator[tuple[int, str]]:
+    """The number of the first line and the text of each frame."""
+    lines = iter(file)
+    number = count = 0
+    for header in lines:
+        number += 1
+        if header.isspace():
+            continue
+        atoms = _atom_count(header, f"{where}, frame {count} (line {number})", count)
+        body = list(islice(lines, atoms + 1))
+        if len(body) < atoms + 1:
+            found = max(len(body) - 1, 0)
+            raise InputError(
+                f"{where}, frame {count} (line {number}): says {atoms} atoms, but the file ends after {found}"
+            )
+        yield number, header + "".join(body)
+        number += atoms + 1
+        count += 1
 
 
 def _atom_count(header: str, where: str, frame: int) -> int:
@@ -86,7 +90,13 @@ def _atom_count(header: str, where: str, frame: int) -> int:
     raise InputError(f"{where}: expected a number of atoms, got {_shown(header)}{hint}")
 
 
-def _frame(text: str, line: int, source: str) -> Frame:
+def parse_by_ase(record: Record) -> Frame:
+    """The frame of a record, read by ASE.
+
+    Raises:
+        InputError: the text is no frame of extended XYZ; says what is wrong with it.
+    """
+    text, line, source = record.content, record.line, record.source
     try:
         atoms: Atoms = next(read_xyz(io.StringIO(text), 0, properties_parser=_parse_comment))
         positions = np.asarray(atoms.positions, dtype=np.float64)

@@ -19,6 +19,8 @@ class Frame:
         values: what the file says of the frame, by its own names.
         arrays: what the file says of each atom, by its own names.
         source: file and frame, for messages.
+        converted: whether units and signs are already those of `Structure`, as the format fixes them. Else they are
+            what the user says that they are.
     """
 
     numbers: Int64[np.ndarray, " N"]
@@ -28,3 +30,21 @@ class Frame:
     values: dict[str, Any]
     arrays: dict[str, np.ndarray]
     source: str
+    converted: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """A frame that was found in a file, but not yet understood. It can be sent to another process for that.
+
+    Attributes:
+        content: of the frame: text, bytes, or a `Frame` where finding it was reading it.
+        source: file and frame, for messages.
+        line: of the file, where it begins; 0 where the file has no lines.
+        done: the part of the file that has been gone through, 0 to 1.
+    """
+
+    content: Any
+    source: str
+    line: int = 0
+    done: float = 1.0

@@ -1,7 +1,7 @@
 """From a file's own names to energy, forces and stress."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import numpy as np
@@ -18,17 +18,24 @@ _FORCES_NAME = re.compile(r"forc|(^|_)f(_|$)", re.IGNORECASE)
 _STRESS_NAME = re.compile(r"stress|virial", re.IGNORECASE)
 
 
-def energy_of(frame: Frame, key: str) -> float:
-    """The total energy, in eV.
+NO_LABEL = "none"
+"""The name to give for a label that the file has, and that is not to be read."""
+
+
+def energy_of(frame: Frame, key: str, *, required: bool = True) -> float | None:
+    """The total energy, in eV; None where there is none and none is required.
 
     Raises:
-        InputError: the frame has nothing under `key`, or not one number.
+        InputError: the frame has nothing under `key`, but an energy is required or it has one under another name; or
+            it is not one number.
     """
     if key not in frame.values:
         likely = [
             k for k, v in frame.values.items() if _numbers(v, (1,)) is not None and _ENERGY_NAME.search(k)
         ]
         likely.sort(key=lambda name: bool(_UNLIKELY_ENERGY.search(name)))
+        if not required and (not likely or key == NO_LABEL):
+            return None
         raise _missing(frame, "energy", key, likely, frame.values)
     energy = _numbers(frame.values[key], (1,))
     if energy is None:
@@ -38,16 +45,19 @@ def energy_of(frame: Frame, key: str) -> float:
     return float(energy[0])
 
 
-def forces_of(frame: Frame, key: str) -> Float64[np.ndarray, "N 3"]:
-    """The forces, in eV/Å.
+def forces_of(frame: Frame, key: str, *, required: bool = True) -> Float64[np.ndarray, "N 3"] | None:
+    """The forces, in eV/Å; None where there are none and none are required.
 
     Raises:
-        InputError: the frame has nothing under `key`, or not three numbers an atom.
+        InputError: the frame has nothing under `key`, but forces are required or it has some under another name; or
+            they are not three numbers an atom.
     """
     shape = (len(frame.numbers), 3)
     if key not in frame.arrays:
         vectors = [k for k, v in frame.arrays.items() if v.shape == shape and v.dtype.kind == "f"]
         likely = [name for name in vectors if _FORCES_NAME.search(name)]
+        if not required and (not likely or key == NO_LABEL):
+            return None
         raise _missing(frame, "forces", key, likely or vectors, frame.arrays)
     forces = frame.arrays[key]
     if forces.shape != shape or forces.dtype.kind not in "if":
@@ -82,21 +92,35 @@ def stress_candidates(frame: Frame) -> list[str]:
 
 
 def to_structure(
-    frame: Frame, *, energy_key: str, forces_key: str, stress_key: str, stress_convention: StressConvention
+    frame: Frame,
+    *,
+    energy_key: str,
+    forces_key: str,
+    stress_key: str,
+    stress_convention: StressConvention,
+    required: Collection[str] = ("energy", "forces"),
 ) -> Structure:
     """A labelled structure.
 
+    Args:
+        frame: as it was read.
+        energy_key: name of the energy.
+        forces_key: name of the forces.
+        stress_key: name of the stress.
+        stress_convention: its unit and sign, unless the format fixes them.
+        required: labels without which a frame is refused.
+
     Raises:
-        InputError: energy or forces are missing, or a label has the wrong shape.
+        InputError: a required label is missing, or a label has the wrong shape.
     """
     return Structure(
         numbers=frame.numbers,
         positions=frame.positions,
         cell=frame.cell,
         pbc=frame.pbc,
-        energy=energy_of(frame, energy_key),
-        forces=forces_of(frame, forces_key),
-        stress=stress_of(frame, stress_key, stress_convention),
+        energy=energy_of(frame, energy_key, required="energy" in required),
+        forces=forces_of(frame, forces_key, required="forces" in required),
+        stress=stress_of(frame, stress_key, "ase" if frame.converted else stress_convention),
         info={k: v for k, v in frame.values.items() if k not in (energy_key, stress_key)},
         source=frame.source,
     )

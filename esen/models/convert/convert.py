@@ -13,8 +13,8 @@ from esen.errors import InputError
 from esen.models.convert.names import moving_average, published_weights
 from esen.models.convert.network import published_spec
 from esen.models.convert.read import read_published
+from esen.models.dens import without_denoising
 from esen.models.potential import EsenPotential
-from esen.recipe.model import ModelSpec
 
 _LEGACY = {"target": "energy", "grad_target": "forces"}
 _RECORDED = ("epoch", "step", "best_val_metric", "primary_metric", "val_metrics")
@@ -66,7 +66,7 @@ def _convert(content: dict[str, Any], raw: bool) -> Imported:
     weights, words = _choose_weights(content, raw)
     notes: list[str] = []
     if spec.dens and not any(name.startswith("noise.") for name in weights):
-        spec, weights = _without_denoising(spec, weights)
+        spec, weights = spec.model_copy(update={"dens": False}), without_denoising(weights)
         notes.append(
             "its denoising head was gone: what the force encoding adds to every atom is now part of the species"
         )
@@ -104,17 +104,6 @@ def _choose_weights(content: Mapping[str, Any], raw: bool) -> tuple[dict[str, Te
         ), "weights as they were trained (--raw); the file has a moving average too"
     words = "the only weights of the file; best checkpoints of fairchem hold the moving average where there was one"
     return published_weights(state), words
-
-
-def _without_denoising(spec: ModelSpec, weights: dict[str, Tensor]) -> tuple[ModelSpec, dict[str, Tensor]]:
-    """Shown no forces, the encoding is its bias, one vector for all atoms: added to that of every species."""
-    encoding = "network.backbone.force_encoding."
-    kept = {name: tensor for name, tensor in weights.items() if not name.startswith(encoding)}
-    bias = weights.get(encoding + "linear.bias")
-    if bias is not None:
-        name = "network.backbone.species.weight"
-        kept[name] = weights[name] + bias
-    return spec.model_copy(update={"dens": False}), kept
 
 
 def _load(potential: EsenPotential, weights: dict[str, Tensor]) -> None:

@@ -10,7 +10,6 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from esen.data.checks import check_structure
 from esen.data.readers import Reading, read_structures
-from esen.data.readers.reading import find_files, parse_slice
 from esen.errors import InputError
 from esen.recipe import DataSpec, SourceSpec
 
@@ -161,17 +160,3 @@ def test_a_stress_under_another_name_is_told_of(tmp_path, caplog):
 def test_an_unknown_format_is_refused(tmp_path):
     with pytest.raises(InputError, match="format is 'cif', expected extxyz"):
         read_structures([source(tmp_path).model_copy(update={"format": "cif"})])
-
-
-def test_parse_slice():
-    assert parse_slice(" 1 : -1 : 2 ") == slice(1, -1, 2)
-    assert parse_slice("::-1") == slice(None, None, -1)
-
-
-def test_find_files_sorts_and_skips_folders(tmp_path):
-    (tmp_path / "a.xyz").mkdir()
-    for name in ("c.xyz", "b.xyz"):
-        (tmp_path / name).touch()
-    names = [tmp_path / "b.xyz", tmp_path / "c.xyz"]
-    assert find_files("*.xyz", tmp_path) == names
-    assert find_files(".", tmp_path) == names

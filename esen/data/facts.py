@@ -1,0 +1,154 @@
+"""What is known of every frame without looking into it: its size, labels and elements. Enough to plan a training."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int32, Int64, UInt8
+
+from esen.data.structure import Structure
+
+DIGEST_BYTES = 16
+_ELEMENTS = 256
+"""Atomic numbers are stored in a byte."""
+
+
+@dataclass(frozen=True, eq=False)
+class Facts:
+    """One entry a frame, in order.
+
+    Attributes:
+        atoms: how many.
+        energies: in eV; NaN where there is none.
+        force_squares: Σ |F|² over the atoms, in eV²/Å²; NaN where there are no forces.
+        largest_forces: max |F|, in eV/Å; NaN where there are no forces.
+        periodic: whether all three lattice vectors are periods.
+        stressed: whether there is a stress.
+        kinds: how many different elements.
+        elements: the atomic numbers of the first frame, ascending, then those of the second, …
+        counts: how many atoms are of each of them.
+        digests: of geometry and labels, the same only for the same frame.
+        weights: of the frames in the loss.
+    """
+
+    atoms: Int64[np.ndarray, " F"]
+    energies: Float64[np.ndarray, " F"]
+    force_squares: Float64[np.ndarray, " F"]
+    largest_forces: Float64[np.ndarray, " F"]
+    periodic: Bool[np.ndarray, " F"]
+    stressed: Bool[np.ndarray, " F"]
+    kinds: Int64[np.ndarray, " F"]
+    elements: UInt8[np.ndarray, " K"]
+    counts: Int32[np.ndarray, " K"]
+    digests: UInt8[np.ndarray, "F 16"]
+    weights: Float64[np.ndarray, " F"]
+
+    def __len__(self) -> int:
+        return len(self.atoms)
+
+    @classmethod
+    def of(cls, structures: Sequence[Structure], weight: float = 1.0) -> Self:
+        """The facts of structures at hand, all of one weight."""
+        squares = [np.array([np.nan]) if s.forces is None else (s.forces**2).sum(axis=1) for s in structures]
+        compositions = [np.unique(s.numbers, return_counts=True) for s in structures]
+        digests = [np.frombuffer(digest(s), dtype=np.uint8) for s in structures]
+        return cls(
+            atoms=np.array([len(s) for s in structures], dtype=np.int64),
+            energies=np.array(
+                [np.nan if s.energy is None else s.energy for s in structures], dtype=np.float64
+            ),
+            force_squares=np.array([q.sum() for q in squares], dtype=np.float64),
+            largest_forces=np.sqrt(np.array([q.max(initial=0.0) for q in squares], dtype=np.float64)),
+            periodic=np.array([s.pbc.all() for s in structures], dtype=np.bool_),
+            stressed=np.array([s.stress is not None for s in structures], dtype=np.bool_),
+            kinds=np.array([len(numbers) for numbers, _ in compositions], dtype=np.int64),
+            elements=_joined([numbers for numbers, _ in compositions]).astype(np.uint8),
+            counts=_joined([counts for _, counts in compositions]).astype(np.int32),
+            digests=_joined(digests).astype(np.uint8).reshape(-1, DIGEST_BYTES),
+            weights=np.full(len(structures), weight, dtype=np.float64),
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """The frames of all parts, one after another."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(
+            **{
+                field.name: np.concatenate([getattr(part, field.name) for part in parts])
+                for field in fields(cls)
+            }
+        )
+
+    def take(self, indices: Int64[np.ndarray, " T"]) -> "Facts":
+        """Those of some frames, in the given order, with repeats if there are any."""
+        kinds = self.kinds[indices]
+        starts = np.repeat(self.starts[indices], kinds)
+        place = starts + np.arange(int(kinds.sum())) - np.repeat(_starts_of(kinds), kinds)
+        ragged = {"elements": self.elements[place], "counts": self.counts[place]}
+        flat = {f.name: getattr(self, f.name)[indices] for f in fields(self) if f.name not in ragged}
+        return Facts(**flat, **ragged)
+
+    @cached_property
+    def starts(self) -> Int64[np.ndarray, " F"]:
+        """Where each frame's `elements` and `counts` begin."""
+        return _starts_of(self.kinds)
+
+    @property
+    def labelled(self) -> Bool[np.ndarray, " F"]:
+        """Whether there are forces."""
+        known: np.ndarray = np.isfinite(self.force_squares)
+        return known
+
+    def elements_seen(self) -> list[int]:
+        """Atomic numbers that occur, ascending."""
+        seen: list[int] = np.flatnonzero(np.bincount(self.elements, minlength=_ELEMENTS)).tolist()
+        return seen
+
+    def frames_with(self) -> dict[int, int]:
+        """In how many frames each element occurs."""
+        frames = np.bincount(self.elements, minlength=_ELEMENTS)
+        return {z: int(frames[z]) for z in self.elements_seen()}
+
+    def within(self, elements: Iterable[int]) -> Bool[np.ndarray, " F"]:
+        """Whether a frame has no element but these."""
+        foreign = np.ones(_ELEMENTS, dtype=np.int64)
+        foreign[[z for z in elements if z < _ELEMENTS]] = 0
+        passed = np.concatenate([[0], np.cumsum(foreign[self.elements])])
+        inside: np.ndarray = passed[self.starts + self.kinds] == passed[self.starts]
+        return inside
+
+    def compositions(
+        self, elements: Sequence[int], chunk: int = 8192
+    ) -> Iterator[tuple[slice, Float64[np.ndarray, "F Z"]]]:
+        """How many atoms of each of the elements a frame has: a table for every `chunk` frames."""
+        column = np.zeros(_ELEMENTS, dtype=np.int64)
+        column[list(elements)] = np.arange(len(elements))
+        for first in range(0, len(self), chunk):
+            rows = slice(first, min(first + chunk, len(self)))
+            kinds = self.kinds[rows]
+            place = slice(int(self.starts[first]), int(self.starts[first] + kinds.sum()))
+            table = np.zeros((len(kinds), len(elements)))
+            table[np.repeat(np.arange(len(kinds)), kinds), column[self.elements[place]]] = self.counts[place]
+            yield rows, table
+
+
+def digest(structure: Structure) -> bytes:
+    """16 bytes that are the same only for the same geometry and labels, to the last bit."""
+    made = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    s = structure
+    for array in (s.numbers, s.positions, s.cell, s.pbc, s.energy, s.forces, s.stress):
+        made.update(b"-" if array is None else np.ascontiguousarray(array).tobytes())
+    return made.digest()
+
+
+def _starts_of(kinds: Int64[np.ndarray, " F"]) -> Int64[np.ndarray, " F"]:
+    starts: np.ndarray = np.cumsum(kinds) - kinds
+    return starts
+
+
+def _joined(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    return np.concatenate(arrays) if arrays else np.zeros(0)

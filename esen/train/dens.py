@@ -1,0 +1,90 @@
+"""Denoising batches (DeNS): which batches they are, and how their atoms are displaced.
+
+Everything is drawn from the seed, the epoch and the batch alone, so that a resumed run draws the same.
+
+Source: Liao et al., "Generalizing denoising to non-equilibrium structures" (2024).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float64
+from torch import Tensor
+
+from esen.data.structure import Structure
+from esen.recipe.train import DensSpec
+
+_PURPOSE = 0xDE25
+"""Tells these draws from those of the shuffle, which have the same seed and epoch."""
+
+
+@dataclass(frozen=True, eq=False)
+class Displacement:
+    """How the atoms of a batch were displaced.
+
+    Attributes:
+        noise: in units of the standard deviation; zero for atoms that were not.
+        corrupted: which atoms were.
+    """
+
+    noise: Float64[Tensor, "N 3"]
+    corrupted: Bool[Tensor, " N"]
+
+    def to(self, device: torch.device) -> "Displacement":
+        """The same on `device`."""
+        return Displacement(self.noise.to(device), self.corrupted.to(device))
+
+
+def denoising_draws(
+    spec: DensSpec | None, *, seed: int, epoch: int, batch: int
+) -> np.random.Generator | None:
+    """What displaces the atoms of a batch; None if it is not a denoising batch.
+
+    Args:
+        spec: of the stage; None: it has no denoising.
+        seed: of the run.
+        epoch: whole epochs of the run before this one.
+        batch: of the epoch.
+    """
+    if spec is None:
+        return None
+    random = np.random.default_rng((seed, epoch, batch, _PURPOSE))
+    return random if random.random() < spec.probability else None
+
+
+def can_be_denoised(structure: Structure) -> bool:
+    """Whether all its forces are known: without them nobody can tell where a displaced atom came from."""
+    return structure.forces is not None and bool(np.isfinite(structure.forces).all())
+
+
+def displace(
+    structures: Sequence[Structure], spec: DensSpec, random: np.random.Generator
+) -> list[tuple[Structure, Displacement]]:
+    """The structures with displaced atoms, in order: x + σ ξ, ξ ~ N(0, 1) for each component. Cells are kept.
+
+    Args:
+        structures: to displace; they are not changed.
+        spec: standard deviation, and the share of atoms.
+        random: the draws of one structure follow those of another, however the batch is divided later.
+    """
+    return [_displace(structure, spec, random) for structure in structures]
+
+
+def _displace(
+    structure: Structure, spec: DensSpec, random: np.random.Generator
+) -> tuple[Structure, Displacement]:
+    noise = random.standard_normal((len(structure), 3))
+    chosen = random.random(len(structure))  # drawn in any case, so that the ratio changes nothing else
+    corrupted = chosen < (1.0 if spec.corrupt_ratio is None else spec.corrupt_ratio)
+    noise = np.where(corrupted[:, None], noise, 0.0)
+    moved = replace(structure, positions=structure.positions + spec.std * noise)
+    return moved, Displacement(torch.from_numpy(noise), torch.from_numpy(corrupted))
+
+
+def joined(displacements: Sequence[Displacement]) -> Displacement:
+    """Of a batch, from those of its structures."""
+    return Displacement(
+        torch.cat([d.noise for d in displacements]), torch.cat([d.corrupted for d in displacements])
+    )

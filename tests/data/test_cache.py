@@ -1,0 +1,122 @@
+"""The memory-mapped set: what goes in comes out, whatever has no label."""
+
+import json
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import esen.data.cache
+from esen.data.cache import MappedFrames, is_esendata, open_shard
+from esen.data.convert import Settings, convert
+from esen.data.facts import Facts, digest
+from esen.data.readers import Files, Reading
+from esen.data.shard import SCHEMA, UNITS, Shard, shard_bytes
+from esen.errors import InputError
+from tests.strategies import structures
+from tests.train.small import crystals, write_frames
+
+
+@given(st.lists(structures(labels=True) | structures(), min_size=1, max_size=5))
+def test_every_bit_comes_back(tmp_path_factory, frames):
+    path = tmp_path_factory.mktemp("shard") / "a.arrow"
+    path.write_bytes(shard_bytes(frames))
+    shard, facts = Shard(path), Facts.of(frames)
+    assert len(shard) == len(frames)
+    for i, s in enumerate(frames):
+        back = shard.structure(i, energy=facts.energies[i], stressed=facts.stressed[i])
+        assert digest(back) == digest(s)
+        assert (back.numbers.dtype, back.pbc.dtype) == (np.int64, np.bool_)
+        assert (back.info, back.source) == (s.info, s.source)
+    columns = shard.facts()
+    for name in set(columns) - {"edges"}:
+        np.testing.assert_array_equal(columns[name], getattr(facts, name), err_msg=name)
+    shard.release()
+    assert digest(shard.structure(0, energy=facts.energies[0], stressed=facts.stressed[0])) == digest(
+        frames[0]
+    )
+
+
+def test_units_stand_in_the_file(tmp_path):
+    (tmp_path / "a.arrow").write_bytes(shard_bytes(crystals(2)))
+    schema = Shard(tmp_path / "a.arrow").batch.schema
+    assert schema.equals(SCHEMA)
+    assert json.loads(schema.metadata[b"esen"])["units"] == UNITS
+    assert schema.field("forces").metadata == {b"unit": "eV/Å".encode()}
+
+
+def test_nothing_is_copied(tmp_path):
+    (tmp_path / "a.arrow").write_bytes(shard_bytes(crystals(2)))
+    frame = Shard(tmp_path / "a.arrow").structure(1, energy=0.0, stressed=True)
+    for array in (frame.positions, frame.forces, frame.cell, frame.stress):
+        assert not array.flags.owndata
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 0.0
+
+
+@pytest.fixture
+def training_set(tmp_path):
+    write_frames(tmp_path / "a.xyz", crystals(7))
+    return convert(
+        [Files(str(tmp_path / "a.xyz"))], tmp_path / "a.esendata", Settings(Reading(), 3.0, 3)
+    ).path
+
+
+def test_frames_by_number(training_set, monkeypatch):
+    monkeypatch.setattr(esen.data.cache, "_OPEN_SHARDS", 2)
+    monkeypatch.setattr(esen.data.cache, "_RELEASE_EVERY", 3)
+    frames = MappedFrames(training_set, weight=0.25)
+    assert len(frames) == 7
+    for index in np.random.default_rng(0).integers(0, 7, 40).tolist():
+        assert digest(frames[index]) == frames.facts.digests[index].tobytes()
+        assert frames[index].energy == pytest.approx(crystals(7)[index].energy, abs=1e-7)
+    assert frames[-1].source.endswith("a.xyz, frame 6")
+    assert frames.facts.weights.tolist() == [0.25] * 7
+    copy = pickle.loads(pickle.dumps(frames))
+    assert digest(copy[3]) == digest(frames[3])
+    assert copy.weight == 0.25
+
+
+def test_edges_are_known_at_their_cutoff(training_set):
+    from esen.graph.batch import make_graph
+
+    frames = MappedFrames(training_set)
+    assert frames.edges(3.0).tolist() == [make_graph(s, 3.0).num_edges for s in frames]
+    assert frames.edges(4.0) is None
+
+
+def test_damage_is_found(training_set):
+    assert MappedFrames(training_set).damaged() == []
+    path = training_set / "shards" / "00001.arrow"
+    content = path.read_bytes()
+    path.write_bytes(content[:200] + b"x" + content[201:])
+    assert MappedFrames(training_set).damaged() == [str(path)]
+    path.write_bytes(content[:100])
+    with pytest.raises(InputError, match=r"00001\.arrow: is missing or damaged"):
+        open_shard(path)
+    path.unlink()
+    with pytest.raises(InputError, match="is missing or damaged"):
+        MappedFrames(training_set)[4]
+    (training_set / "index" / "atoms.npy").unlink()
+    with pytest.raises(InputError, match="index: cannot be read"):
+        MappedFrames(training_set).facts  # noqa: B018
+
+
+def test_what_is_no_set(training_set, tmp_path):
+    assert is_esendata(training_set)
+    assert not is_esendata(tmp_path)
+    with pytest.raises(InputError, match="is no training set"):
+        MappedFrames(tmp_path)
+    manifest = training_set / "manifest.json"
+    later = json.loads(manifest.read_text()) | {"version": 9, "esen": "7.0"}
+    manifest.write_text(json.dumps(later))
+    with pytest.raises(InputError, match=r"made by esen 7\.0 in format 9; this esen reads up to 1"):
+        MappedFrames(training_set)
+    manifest.write_text("{")
+    with pytest.raises(InputError, match="cannot be read"):
+        MappedFrames(training_set)
+    manifest.unlink()
+    with pytest.raises(InputError, match=r"is not finished \(3 parts are\); go on with"):
+        MappedFrames(training_set)

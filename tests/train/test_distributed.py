@@ -1,0 +1,157 @@
+"""Processes that share a batch."""
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import torch.multiprocessing as mp
+from hypothesis import given
+from hypothesis import strategies as st
+
+from esen.errors import InputError
+from esen.models.checkpoint import read_checkpoint
+from esen.recipe import Recipe
+from esen.train.distributed import LostProcessError, Team, team_of_processes
+from esen.train.record import read_rows
+from tests.train.small import Recorder, crystals, molecule, recipe_of, train, write_frames
+
+
+@given(costs=st.lists(st.integers(1, 300), max_size=40), size=st.integers(1, 5))
+def test_shares_are_a_partition_and_balanced(costs: list[int], size: int) -> None:
+    indices = [100 + place for place in range(len(costs))]
+    shares = [Team(rank, size).share(indices, costs) for rank in range(size)]
+    assert sorted(index for share in shares for index in share) == indices
+    assert all(share == sorted(share) for share in shares)
+    loads = [sum(costs[index - 100] for index in share) for share in shares]
+    best = max(sum(costs) / size, max(costs, default=0))
+    assert max(loads) <= best * 4 / 3 + max(costs, default=0) / 3
+
+
+def test_alone_nothing_is_exchanged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with team_of_processes("cpu") as team:
+        assert (team.rank, team.size, team.is_first) == (0, 1, True)
+        tensor = torch.tensor([1.0, 2.0])
+        team.add_up([tensor])
+        assert tensor.tolist() == [1.0, 2.0]
+        assert team.sums([3.0]) == [3.0]
+        assert team.any(True)
+        assert team.first_says("here") == "here"
+
+
+def processes(work: Callable[[int, Path], None], folder: Path) -> None:
+    """Two of them, found by each other as torchrun arranges it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    mp.spawn(_begin, args=(work, folder, port), nprocs=2)  # type: ignore[no-untyped-call]
+
+
+def _begin(rank: int, work: Callable[[int, Path], None], folder: Path, port: int) -> None:
+    os.environ |= {
+        "RANK": str(rank),
+        "WORLD_SIZE": "2",
+        "LOCAL_RANK": str(rank),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
+    torch.set_num_threads(1)
+    work(rank, folder)
+
+
+def _exchange(rank: int, folder: Path) -> None:
+    with team_of_processes("cpu") as team:
+        assert (team.rank, team.size) == (rank, 2)
+        single, double = torch.full((2, 3), float(rank + 1)), torch.tensor(10.0 * rank, dtype=torch.float64)
+        team.add_up([single, double])
+        assert single.tolist() == [[3.0] * 3] * 2
+        assert float(double) == 10.0
+        assert team.sums([rank, 1.0]) == [1.0, 2.0]
+        assert team.any(rank == 1)
+        assert not team.any(False)
+        assert team.first_says(f"said by {rank}") == "said by 0"
+    (folder / str(rank)).touch()
+
+
+def test_two_processes_exchange(tmp_path: Path) -> None:
+    processes(_exchange, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1"]
+
+
+def two_stage_recipe(folder: Path) -> Recipe:
+    """Direct forces with denoising, then conservative; frames of several sizes, one without a stress."""
+    frames = [*crystals(12), molecule(8, 12, 8, 12, 12)]
+    stages = [{"epochs": 2, "forces": {"kind": "direct"}, "dens": {"probability": 0.5}}, {"epochs": 2}]
+    path = write_frames(folder / "frames.xyz", frames)
+    return recipe_of(path, model__lmax=2, train__stages=stages, train__precision="float64")
+
+
+def _train(rank: int, folder: Path) -> None:
+    with team_of_processes("cpu") as team:
+        train(two_stage_recipe(folder), folder / f"rank{rank}", team=team)
+
+
+def test_two_processes_train_as_one(tmp_path: Path) -> None:
+    recipe = two_stage_recipe(tmp_path)
+    train(recipe, tmp_path / "alone")
+    processes(_train, tmp_path)
+    alone, shared = (read_rows(tmp_path / name / "metrics.jsonl") for name in ("alone", "rank0"))
+    assert len(alone) == len(shared) > 15
+    assert any("train/denoising_loss" in row for row in alone)
+    for one, other in zip(alone, shared, strict=True):
+        assert one.keys() == other.keys()
+        for key, value in one.items():
+            assert other[key] == pytest.approx(value, rel=1e-9, abs=1e-12), key
+    assert (tmp_path / "rank0" / "best.safetensors").exists()
+    assert not (tmp_path / "rank1" / "last.safetensors").exists()  # the first process alone writes
+
+
+def _lose_one(rank: int, folder: Path) -> None:
+    with team_of_processes("cpu") as team:
+        recorder = Recorder(at_step=5, call=(lambda: os._exit(0)) if rank == 1 else None)
+        with pytest.raises(InputError, match=r"one of 2 processes is gone.*--resume"):
+            train(two_stage_recipe(folder), folder / f"rank{rank}", recorder, team=team)
+
+
+def _go_on(rank: int, folder: Path) -> None:
+    with team_of_processes("cpu") as team:
+        resumed = read_checkpoint(folder / "rank0" / "last.safetensors")
+        train(two_stage_recipe(folder), folder / f"rank{rank}", resumed=resumed, team=team)
+
+
+def test_what_was_done_is_saved_when_a_process_is_lost(tmp_path: Path) -> None:
+    processes(_lose_one, tmp_path)
+    stopped = read_checkpoint(tmp_path / "rank0" / "last.safetensors")
+    assert stopped.progress["step"] == 5
+    processes(_go_on, tmp_path)
+    (tmp_path / "whole").mkdir()
+    processes(_train, tmp_path / "whole")
+    resumed, whole = (
+        read_checkpoint(folder / "rank0" / "last.safetensors").tensors
+        for folder in (tmp_path, tmp_path / "whole")
+    )
+    assert resumed.keys() == whole.keys()
+    for name, tensor in whole.items():
+        assert torch.equal(resumed[name], tensor), name
+
+
+def _one_dies(rank: int, folder: Path) -> None:
+    with team_of_processes("cpu") as team:
+        team.sums([1.0])
+        if rank == 1:
+            os._exit(0)  # without a word to the other
+        start = time.monotonic()
+        with pytest.raises(LostProcessError):
+            for _ in range(3):
+                team.sums([1.0])
+        assert time.monotonic() - start < 20
+    (folder / "noticed").touch()
+
+
+def test_the_loss_of_a_process_is_noticed_at_once(tmp_path: Path) -> None:
+    processes(_one_dies, tmp_path)
+    assert (tmp_path / "noticed").exists()
