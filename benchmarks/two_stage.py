@@ -106,6 +106,11 @@ def measure(recipe: Recipe) -> dict[str, float]:
     return errors | {"wall": wall, "cpu": cpu}
 
 
+def number(value: float) -> str:
+    """To a hundredth; from ten on to the next whole one."""
+    return f"{value:.2f}" if value < 10 else f"{value:.0f}"
+
+
 def show(title: str, rows: list[dict[str, Any]]) -> Table:
     """A line a run, and the mean and standard deviation of each variant."""
     table = Table(title=title)
@@ -117,11 +122,14 @@ def show(title: str, rows: list[dict[str, Any]]) -> Table:
     for variant in VARIANTS:
         mine = [row for row in rows if row["variant"] == variant]
         for row in mine:
-            table.add_row(variant, str(row["seed"]), *(f"{row[name]:.3g}" for name in columns))
+            table.add_row(variant, str(row["seed"]), *(number(row[name]) for name in columns))
         if len(mine) > 1:
             cells = [[row[name] for row in mine] for name in columns]
             table.add_row(
-                variant, "mean ± sd", *(f"{mean(c):.3g} ± {stdev(c):.2g}" for c in cells), end_section=True
+                variant,
+                "mean ± sd",
+                *(f"{number(mean(c))} ± {number(stdev(c))}" for c in cells),
+                end_section=True,
             )
     return table
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from esen.errors import InputError
 from esen_cli.output import not_a_run, print_result
 
 
@@ -29,6 +30,8 @@ def import_checkpoint(
 ) -> None:
     """Import published weights. Nothing in the file is run; what is not a checkpoint of eSEN is refused."""
     folder = not_a_run(output)
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "import.json").is_file():
+        raise InputError(f"{output}: holds other files, which would be overwritten; give a new folder")
 
     from esen.study.importing import TOLERANCE, run_import
 

@@ -161,8 +161,10 @@ class Shard:
 
 
 def _numpy(array: Any) -> np.ndarray:
-    found: np.ndarray = array.to_numpy(zero_copy_only=True)
-    return found
+    """A view of numbers without nulls. pyarrow's own way imports pandas, half a second for nothing."""
+    content = array.buffers()[-1]
+    kind = np.dtype(str(array.type).replace("double", "float64"))
+    return np.frombuffer(content, dtype=kind, count=len(array), offset=array.offset * kind.itemsize)
 
 
 def _ends(counts: np.ndarray) -> pa.Array:

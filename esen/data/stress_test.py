@@ -31,7 +31,8 @@ _WINDOW = 3
 _LOOKED_AT = 5000
 """Frames among which pairs are looked for."""
 _EXPLAINED = 0.35
-"""Part of the evidence, in its square sum, that the right reading may leave unexplained."""
+"""Part of the evidence that the right reading may leave unexplained."""
+_TINY = 1e-30
 _CLEARER = 0.5
 """A reading is better than another if it leaves so much less."""
 
@@ -59,7 +60,7 @@ class StressVerdict:
         verdict: `ok`, `wrong` or `undecided`.
         words: the verdict in plain words.
         cure: what to write in the recipe; empty unless wrong.
-        left: square sum of the evidence that the stresses leave unexplained, as they are and as they should be.
+        left: what the stresses leave unexplained of the evidence, as they are and as they should be (`_verdict`).
         count: pieces of evidence.
     """
 
@@ -154,11 +155,8 @@ def judge_by_stresses(
         known: (1/V) dE/dε of each, in eV/Å³.
         of: what the others are, for the words.
     """
-    found = [
-        np.concatenate([m.right(_stress(s), s.volume).ravel() for s in given]) if given else np.zeros(0)
-        for m in MISTAKES
-    ]
-    return _verdict(found, np.concatenate([np.ravel(k) for k in known]) if known else np.zeros(0), of)
+    found = [np.array([m.right(_stress(s), s.volume).ravel() for s in given]) for m in MISTAKES]
+    return _verdict(found, np.array([np.ravel(k) for k in known]), of)
 
 
 def judge_by_energies(pairs: Sequence[tuple[Structure, Structure]]) -> StressVerdict:
@@ -171,9 +169,8 @@ def judge_by_energies(pairs: Sequence[tuple[Structure, Structure]]) -> StressVer
         for row, mistake in zip(explained, MISTAKES, strict=True):
             work = [s.volume * np.sum(mistake.right(_stress(s), s.volume) * strain) for s in (a, b)]
             row.append(float(np.mean(work)))
-    return _verdict(
-        [np.array(row) for row in explained], np.array(differences), "the energies of strained frames"
-    )
+    found = [np.array(row)[:, None] for row in explained]
+    return _verdict(found, np.array(differences)[:, None], "the energies of strained frames")
 
 
 def strained_pairs(frames: Sequence[Structure], most: int = 400) -> list[tuple[Structure, Structure]]:
@@ -243,13 +240,22 @@ def _stress(structure: Structure) -> Tensor:
 
 
 def _verdict(
-    explained: Sequence[Float64[np.ndarray, " P"]], evidence: Float64[np.ndarray, " P"], of: str
+    explained: Sequence[Float64[np.ndarray, "P D"]], evidence: Float64[np.ndarray, "P D"], of: str
 ) -> StressVerdict:
+    """The reading that explains the evidence best, piece by piece: a row each.
+
+    Of a piece e and its explanation p, a reading leaves |p − e|² / (|p|² + |e|²): nothing where it is right, 1 where it
+    is off by a large factor, up to 2 where the sign is wrong. The median over the pieces decides, so that some frames
+    that a reference potential was not made for do not.
+    """
     count = len(evidence)
-    whole = float(np.square(evidence).sum())
-    if not count or whole == 0.0:
+    if not count or not evidence.any():
         return StressVerdict("undecided", "there is nothing to judge the stresses by", "", (1.0, 1.0), 0)
-    left = [float(np.square(row - evidence).sum()) / whole for row in explained]
+    sizes = np.square(evidence).sum(axis=-1)
+    left = [
+        float(np.median(np.square(p - evidence).sum(axis=-1) / (np.square(p).sum(axis=-1) + sizes + _TINY)))
+        for p in explained
+    ]
     best = int(np.argmin(left))
     if left[0] <= _EXPLAINED and left[best] >= _CLEARER * left[0] - 1e-6:
         best = 0

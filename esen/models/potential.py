@@ -1,7 +1,7 @@
 """eSEN as a potential: the network, its scale, and the reference energies of the elements."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, Self
 
 import numpy as np
@@ -107,6 +107,10 @@ class EsenPotential(nn.Module):
         Raises:
             InputError: as `check_elements`.
         """
+        if torch.is_inference_mode_enabled() and self.direct is None:
+            with torch.inference_mode(False):  # in which nothing could be differentiated
+                tensors = {f.name: getattr(graph, f.name).clone() for f in fields(graph)}
+                return self.forward(replace(graph, **tensors))
         if not self.training:
             self.check_elements(graph)
         graph = self.select_edges(graph)

@@ -27,7 +27,7 @@ from esen.study.potentials import PotentialOptions, Resolved, resolve_potential
 
 _LARGEST = 64
 """Atoms of frames that a reference potential computes."""
-_LOOKED_AT, _JUDGED = 64, 8
+_LOOKED_AT, _JUDGED = 64, 12
 """Frames among which those are chosen that it computes, and how many."""
 _STRAIN = 4e-3
 """Large enough for energies in float32."""
@@ -97,12 +97,13 @@ def _judge_stress(frames: Frames, potential: str | None, options: PotentialOptio
         given, known = _reference_stresses(frames, potential, options)
         verdict = judge_by_stresses(given, known, f"the finite differences of {potential}")
     assert verdict is not None
-    words = f"{verdict.words} ({verdict.count} {'pairs' if potential is None else 'numbers'})"
+    words = f"{verdict.words} ({verdict.count} {'pairs' if potential is None else 'frames'})"
     match verdict.verdict:
         case "ok":
             return Finding("stress", "ok", words)
         case "wrong":
-            return Finding("stress", "wrong", words, f"write {verdict.cure}")
+            cure = f"write {verdict.cure}" if verdict.cure.startswith("data.") else verdict.cure
+            return Finding("stress", "wrong", words, cure)
     hint = "" if potential else "give --potential: emt, a checkpoint, or module:factory of a pretrained model"
     return Finding("stress", "note", f"undecided: {verdict.words}", hint)
 
@@ -110,7 +111,7 @@ def _judge_stress(frames: Frames, potential: str | None, options: PotentialOptio
 def _reference_stresses(
     frames: Frames, potential: str, options: PotentialOptions
 ) -> tuple[list[Structure], list[np.ndarray]]:
-    """Small frames with large stresses whose elements the potential knows, and (1/V) dE/dε of its energies."""
+    """Small frames with shear stresses whose elements the potential knows, and (1/V) dE/dε of its energies."""
     resolved = resolve_potential(potential, **options)
     facts = frames.facts
     usable = facts.stressed & (facts.atoms <= _LARGEST)
@@ -122,11 +123,17 @@ def _reference_stresses(
         )
     some = np.flatnonzero(usable)[:: max(int(usable.sum()) // _LOOKED_AT, 1)]
     structures = [frames[int(index)] for index in some]
-    structures.sort(key=lambda s: -float(np.linalg.norm(s.stress)) if s.stress is not None else 0.0)
-    # those around the middle: the largest may be of frames that the potential was not made for
+    structures.sort(key=_shear, reverse=True)
+    # the largest may be of frames that the potential was not made for
     first = max(len(structures) // 4 - _JUDGED // 2, 0)
     given = structures[first : first + _JUDGED]
     return given, [_stress_by_energies(resolved, structure) for structure in given]
+
+
+def _shear(structure: Structure) -> float:
+    """How much of a stress shows the order of its components."""
+    stress = np.zeros((3, 3)) if structure.stress is None else structure.stress
+    return float(np.linalg.norm(stress - np.diag(np.diag(stress))))
 
 
 def _stress_by_energies(resolved: Resolved, structure: Structure) -> np.ndarray:

@@ -116,7 +116,8 @@ def run_import(
     imported = import_published(checkpoint, raw=raw)
     terms = _find_licence(checkpoint, licence)
     comparisons = compare(imported.potential, _stored(outputs)) if outputs else ()
-    recipe = _recipe(imported)
+    recipe, note = _recipe(imported)
+    imported = imported if note is None else replace(imported, notes=(*imported.notes, note))
     origin = {
         "file": checkpoint.name,
         "sha256": hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
@@ -129,11 +130,14 @@ def run_import(
         "recipe": folder / "recipe.yaml",
         "report": folder / "import.json",
     } | ({"licence": folder / "LICENSE"} if terms.text else {})
+    report = _report(imported, origin, comparisons)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if not terms.text:  # that of an earlier import into this folder
+            (folder / "LICENSE").unlink(missing_ok=True)
         save_checkpoint(paths["potential"], _checkpoint(imported, recipe, origin))
         write_atomically(paths["recipe"], dump_recipe(recipe).encode())
-        write_atomically(paths["report"], _report(imported, origin, comparisons))
+        write_atomically(paths["report"], report)
         if terms.text:
             write_atomically(paths["licence"], terms.text.encode())
     except OSError as error:
@@ -245,14 +249,14 @@ def _find_licence(checkpoint: Path, given: Path | None) -> Licence:
         raise InputError(f"{path}: the licence cannot be read ({error})") from error
 
 
-def _recipe(imported: Imported) -> Recipe:
-    """Model and training as published; the frames are the user's own."""
-    train = published_training(imported.config)
+def _recipe(imported: Imported) -> tuple[Recipe, str | None]:
+    """Model and training as published; the frames are the user's own. And what could not be taken over."""
+    train, note = published_training(imported.config)
     model = imported.potential.spec
     if isinstance(model.forces, DirectSpec) and isinstance(model.forces.stress, NoStressSpec):
         train = train.model_copy(update={"loss": train.loss.model_copy(update={"stress": 0.0})})
     data = DataSpec(train=(SourceSpec(path="my_frames.extxyz"),))
-    return Recipe(model=model, data=data, train=train)
+    return Recipe(model=model, data=data, train=train), note
 
 
 def _checkpoint(imported: Imported, recipe: Recipe, origin: dict[str, Any]) -> Checkpoint:
@@ -281,7 +285,10 @@ def _report(imported: Imported, origin: dict[str, Any], comparisons: Sequence[Co
         "tolerance": TOLERANCE,
         "config": imported.config,
     }
-    return json.dumps(content, indent=2, ensure_ascii=False, default=_plain).encode()
+    try:
+        return json.dumps(content, indent=2, ensure_ascii=False, default=_plain).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"{origin['file']}: its configuration is not plain data ({error})") from error
 
 
 def _plain(value: object) -> Any:

@@ -117,3 +117,15 @@ def test_pickles(graph: dict[str, object]) -> None:
     potential = make_potential(spec, seed=0)
     other = pickle.loads(pickle.dumps(potential))
     assert all(torch.equal(a, b) for a, b in zip(potential.parameters(), other.parameters(), strict=True))
+
+
+def test_inference_mode_gives_the_same() -> None:
+    potential = potential_of("default")
+    graph = make_graph(chiral_molecule(), potential.cutoff)
+    plain = potential(graph)
+    with torch.inference_mode():
+        inside = potential(graph)
+        made_inside = potential(make_graph(chiral_molecule(), potential.cutoff))
+    for prediction in (inside, made_inside):
+        assert torch.equal(prediction.forces, plain.forces)
+        assert torch.equal(prediction.energy, plain.energy)

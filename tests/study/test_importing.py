@@ -96,3 +96,19 @@ def test_the_command(tmp_path: Path) -> None:
     missing = CliRunner().invoke(app, ["import", str(tmp_path / "no.pt"), str(tmp_path / "out")])
     assert missing.exit_code == 2
     assert "no such file" in missing.output
+
+
+def test_files_of_others_are_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("mine")
+    refused = CliRunner().invoke(app, ["import", str(CHECKPOINT), str(tmp_path)])
+    assert refused.exit_code == 2
+    assert "holds other files" in refused.output
+    assert (tmp_path / "recipe.yaml").read_text() == "mine"
+
+
+def test_the_licence_of_an_earlier_import_does_not_stay(tmp_path: Path) -> None:
+    (tmp_path / "terms").write_text("Terms")
+    run_import(CHECKPOINT, tmp_path / "out", licence=tmp_path / "terms")
+    assert (tmp_path / "out" / "LICENSE").exists()
+    run_import(CHECKPOINT, tmp_path / "out")
+    assert not (tmp_path / "out" / "LICENSE").exists()

@@ -30,11 +30,17 @@ def noise_of(values: Float64[np.ndarray, "K M"]) -> float:
 
     The fourth difference of a smooth function is h⁴ f⁗, that of noise has √C(8, 4) = √70 times its standard
     deviation. (Hamming's difference table; Moré and Wild, SIAM J. Sci. Comput. 33, 1292, 2011.) Medians leave a
-    jump in the series out of account.
+    jump in the series out of account. Values that all are float32 numbers have at least the noise of that rounding, a
+    uniform error of one spacing: near equilibrium they may not change at all.
     """
     differences = np.abs(np.diff(values, n=ORDER, axis=0))
     if not differences.size:
         return 0.0
+    rounding = 0.0
+    if bool(
+        (values.astype(np.float32) == values).all()
+    ):  # they were rounded to float32, perhaps to the same number
+        rounding = float(np.spacing(np.abs(values).max().astype(np.float32))) / float(np.sqrt(12))
     median = float(np.median(differences, axis=0).max())
     spread = float(np.sqrt(np.mean(np.minimum(differences, 5 * median) ** 2)))
-    return max(median / 0.6745, spread) / float(np.sqrt(comb(2 * ORDER, ORDER)))
+    return max(rounding, max(median / 0.6745, spread) / float(np.sqrt(comb(2 * ORDER, ORDER))))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf, isfinite
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from esen.models.convert.network import published_spec
 from esen.models.convert.read import read_published
 from esen.models.dens import without_denoising
 from esen.models.potential import EsenPotential
+from esen.recipe.cost import parameter_count
+from esen.recipe.model import ModelSpec
 
 _LEGACY = {"target": "energy", "grad_target": "forces"}
 _RECORDED = ("epoch", "step", "best_val_metric", "primary_metric", "val_metrics")
@@ -54,7 +57,14 @@ def import_published(path: Path, *, raw: bool = False) -> Imported:
         return _convert(content, raw)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    except (AttributeError, KeyError, TypeError, ValueError) as error:  # its content has another shape
+    except (
+        AttributeError,
+        IndexError,
+        KeyError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:  # its content has another shape
         raise InputError(f"{path}: not as fairchem 1.x writes checkpoints ({error!r})") from error
 
 
@@ -77,6 +87,7 @@ def _convert(content: dict[str, Any], raw: bool) -> Imported:
         )
     references = _references(content, spec.max_elements)
     notes += _about_elements(references)
+    _check_size(spec, weights)
     potential = EsenPotential(spec)
     _load(potential, weights)
     scale, offset = _unit(content, "energy")
@@ -89,6 +100,16 @@ def _convert(content: dict[str, Any], raw: bool) -> Imported:
     notes += _set_units(potential, content, scale)
     progress = {key: content[key] for key in _RECORDED if content.get(key) is not None}
     return Imported(potential.eval().requires_grad_(False), content["config"], words, progress, tuple(notes))
+
+
+def _check_size(spec: ModelSpec, weights: Mapping[str, Tensor]) -> None:
+    """Before a network is made: a configuration may ask for more than any memory holds."""
+    held, asked = sum(tensor.numel() for tensor in weights.values()), parameter_count(spec)
+    if not asked / 2 <= held <= 2 * asked + 10_000:
+        raise InputError(
+            "its weights do not fit its configuration, which is of a network of another shape:"
+            f" {held:,} numbers for {asked:,} parameters"
+        )
 
 
 def _choose_weights(content: Mapping[str, Any], raw: bool) -> tuple[dict[str, Tensor], str]:
@@ -138,6 +159,8 @@ def _references(content: Mapping[str, Any], count: int) -> Tensor:
     if "energy" in tables:
         table = tables["energy"]["element_references"].double().flatten()[:count]
         references[: len(table)] = table
+        if not bool(references.isfinite().all()):
+            raise InputError("elementrefs.energy holds values that are not finite")
     return references
 
 
@@ -159,7 +182,7 @@ def _unit(content: Mapping[str, Any], target: str) -> tuple[float, float]:
         if _LEGACY.get(key, key) == target:
             unit, mean = values.get("rmsd", values.get("std")), values.get("mean", 0.0)
             sizes = [torch.as_tensor(value, dtype=torch.float64).numel() for value in (unit, mean)]
-            if unit is None or sizes != [1, 1] or not float(unit) > 0:
+            if unit is None or sizes != [1, 1] or not (0 < float(unit) < inf and isfinite(float(mean))):
                 raise InputError(f"normalizers.{key} is {values!r}, expected a positive rmsd and a mean")
             return float(unit), float(mean)
     return 1.0, 0.0

@@ -3,6 +3,7 @@
 import pickle
 import re
 import warnings
+import zipfile
 from pathlib import Path, PosixPath, PurePosixPath
 from typing import Any
 
@@ -36,6 +37,7 @@ def read_published(path: Path) -> dict[str, Any]:
         raise InputError(
             f"{path}: {'not a file' if path.exists() else 'no such file'}; expected a checkpoint (.pt)"
         )
+    _check_archive(path)
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(ALLOWED):
             warnings.simplefilter("ignore")  # torch warns of unusual files before it refuses them
@@ -55,6 +57,25 @@ def read_published(path: Path) -> dict[str, Any]:
         if not isinstance(content[key], dict):
             raise InputError(f"{path}: {key} is a {type(content[key]).__name__}, expected a dictionary")
     return content
+
+
+def _check_archive(path: Path) -> None:
+    """PyTorch does not look at the checksums of the archive that a checkpoint is.
+
+    Raises:
+        InputError: a part of it is damaged.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except (OSError, ValueError, NotImplementedError, RuntimeError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: not a whole PyTorch file ({error})") from error
+    if damaged is not None:
+        raise InputError(
+            f"{path}: damaged, the checksum of its part {damaged} is wrong; copy or download it again"
+        )
 
 
 def _reason(message: str) -> str:

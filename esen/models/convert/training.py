@@ -8,11 +8,22 @@ from pydantic import ValidationError
 from esen.recipe.train import TrainSpec
 
 
-def published_training(config: Mapping[str, Any]) -> TrainSpec:
+def published_training(config: Mapping[str, Any]) -> tuple[TrainSpec, str | None]:
     """The `train:` of a recipe from a published configuration; what it does not say has our defaults.
+
+    The second value says so, where the settings are not such as a recipe can hold, and all are our defaults.
 
     `batch_size` counts the structures of one process there; how many processes there were is not in the file.
     """
+    try:
+        return TrainSpec.model_validate(_settings(config)), None
+    except (ValidationError, AttributeError, TypeError, ValueError) as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        note = f"its training settings are not taken over, recipe.yaml has esen's defaults ({reason})"
+        return TrainSpec.model_validate({"stages": [{"epochs": 1}]}), note
+
+
+def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
     optim = config.get("optim") or {}
     schedule = dict(optim.get("scheduler_params") or {})
     steps = schedule.get("epochs", 0) / (optim.get("max_epochs") or 1)
@@ -20,7 +31,7 @@ def published_training(config: Mapping[str, Any]) -> TrainSpec:
         steps and "warmup_epochs" in schedule
     ):  # whatever is called epochs there was multiplied by the steps of one
         schedule["warmup_epochs"] /= steps
-    train = {
+    return {
         "batch": {"structures": optim.get("batch_size", 512)},
         "optimizer": _known(
             learning_rate=optim.get("lr_initial"),
@@ -35,10 +46,6 @@ def published_training(config: Mapping[str, Any]) -> TrainSpec:
         "loss": _loss(config.get("loss_functions") or ()),
         "stages": [{"epochs": optim.get("max_epochs", 1)}],
     } | _known(ema=optim.get("ema_decay"))
-    try:
-        return TrainSpec.model_validate(train)
-    except ValidationError:
-        return TrainSpec.model_validate({"stages": [{"epochs": 1}]})
 
 
 def _loss(functions: Any) -> dict[str, float]:

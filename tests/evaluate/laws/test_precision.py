@@ -18,3 +18,10 @@ def test_a_jump_is_no_noise() -> None:
     with_jump = series + np.where(np.arange(16) > 9, 0.5, 0.0)[:, None]
     assert noise_of(with_jump) < 1e-8
     assert noise_of(series[:4]) == 0.0
+
+
+def test_values_rounded_to_float32_have_the_noise_of_that_rounding() -> None:
+    """Near equilibrium the rounded energy does not change at all, which does not make it exact."""
+    still = np.full((16, 1), np.float64(np.float32(-347.1234)))
+    assert 1e-6 < noise_of(still) < 1e-4
+    assert noise_of(np.full((16, 1), -347.1234)) == 0.0

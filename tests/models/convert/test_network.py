@@ -124,7 +124,8 @@ def test_the_training() -> None:
             {"stress_anisotropic": {"coefficient": 4}},
         ],
     }
-    train = published_training(config)
+    train, note = published_training(config)
+    assert note is None
     assert (train.batch.structures, train.optimizer.learning_rate, train.ema) == (8, 2e-4, 0.99)
     assert (train.schedule.warmup_epochs, train.schedule.final_factor, train.stages[0].epochs) == (
         0.5,
@@ -132,5 +133,9 @@ def test_the_training() -> None:
         7,
     )
     assert (train.loss.energy, train.loss.forces, train.loss.stress) == (3.0, 20.0, 4.0)
-    assert published_training({}).stages[0].epochs == 1
-    assert published_training({"optim": {"lr_initial": -1}}).optimizer.learning_rate == 4e-4
+    assert published_training({})[0].stages[0].epochs == 1
+    for bad in ({"lr_initial": -1}, 5, {"scheduler_params": "abc"}):
+        defaults, note = published_training({"optim": bad})
+        assert defaults.optimizer.learning_rate == 4e-4
+        assert note is not None
+        assert "not taken over" in note

@@ -92,3 +92,13 @@ def test_a_file_cut_short_and_one_of_something_else(tmp_path: Path) -> None:
     torch.save({"state_dict": [], "config": {}}, path)
     with pytest.raises(InputError, match="state_dict is a list"):
         read_published(path)
+
+
+def test_a_flipped_bit_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "a.pt"
+    torch.save({"state_dict": {"w": torch.ones(1000)}, "config": {}}, path)
+    content = bytearray(path.read_bytes())
+    content[content.index(torch.ones(4).numpy().tobytes()) + 100] ^= 255
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="checksum"):
+        read_published(path)
