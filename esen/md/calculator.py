@@ -141,6 +141,10 @@ class AsePotential:
         offered = self.calculator.implemented_properties
         energy = float(self.calculator.get_property("energy", atoms))
         forces = np.array(self.calculator.get_property("forces", atoms), dtype=np.float64)
+        if forces.shape != (len(atoms), 3):
+            raise InputError(
+                f"the calculator gives forces of the shape {forces.shape}, expected {(len(atoms), 3)}"
+            )
         stress = np.zeros((3, 3))
         if atoms.pbc.all():
             stress += self._stress(atoms) if "stress" in offered else np.nan

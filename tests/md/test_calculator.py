@@ -280,3 +280,16 @@ def test_what_a_calculator_does_not_offer() -> None:
     prediction = AsePotential(OnlyEnergyAndForces())(make_graph(structure_of(atoms), 0.0))
     assert prediction.energies.tolist() == pytest.approx([float(prediction.energy[0]) / 4] * 4)
     assert prediction.stress.isnan().all()
+
+
+def test_forces_of_another_shape_are_one_line() -> None:
+    class Wrong(EMT):  # type: ignore[misc]  # ASE has no types
+        def calculate(self, *args: object, **kwargs: object) -> None:
+            super().calculate(*args, **kwargs)
+            self.results["forces"] = self.results["forces"][:-1]
+
+    frame = Structure(
+        np.array([29, 29]), np.array([[0, 0, 0], [0, 0, 2.4]]), np.zeros((3, 3)), np.zeros(3, dtype=bool)
+    )
+    with pytest.raises(InputError, match=r"forces of the shape \(1, 3\), expected \(2, 3\)"):
+        AsePotential(Wrong())(make_graph(frame, 0.0))
