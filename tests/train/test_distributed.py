@@ -86,7 +86,9 @@ def two_stage_recipe(folder: Path) -> Recipe:
     """Direct forces with denoising, then conservative; frames of several sizes, one without a stress."""
     frames = [*crystals(12), molecule(8, 12, 8, 12, 12)]
     stages = [{"epochs": 2, "forces": {"kind": "direct"}, "dens": {"probability": 0.5}}, {"epochs": 2}]
-    path = write_frames(folder / "frames.xyz", frames)
+    path = folder / "frames.xyz"
+    if not path.exists():  # written before the processes begin, so that none reads what another is writing
+        write_frames(path, frames)
     return recipe_of(path, model__lmax=2, train__stages=stages, train__precision="float64")
 
 
@@ -124,11 +126,13 @@ def _go_on(rank: int, folder: Path) -> None:
 
 
 def test_what_was_done_is_saved_when_a_process_is_lost(tmp_path: Path) -> None:
+    two_stage_recipe(tmp_path)
     processes(_lose_one, tmp_path)
     stopped = read_checkpoint(tmp_path / "rank0" / "last.safetensors")
     assert stopped.progress["step"] == 5
     processes(_go_on, tmp_path)
     (tmp_path / "whole").mkdir()
+    two_stage_recipe(tmp_path / "whole")
     processes(_train, tmp_path / "whole")
     resumed, whole = (
         read_checkpoint(folder / "rank0" / "last.safetensors").tensors
