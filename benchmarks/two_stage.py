@@ -2,10 +2,12 @@
 
     python benchmarks/two_stage.py                             # 270 frames of MgO that come with esen
     python benchmarks/two_stage.py --mptrj FRAMES.xyz.gz       # 1000 frames of MPtrj, of one's own
+    taskset -c 0 python benchmarks/two_stage.py --variant conservative &         # both at once, a core each
+    taskset -c 1 python benchmarks/two_stage.py --variant "two stages, DeNS"
 
 Every variant has the same network, frames, batches, learning rate and number of epochs. Test errors are of
 `best.safetensors`: of the conservative stage. Time is that of `fit`, validation included; CPU time is of this process.
-One thread, the variants by turns. Rows are added to --output as they come; a run that is there is not done again.
+One thread, the variants by turns unless one is named. Rows are added to --output as they come; a run that is there is not done again.
 """
 
 import argparse
@@ -140,6 +142,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--mptrj", type=Path, help="1000 frames of MPtrj with energy, forces and stress")
+    parser.add_argument("--variant", choices=VARIANTS, action="append", help="measure this alone")
     parser.add_argument("--output", type=Path, default=Path("two_stage.jsonl"))
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -148,7 +151,7 @@ def main() -> None:
     rows = [json.loads(line) for line in text.splitlines()]
     done = {(row["data"], row["variant"], row["seed"]) for row in rows}
     for seed in SEEDS:
-        for variant in VARIANTS:
+        for variant in options.variant or VARIANTS:
             if (title, variant, seed) in done:
                 continue
             if options.mptrj is None:
