@@ -23,7 +23,8 @@ def check(  # noqa: PLR0913, PLR0917  # the options of a command are its argumen
     output: Annotated[Path | None, typer.Option(help="Folder for tables and plots.  [default: new]")] = None,
     frames: Annotated[str, typer.Option(help="Frames of each file, a slice such as ::10.")] = ":1",
     laws: Annotated[
-        str | None, typer.Option(help="Only these, as in curl,smoothness.  [default: all]")
+        str | None,
+        typer.Option(help="Only these, as in curl,smoothness, or rows of the table.  [default: all]"),
     ] = None,
     calculator_args: Annotated[
         list[str] | None,

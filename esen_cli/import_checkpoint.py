@@ -33,7 +33,8 @@ def import_checkpoint(
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "import.json").is_file():
         raise InputError(f"{output}: holds other files, which would be overwritten; give a new folder")
 
-    from esen.study.importing import TOLERANCE, run_import
+    from esen.study.import_compare import TOLERANCE
+    from esen.study.importing import run_import
 
     compared = list(outputs or ()) or ([checkpoint.parent] if verify else [])
     result = run_import(checkpoint, folder, raw=raw, outputs=compared, licence=licence)

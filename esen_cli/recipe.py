@@ -40,6 +40,7 @@ def validate(
 ) -> None:
     """Check recipes; exit code 2 if one has a mistake. Data that is not there is only a warning."""
     from esen.recipe import load_recipe
+    from esen.recipe.advice import advice
 
     mistakes = []
     for name in recipes:
@@ -50,6 +51,8 @@ def validate(
             mistakes.append(str(error))
             continue
         typer.echo(f"{path}: ok")
+        for line in advice(loaded):
+            typer.echo(f"warning: {path}: {line}", err=True)
         for source in missing_data(loaded, path.parent):
             typer.echo(f"warning: {path}: no data at {source}", err=True)
     if mistakes:

@@ -19,6 +19,7 @@ from esen.errors import InputError
 from esen.graph.batch import make_graph
 from esen.graph.types import Graph, Potential, Prediction
 from esen.models.checkpoint import load_potential
+from esen.models.memory import memory_mode
 from esen.recipe.model import Backend
 from esen.recipe.train import MemoryMode
 
@@ -39,7 +40,7 @@ class EsenCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         memory: of a checkpoint: `fast`; `lean`, for large systems; `auto`, by the memory that is free.
 
     Raises:
-        InputError: the checkpoint cannot be read, the device is not there, or, on use, the potential does not
+        InputError: the checkpoint cannot be read, the device or mode is not there, or, on use, the potential does not
             know an element or its prediction is not finite, as for two atoms in one place.
     """
 
@@ -56,6 +57,7 @@ class EsenCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         memory: MemoryMode = "auto",
     ) -> None:
         super().__init__()
+        memory = memory_mode(memory)
         self.potential: Potential
         if isinstance(potential, str | Path):
             self.device = choose_device(device)
@@ -66,6 +68,10 @@ class EsenCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         else:
             if dtype is not None:
                 raise InputError("EsenCalculator: dtype is for a checkpoint; this potential has its own")
+            if memory != "auto":
+                raise InputError(
+                    "EsenCalculator: memory is for a checkpoint; call the potential's use_memory"
+                )
             self.device = _device_of(potential) if device == "auto" else choose_device(device)
             self.potential = potential
 

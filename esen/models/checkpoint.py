@@ -159,8 +159,18 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise InputError(f"{path}: what esen wrote in its header is damaged ({error!r})") from error
 
 
+def precision_of(weights: Mapping[str, Tensor]) -> torch.dtype:
+    """float64 where the network is in it, else float32: half precision may store weights, but is no way to compute.
+
+    Args:
+        weights: by their names in `EsenPotential`.
+    """
+    double = any(t.dtype == torch.float64 for name, t in weights.items() if name.startswith("network."))
+    return torch.float64 if double else torch.float32
+
+
 def restore_potential(checkpoint: Checkpoint, where: str) -> EsenPotential:
-    """The potential of a checkpoint: its averaged weights where it has them, in the precision they were trained in.
+    """The potential of a checkpoint: its averaged weights where it has them, in `precision_of` them.
 
     Raises:
         InputError: the recipe or the weights do not fit this version; `where` names the file.
@@ -173,8 +183,7 @@ def restore_potential(checkpoint: Checkpoint, where: str) -> EsenPotential:
         raise InputError(f"{where}: its recipe does not fit: {place}: {problem['msg']}") from error
     potential = EsenPotential(spec, checkpoint.elements or None)
     weights = checkpoint.part("average") or checkpoint.part("weights")
-    precision = next((t.dtype for name, t in weights.items() if name.startswith("network.")), torch.float32)
-    potential.to(precision)
+    potential.to(precision_of(weights))
     try:
         potential.load_state_dict(weights)
     except RuntimeError as error:
@@ -193,7 +202,7 @@ def load_potential(
 
     Args:
         path: `best.safetensors` or `last.safetensors` of a run.
-        dtype: precision of the network; None: that of training.
+        dtype: precision of the network; None: that of training, and float32 for weights in half precision.
         device: where to put it.
         memory: `fast`, `lean`, or by the memory that is free.
 

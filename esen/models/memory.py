@@ -1,14 +1,34 @@
 """Whether all that a graph's edges need is kept, or computed once more."""
 
+from typing import get_args
+
 import psutil
 import torch
 
+from esen.errors import InputError
 from esen.recipe.cost import kept_per_edge
+from esen.recipe.mistakes import nearest
 from esen.recipe.model import ModelSpec
+from esen.recipe.outline import one_of
 from esen.recipe.train import MemoryMode
 
 _SHARE = 0.5
 """Of the free memory that may be filled by an estimate which is good to about a third."""
+
+
+def memory_mode(name: str) -> MemoryMode:
+    """The mode of a name.
+
+    Raises:
+        InputError: it is none.
+    """
+    modes: tuple[MemoryMode, ...] = get_args(MemoryMode)
+    for mode in modes:
+        if name == mode:
+            return mode
+    near = nearest(str(name), list(modes))
+    hint = f"; did you mean {near!r}?" if near else ""
+    raise InputError(f"memory is {name!r}, expected {one_of(modes)}{hint}")
 
 
 def is_lean(

@@ -177,10 +177,11 @@ def _cause(
     mistake: Mistake, document: Document, applied: list[tuple[Override, KeyPath]]
 ) -> tuple[int, Override, KeyPath] | None:
     """The last `--set` that wrote the value in question, if it does not stand in the file."""
+    at = mistake.path if mistake.whole else mistake.at
     for number, (override, target) in reversed(list(enumerate(applied))):
-        wrote = mistake.at[: len(target)] == target
-        touched = target[: len(mistake.at)] == mistake.at
-        if wrote or (touched and (mistake.whole or not document.holds(mistake.at))):
+        wrote = at[: len(target)] == target
+        touched = target[: len(at)] == at
+        if wrote or (touched and (mistake.whole or not document.holds(at))):
             return number, override, target
     return None
 

@@ -19,7 +19,8 @@ class Mistake:
 
     Attributes:
         path: which key.
-        at: the key whose line to name: where `path` is missing, the section that should hold it.
+        at: the key whose line to name: where `path` is missing, the section that should hold it; where a section is
+            wrong as a whole, its key that `text` begins with.
         text: what is wrong, without the key.
         whole: it is the section as a whole that is wrong, so any key of it may be the cause.
     """
@@ -67,7 +68,8 @@ def _explain(  # noqa: PLR0911  # one return a kind of error
             expected = place.describe() if place is not None else "a value"
             return Mistake(path, path[:-1], f"this key is missing; expected {expected}")
         case "value_error":
-            return Mistake(path, path, str(detail["ctx"]["error"]), whole=True)
+            text = str(detail["ctx"]["error"])
+            return Mistake(path, _first_key(path, text, data), text, whole=True)
         case "too_short" if isinstance(value, list) and len(value) >= detail["ctx"]["min_length"]:
             return None  # pydantic counts only the good entries; the bad ones have errors of their own
         case "union_tag_not_found" if isinstance(value, dict) and "kind" not in value and place is not None:
@@ -127,6 +129,12 @@ def _value_at(data: Any, path: KeyPath) -> Any:
     return data
 
 
+def _first_key(path: KeyPath, text: str, data: Any) -> KeyPath:
+    """The key of the section at `path` that a text begins with, such as `mmax is 3, …`; else the section."""
+    key = (*path, *text.partition(" ")[0].split("."))
+    return path if _value_at(data, key) is None else key
+
+
 def _unknown_key(path: KeyPath, section: Place, data: Any, outline: Place) -> str:
     key = str(path[-1])
     kind = data.get("kind") if isinstance(data, dict) else None
@@ -177,9 +185,19 @@ def _remedy(value: Any, place: Place) -> str:  # noqa: PLR0911  # one return a r
     if numeric and isinstance(value, str):
         return _number_from_text(value)
     if numeric and isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
-        return f"; write {int(value)}" if "number" not in kinds else ""
+        fits = "number" not in kinds and value % place.inner.schema.get("multipleOf", 1) == 0
+        return f"; write {int(value)}" if fits else ""
     if "boolean" in kinds and isinstance(value, str) and value.lower() in _SWITCH:
         return f"; write {_SWITCH[value.lower()]}"
+    if isinstance(value, str) and place.kinds:
+        near = nearest(value, list(place.kinds))
+        return (
+            f"; write {{kind: {value}}}"
+            if value == near
+            else f"; did you mean {{kind: {near}}}?"
+            if near
+            else ""
+        )
     words = [word for choice in place.choices for word in choice.words] if len(place.choices) > 1 else []
     if isinstance(value, str) and (near := nearest(value, words)):
         return f"; did you mean {near!r}?"
@@ -189,11 +207,8 @@ def _remedy(value: Any, place: Place) -> str:  # noqa: PLR0911  # one return a r
         return "; write a list, each entry on a line of its own that begins with '- '"
     if place.is_section and value is None:
         return "; give at least one key, or remove the line to have the defaults"
-    if place.is_section and isinstance(value, str):
-        if value in place.kinds:
-            return f"; write {{kind: {value}}}"
-        if len(place.required) == 1:
-            return f"; write {{{place.required[0]}: {_cut(value)}}}"
+    if place.is_section and isinstance(value, str) and len(place.required) == 1:
+        return f"; write {{{place.required[0]}: {_cut(value)}}}"
     return ""
 
 

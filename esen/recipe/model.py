@@ -68,7 +68,8 @@ class GateSpec(Spec):
     kind: Literal["gate"] = "gate"
 
 
-Resolution = Annotated[int, Field(ge=4, multiple_of=2)]
+Resolution = Annotated[int, Field(json_schema_extra={"minimum": 4, "multipleOf": 2})]
+"""Checked by `ModelSpec`, which knows lmax and so the nearest that are allowed."""
 
 
 class GridSpec(Spec):
@@ -175,8 +176,16 @@ class ModelSpec(Spec):
                 f"forces.kind is direct, whose stress (rank2) needs lmax 2 or more, but lmax is {self.lmax}"
             )
         resolution = None if isinstance(self.nonlinearity, GateSpec) else self.nonlinearity.resolution
-        if resolution is not None and resolution < 2 * (self.lmax + 1):
-            raise ValueError(
-                f"nonlinearity.resolution is {resolution}, but lmax {self.lmax} needs at least {2 * (self.lmax + 1)}"
-            )
+        if resolution is not None:
+            _check_resolution(resolution, self.lmax)
         return self
+
+
+def _check_resolution(resolution: int, lmax: int) -> None:
+    least = 2 * (lmax + 1)
+    if resolution < least or resolution % 2:
+        nearest = sorted({max(least, resolution - 1), max(least, resolution + 1)})
+        raise ValueError(
+            f"nonlinearity.resolution is {resolution}, but must be even and, with lmax {lmax}, at least {least};"
+            f" write {' or '.join(map(str, nearest if resolution > least else [least]))}"
+        )

@@ -110,7 +110,7 @@ class Place:
             return one_of(self.words)
         schema = self.schema
         words = {
-            "integer": f"a whole number{_bounds(schema)}",
+            "integer": f"{'an even' if schema.get('multipleOf') == 2 else 'a'} whole number{_bounds(schema)}",
             "number": f"a number{_bounds(schema)}",
             "string": "text",
             "boolean": "true or false",

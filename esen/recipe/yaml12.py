@@ -171,7 +171,10 @@ def parse_value(text: str, name: str) -> Any:
     """
     text = text.strip()
     if text[:1] in {"[", "{", '"', "'"}:
-        return parse_document(text, name).value
+        try:
+            return parse_document(text, name).value
+        except InputError as error:  # a value has no lines to tell of
+            raise InputError(str(error).replace(f"{name}:1: ", f"{name}: ")) from error
     _check_text(text, name)
     if _NULL.fullmatch(text):
         return None

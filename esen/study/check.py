@@ -16,7 +16,7 @@ from esen import __version__
 from esen.data.structure import Structure
 from esen.errors import InputError
 from esen.evaluate.laws.law import Finding, Scan
-from esen.evaluate.laws.run import LAWS, Report, check_laws
+from esen.evaluate.laws.run import Report, check_laws, choose_laws
 from esen.evaluate.laws.subject import Subject
 from esen.models.checkpoint import write_atomically
 from esen.study.check_plots import diatomics_plot, smoothness_plot
@@ -41,6 +41,7 @@ _MEANING = {
     "choice of cell": "results depend on how the cell of the same crystal is written",
     "batch": "results depend on what else is in the batch",
     "finite": "it gives NaN or infinity",
+    "interaction": "the potential has no forces: nothing was tested, and the laws that hold say nothing",
 }
 """What a broken law means to who would use the potential."""
 
@@ -73,7 +74,7 @@ def run_check(
         structures: files; none: small ones of elements that the potential knows.
         output: folder of the files; made if it is not there.
         frames: of each file, a Python slice.
-        laws: names in `LAWS`; None: all.
+        laws: as `choose_laws` takes them.
         seed: of rotations, directions and choices.
         **options: of `resolve_potential`; a checkpoint's dtype is float64 if none is given.
 
@@ -81,17 +82,22 @@ def run_check(
         InputError: the potential or a structure cannot be read, the potential cannot compute a structure, a law is not
             known, or the files cannot be written.
     """
-    if laws is not None and not laws:
-        raise InputError(f"--laws: no law is named; expected some of {', '.join(LAWS)}")
-    unknown = [name for name in laws or () if name not in LAWS]
-    if unknown:
-        raise InputError(f"--laws: there is no law {unknown[0]!r}; expected some of {', '.join(LAWS)}")
+    examined = choose_laws(laws)
     given = read_geometries(structures, frames)
     if options.get("dtype") is None and is_checkpoint(potential):
         options["dtype"] = "float64"
     resolved = resolve_potential(potential, **options)
     chosen = given or default_structures(resolved.elements, seed, molecules=resolved.calculator is None)
-    report = _check_with_progress(resolved, chosen, laws, seed)
+    try:
+        report = _check_with_progress(resolved, chosen, examined, seed)
+    except InputError as error:
+        if given:
+            raise
+        knows = "" if resolved.elements is not None else "; which elements the potential knows cannot be told"
+        raise InputError(
+            f"{error} (no structure was given, so esen made this one{knows}: "
+            f"give a file, as in esen check {potential} my.xyz)"
+        ) from error
     verdict = verdict_of(report)
     content = _content(resolved, chosen, report, verdict, seed)
     names = [structure.source for structure in chosen]
@@ -100,11 +106,11 @@ def run_check(
 
 
 def _check_with_progress(
-    resolved: Resolved, structures: Sequence[Structure], laws: Sequence[str] | None, seed: int
+    resolved: Resolved, structures: Sequence[Structure], laws: Sequence[str], seed: int
 ) -> Report:
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    total = len(structures) * (1 + len(LAWS if laws is None else laws))
+    total = len(structures) * (1 + len(laws))
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task, begun = bar.add_task("", total=total), iter(range(total))
         return check_laws(

@@ -17,6 +17,8 @@ from esen.models.checkpoint import write_atomically
 
 _BLUE, _GREY = "#2166ac", "#9a9a9a"
 _COLOURS = ("#2166ac", "#b2182b", "#4d9221", "#e08214", "#762a83", "#1b7837")
+_DASHES = ("-", "--", ":")
+"""Of the first curves as many as there are colours, of the next, …"""
 _ROWS = (("energy", "E (eV)"), ("force", "F (eV/Å)"), ("slope", "dF/dr (eV/Å²)"))
 
 
@@ -54,11 +56,11 @@ def diatomics_plot(scans: Sequence[Scan], name: str, path: Path) -> None:
     energies, forces = figure.subplots(1, 2)
     depth = max(float(scan.energy[-1] - scan.energy.min()) for scan in scans)
     pull = max(float(-scan.force.min()) for scan in scans)
-    for scan, colour in zip(scans, _COLOURS, strict=False):
-        energies.plot(
-            scan.distance, scan.energy - scan.energy[-1], color=colour, linewidth=1.3, label=scan.about
-        )
-        forces.plot(scan.distance, scan.force, color=colour, linewidth=1.3)
+    for number, scan in enumerate(scans):
+        dashes, colour = divmod(number, len(_COLOURS))
+        style = {"color": _COLOURS[colour], "linestyle": _DASHES[dashes % len(_DASHES)], "linewidth": 1.3}
+        energies.plot(scan.distance, scan.energy - scan.energy[-1], label=scan.about, **style)
+        forces.plot(scan.distance, scan.force, **style)
     inside = [scan.distance[scan.energy - scan.energy[-1] < 2.5 * max(depth, 0.05)].min() for scan in scans]
     for axes, size, label in ((energies, depth, "E − E(far) (eV)"), (forces, pull, "F (eV/Å)")):
         unit = max(size, 0.05)

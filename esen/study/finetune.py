@@ -8,6 +8,7 @@ from rich.table import Table
 from esen.md.calculator import find_weights
 from esen.models.checkpoint import Checkpoint, read_checkpoint, write_atomically
 from esen.recipe import Recipe
+from esen.recipe.advice import advice
 from esen.train.best import BEST
 from esen.train.dataset import Report
 from esen.train.fit import check_freezing
@@ -34,6 +35,8 @@ def complete_recipe(
         InputError: the checkpoint cannot be read, the recipe's network is another one, or `train.freeze` names no
             part of it.
     """
+    for line in advice(recipe):
+        report(f"warning: {line}")
     initial: Initial | None = None
     notes: list[str] = []
     if recipe.train.init_from is not None and resumed is not None:

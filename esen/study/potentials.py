@@ -3,7 +3,7 @@
 import importlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +19,16 @@ from esen.graph.types import Graph, Potential, Prediction
 from esen.md.calculator import AsePotential, choose_device, choose_dtype, find_weights
 from esen.models.checkpoint import load_potential
 from esen.models.potential import EsenPotential
+from esen.recipe.mistakes import nearest
 from esen.recipe.yaml12 import parse_value
 
 METALS = (13, 28, 29, 46, 47, 78, 79)
 """Al Ni Cu Pd Ag Pt Au: what `emt` was made for. It also computes H, C, N and O, but not to be believed."""
 ARGON = {"sigma": 3.405, "epsilon": 0.01032, "rc": 8.5, "smooth": True}
 """`lj` as it is: argon, in Å and eV, faded out between 0.66 rc and rc."""
+
+_ANYTHING = (Exception, SystemExit)
+"""What the code of others may raise: scripts end with SystemExit, which would end this program without a word."""
 
 
 class PotentialOptions(TypedDict, total=False):
@@ -83,7 +87,7 @@ class CheckedCalculator(AsePotential):
             return super().__call__(graph)
         except InputError:
             raise
-        except Exception as error:
+        except _ANYTHING as error:
             name = type(self.calculator).__name__
             raise InputError(f"the calculator {name} raised {_one_line(error)}") from error
 
@@ -162,11 +166,21 @@ def _refuse(wrong: bool, why: str) -> None:
 
 
 def _of_ase(text: str, arguments: dict[str, Any]) -> Resolved:
-    factory: Callable[..., Any] = EMT if text == "emt" else LennardJones
+    factory: type[EMT] | type[LennardJones] = EMT if text == "emt" else LennardJones
+    _check_keys(text, arguments, list(factory.default_parameters))
     given = arguments if text == "emt" else ARGON | arguments
     calculator = _made(text, factory, given)
     elements = METALS if text == "emt" else (18,)
     return Resolved(text, CheckedCalculator(calculator), "cpu", "its own", elements, calculator)
+
+
+def _check_keys(text: str, arguments: dict[str, Any], known: list[str]) -> None:
+    """ASE's calculators take any keyword, and do nothing with those that they do not know."""
+    for key in arguments:
+        if key not in known:
+            near = nearest(key, known)
+            hint = f"; did you mean {near!r}?" if near else ""
+            raise InputError(f"--calculator-args {key}: {text} takes {', '.join(known)}{hint}")
 
 
 def _of_factory(text: str, arguments: dict[str, Any]) -> Resolved:
@@ -191,7 +205,7 @@ def _module(text: str, name: str) -> Any:
                 f"{text}: there is no module {error.name!r}; is its package installed here?"
             ) from error
         raise InputError(f"{text}: importing {name} needs {error.name!r}, which is not installed") from error
-    except Exception as error:
+    except _ANYTHING as error:
         raise InputError(f"{text}: importing {name} raised {_one_line(error)}") from error
 
 
@@ -210,10 +224,10 @@ def _made(text: str, factory: Any, arguments: dict[str, Any]) -> Any:
         return factory
     try:
         return factory(**arguments)
-    except Exception as error:
+    except _ANYTHING as error:
         raise InputError(f"{text}: making it raised {_one_line(error)}") from error
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     words = str(error).strip().splitlines()
     return f"{type(error).__name__}: {words[0]}" if words else type(error).__name__

@@ -61,6 +61,16 @@ def test_validate_says_ok_and_warns_of_data_that_is_not_there(mine: Path) -> Non
     assert CliRunner().invoke(app, ["recipe", "validate", str(mine)]).stderr == ""
 
 
+def test_validate_warns_of_what_is_not_trained(mine: Path) -> None:
+    (mine.parent / "a.xyz").touch()
+    arguments = ["recipe", "validate", str(mine), "--set", "data.test=[]", "--set", "model.dens=true"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0
+    assert result.stderr.startswith(f"warning: {mine}: model.dens is true, but no stage")
+    trained = CliRunner().invoke(app, [*arguments, "--set", "train.stages.0.dens={}"])
+    assert trained.stderr == ""
+
+
 def test_validate_checks_every_recipe(mine: Path) -> None:
     bad = mine.with_name("bad.yaml")
     bad.write_text(RECIPE + "modle: 1\ntrak: 2\n")

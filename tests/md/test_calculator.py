@@ -23,6 +23,7 @@ from esen.md.calculator import AsePotential, EsenCalculator, choose_device, choo
 from esen.models.checkpoint import Checkpoint, save_checkpoint, with_prefix
 from esen.models.potential import make_potential
 from esen.recipe import ModelSpec
+from esen.recipe.train import MemoryMode
 from tests.toys import PairPotential, morse
 
 
@@ -293,3 +294,19 @@ def test_forces_of_another_shape_are_one_line() -> None:
     )
     with pytest.raises(InputError, match=r"forces of the shape \(1, 3\), expected \(2, 3\)"):
         AsePotential(Wrong())(make_graph(frame, 0.0))
+
+
+def test_memory_is_checked_and_is_for_a_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match="memory is for a checkpoint; call the potential's use_memory"):
+        EsenCalculator(morse(), memory="lean")
+    asked: list[str] = []
+
+    def refuse(name: str) -> MemoryMode:
+        asked.append(name)
+        raise InputError(f"memory is {name!r}")
+
+    monkeypatch.setattr("esen.md.calculator.memory_mode", refuse)  # the type checker would come before it
+    for potential in (morse(), "no such file"):
+        with pytest.raises(InputError, match="memory is 'fast'"):
+            EsenCalculator(potential, memory="fast")
+    assert asked == ["fast", "fast"]

@@ -253,3 +253,24 @@ def test_nothing_is_unpickled(tmp_path: Path, by_torch: bool) -> None:
     assert not marker.exists()
     pickle.loads(pickle.dumps(Bomb(marker)))
     assert marker.exists()  # it was live
+
+
+@pytest.mark.parametrize("stored", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_weights_in_half_precision_are_computed_with_in_float32(stored: torch.dtype, tmp_path: Path) -> None:
+    path, potential = tmp_path / "half.safetensors", potential_of("one layer")
+    exact = ("scale", "references", "offset")
+    tensors = {
+        name: tensor if name.rpartition("/")[2] in exact else tensor.to(stored)
+        for name, tensor in checkpoint_of(potential).tensors.items()
+    }
+    save_checkpoint(path, checkpoint_of(potential, tensors=tensors))
+    expected = torch.float64 if stored == torch.float64 else torch.float32
+    loaded = load_potential(path)
+    assert {p.dtype for p in loaded.parameters()} == {expected}
+    assert torch.equal(
+        loaded.network.head[0].weight, potential.network.head[0].weight.to(stored).to(expected)
+    )
+    graph = make_graph(chiral_molecule(), loaded.cutoff)
+    error = (loaded(graph).forces - potential(graph).forces).abs().max() / potential(graph).forces.abs().max()
+    assert float(error) < {torch.float16: 2e-2, torch.bfloat16: 0.1}.get(stored, 1e-5)
+    assert {p.dtype for p in load_potential(path, dtype=torch.float64).parameters()} == {torch.float64}

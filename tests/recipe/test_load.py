@@ -204,7 +204,7 @@ def test_a_setting_changes_the_kind(good: Path) -> None:
         ),
         ("train.seed.x=1", "--set train.seed.x=1: train.seed: given a section, expected a whole number"),
         ("model", "--set model: expected KEY=VALUE"),
-        ("model=[", "--set model=[:1: not valid YAML"),
+        ("model=[", "--set model=[: not valid YAML"),
     ],
 )
 def test_a_mistake_in_a_setting_names_the_setting(good: Path, setting: str, message: str) -> None:
@@ -274,3 +274,13 @@ def test_recipes_need_neither_torch_nor_numpy() -> None:
     code = "import esen.recipe, sys; print([m for m in ('torch', 'numpy', 'ase') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_what_is_wrong_between_keys_is_told_at_the_key_it_is_about(tmp_path: Path) -> None:
+    text = GOOD.replace("lmax: 2\n", "lmax: 2\n  nonlinearity:\n    kind: grid\n    resolution: 7\n")
+    words = "model: nonlinearity.resolution is 7, but must be even and, with lmax 2, at least 6; write 6 or 8"
+    assert _lines(tmp_path / "a.yaml", text) == [f"a.yaml:6: {words}"]
+    (line,) = _lines(tmp_path / "a.yaml", text, "model.nonlinearity.resolution=9")
+    assert line.startswith("--set model.nonlinearity.resolution=9: model: nonlinearity.resolution is 9")
+    (line,) = _lines(tmp_path / "a.yaml", GOOD, "model.mmax=3")
+    assert line == "--set model.mmax=3: model: mmax is 3, but it cannot exceed lmax, which is 2"

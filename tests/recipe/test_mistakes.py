@@ -60,6 +60,41 @@ def _mistakes(**sections: Any) -> list[str]:
             "envelope: given 'none' (text), expected a section with `kind`: 'none', 'polynomial' or 'smooth'; "
             "write {kind: none}",
         ),
+        (
+            {"nonlinearity": "grid6"},
+            "nonlinearity: given 'grid6' (text), expected a section with `kind`: 'gate', 'grid' or 'grid_edges'; "
+            "did you mean {kind: grid}?",
+        ),
+        (
+            {"forces": {"kind": "direct", "stress": "nnoe"}},
+            "forces.stress: given 'nnoe' (text), expected a section with `kind`: 'none', 'outer' or 'rank2'; "
+            "did you mean {kind: none}?",
+        ),
+        (
+            {"nonlinearity": {"kind": "grid", "resolution": 7}},
+            "nonlinearity.resolution is 7, but must be even and, with lmax 2, at least 6; write 6 or 8",
+        ),
+        (
+            {"nonlinearity": {"kind": "grid_edges", "resolution": 9}, "lmax": 3},
+            "nonlinearity.resolution is 9, but must be even and, with lmax 3, at least 8; write 8 or 10",
+        ),
+        (
+            {"nonlinearity": {"kind": "grid", "resolution": 5}},
+            "nonlinearity.resolution is 5, but must be even and, with lmax 2, at least 6; write 6",
+        ),
+        (
+            {"nonlinearity": {"kind": "grid", "resolution": -4}},
+            "nonlinearity.resolution is -4, but must be even and, with lmax 2, at least 6; write 6",
+        ),
+        (
+            {"nonlinearity": {"kind": "grid", "resolution": 8.0}},
+            "nonlinearity.resolution: given 8.0 (a number), expected an even whole number of at least 4 or null; "
+            "write 8",
+        ),
+        (
+            {"nonlinearity": {"kind": "grid", "resolution": 7.0}},
+            "nonlinearity.resolution: given 7.0 (a number), expected an even whole number of at least 4 or null",
+        ),
         ({"lmax": "2"}, "lmax: given '2' (text), expected a whole number from 1 to 8; remove the quotes: 2"),
         ({"lmax": 2.0}, "lmax: given 2.0 (a number), expected a whole number from 1 to 8; write 2"),
         ({"lmax": 2.5}, "lmax: given 2.5 (a number), expected a whole number from 1 to 8"),
@@ -125,6 +160,12 @@ def test_a_mistake_elsewhere_is_one_line(sections: dict[str, Any], message: str)
     said = _mistakes(**sections)
     assert len(said) == 1
     assert said[0].startswith(message)
+
+
+def test_a_section_that_may_be_null_is_written_with_its_kind() -> None:
+    for given, remedy in (("direct", "write {kind: direct}"), ("driect", "did you mean {kind: direct}?")):
+        (said,) = _mistakes(train={"stages": [{"epochs": 1, "forces": given}]})
+        assert said.endswith(f"expected a section with `kind`: 'conservative' or 'direct' or null; {remedy}")
 
 
 def test_a_number_beyond_the_bounds_is_not_called_a_mistake_of_type() -> None:

@@ -66,3 +66,10 @@ def test_a_path_must_lead_through_sections_and_lists(text: str, message: str) ->
     with pytest.raises(InputError) as caught:
         _apply({"train": {"seed": 3, "stages": [{"epochs": 1}]}}, text)
     assert message in str(caught.value)
+
+
+def test_a_value_that_is_no_yaml_has_no_line_number() -> None:
+    text = "model.forces={kind: direct, stress: none"
+    with pytest.raises(InputError) as caught:
+        parse_override(text)
+    assert str(caught.value).startswith(f"--set {text}: not valid YAML: while parsing a flow mapping")

@@ -113,7 +113,7 @@ def test_the_value_of_a_setting_is_text_unless_it_is_a_scalar_or_a_flow(text: st
 
 def test_the_value_of_a_setting_may_be_a_list_or_a_map() -> None:
     assert parse_value("[1, 2e-1, {a: on}]", "x") == [1, 0.2, {"a": "on"}]
-    with pytest.raises(InputError, match="--set a=\\[1:1: not valid YAML"):
+    with pytest.raises(InputError, match=r"--set a=\[1: not valid YAML"):
         parse_value("[1", "--set a=[1")
     with pytest.raises(InputError, match="not valid Unicode"):
         parse_value("\udcff", "x")

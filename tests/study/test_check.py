@@ -15,8 +15,9 @@ from esen.errors import InputError
 from esen.evaluate.laws.law import Finding, broken, information, judged, not_applicable
 from esen.evaluate.laws.run import Report
 from esen.study.check import CheckResult, check_rows, run_check, verdict_of
-from esen.study.potentials import Resolved
+from esen.study.potentials import Resolved, resolve_potential
 from tests.evaluate.laws.known import Changed, smooth, swirling
+from tests.toys import PairPotential
 
 QUICK = ("rotation", "forces", "stress", "curl", "determinism")
 
@@ -101,6 +102,47 @@ def test_defaults_are_named(tmp_path: Path, stands_for: Any) -> None:
     stands_for(smooth())
     result = run_check("toy", output=tmp_path / "out", laws=["translation"])
     assert result.structures == ["Ar8 (fcc, 2×2×2, rattled by 0.05 Å)"]
+
+
+def test_a_default_structure_that_the_potential_does_not_know_is_named(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    """A calculator does not say which elements it knows."""
+
+    def resolve(text: str, **_: Any) -> Resolved:
+        made = resolve_potential("emt")
+        return Resolved(text, made.potential, "cpu", "its own", None, made.calculator)
+
+    monkeypatch.setattr("esen.study.check.resolve_potential", resolve)
+    words = (
+        r"^Mg4O4 \(rocksalt, 8 atoms, rattled by 0.05 Å\): the calculator EMT raised .*Mg.* \(no structure was given, "
+        r"so esen made this one; which elements the potential knows cannot be told: give a file, "
+        r"as in esen check my:factory my\.xyz\)$"
+    )
+    with pytest.raises(InputError, match=words):
+        run_check("my:factory", output=tmp_path / "out", laws=["rotation"])
+    iron = tmp_path / "iron.xyz"
+    write(iron, bulk("Fe"), format="extxyz")
+    with pytest.raises(InputError) as caught:
+        run_check("my:factory", [str(iron)], output=tmp_path / "out", laws=["rotation"])
+    assert "no structure was given" not in str(caught.value)
+
+
+def test_a_potential_without_forces_tests_nothing(argon: str, tmp_path: Path, stands_for: Any) -> None:
+    stands_for(PairPotential(lambda r: 0 * r, 5.0))
+    result = run_check("zero", [argon], output=tmp_path / "out", laws=["rotation", "batch"])
+    assert not result.report.holds
+    assert result.verdict == (
+        "2 of 3 laws hold. Broken: interaction.\n"
+        "- the potential has no forces: nothing was tested, and the laws that hold say nothing"
+    )
+    assert result.rows[-1]["what was found"] == "no forces, not on displaced atoms and not between two atoms"
+
+
+def test_rows_may_be_asked_for(argon: str, tmp_path: Path, stands_for: Any) -> None:
+    stands_for(smooth())
+    result = run_check("toy", [argon], output=tmp_path / "out", laws=["choice of cell", "isolated atom"])
+    assert [row["law"] for row in result.rows] == ["choice of cell", "isolated atom"]
 
 
 def test_a_missing_stress_is_no_failure(argon: str, tmp_path: Path, stands_for: Any) -> None:

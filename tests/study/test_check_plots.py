@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from esen.evaluate.laws.law import Scan
 from esen.study.check_plots import diatomics_plot, smoothness_plot
@@ -40,3 +41,17 @@ def test_curves_of_two_atoms(tmp_path: Path) -> None:
 def test_what_cannot_be_written_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No such file"):
         smoothness_plot([scan("pair")], "toy", tmp_path / "none" / "plot.png")
+
+
+def test_more_curves_than_colours_are_all_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr("esen.study.check_plots._save", lambda figure, path: drawn.append(figure))
+    diatomics_plot([scan("diatomic")] * 14, "toy", tmp_path / "plot.png")
+    energies, forces = drawn[0].axes
+    for axes in (energies, forces):
+        styles = [
+            (line.get_color(), line.get_linestyle())
+            for line in axes.lines
+            if len(np.atleast_1d(line.get_xdata())) > 2
+        ]
+        assert len(styles) == len(set(styles)) == 14

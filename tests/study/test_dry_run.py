@@ -81,6 +81,19 @@ def test_the_forecast_grows_with_the_edges_and_the_weights(frames: Path) -> None
     assert math.isfinite(large)
 
 
+def test_the_forecast_says_what_the_first_step_takes_once(frames: Path) -> None:
+    ((value, _),) = told(run_dry(recipe_of(frames, train__memory="fast"), device="cpu"), "memory, forecast")
+    assert value == "0.04 GB"  # of a network that takes next to nothing
+
+
+def test_precision_and_compilation_are_said(frames: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = run_dry(recipe_of(frames, train__precision="bf16", train__compile=True), device="cpu")
+    assert told(rows, "memory, forecast")[0][1].startswith("at most, of which")
+    assert told(rows, "time of a step")[0][1].endswith("median size, not compiled")
+    run_dry(recipe_of(frames, train__precision="tf32"), device="cpu")
+    assert "tf32 is of GPUs; on cpu it is float32" in capsys.readouterr().err
+
+
 def test_bad_data_is_refused_as_in_a_training(frames: Path, tmp_path: Path) -> None:
     (tmp_path / "test.xyz").write_text("")
     with pytest.raises(InputError, match=r"test\.xyz"):

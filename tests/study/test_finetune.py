@@ -97,3 +97,10 @@ def test_what_cannot_be_is_found_before_anything_is_written(run: Path, tmp_path:
 def test_without_a_source_nothing_is_completed(tmp_path: Path) -> None:
     recipe = recipe_of(tmp_path / "a.xyz")
     assert complete_recipe(recipe, None, pytest.fail) == (recipe, None)
+
+
+def test_advice_on_the_recipe_is_told_before_the_training(tmp_path: Path) -> None:
+    told: list[str] = []
+    frames = write_frames(tmp_path / "new.xyz", crystals(2, seed=4))
+    complete_recipe(recipe_of(frames, model__dens=True), None, told.append)
+    assert [line.split(",")[0] for line in told] == ["warning: model.dens is true"]

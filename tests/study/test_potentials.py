@@ -47,9 +47,19 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         "    raise ValueError(f'size {size} will not do\\nsecond line')",
         "def text():",
         "    return 'a text'",
+        "def leaves():",
+        "    raise SystemExit(3)",
+        "def argues():",
+        "    import argparse",
+        "    argparse.ArgumentParser().parse_args(['--no-such-option'])",
+        "class Leaving(Calculator):",
+        "    implemented_properties = ['energy', 'forces']",
+        "    def calculate(self, *arguments):",
+        "        raise SystemExit",
     ]
     (tmp_path / f"{name}.py").write_text("\n".join(lines))
     (tmp_path / f"{name}_bad.py").write_text("import there_is_no_such_package")
+    (tmp_path / f"{name}_script.py").write_text("raise SystemExit('usage: me')")
     return name
 
 
@@ -117,6 +127,16 @@ def test_factories(module: str) -> None:
         ("emt", ["=1"], "expected KEY=VALUE"),
         ("emt", ["rc"], "expected KEY=VALUE"),
         ("lj", ["rc=1", "rc=2"], "rc is given twice"),
+        ("lj", ["sigam=3"], r"args sigam: lj takes epsilon, sigma, rc, ro, smooth; did you mean 'sigma'\?$"),
+        ("lj", ["rc=8", "cutoff=3"], "args cutoff: lj takes epsilon, sigma, rc, ro, smooth$"),
+        (
+            "emt",
+            ["asap_cutof=true"],
+            r"args asap_cutof: emt takes asap_cutoff; did you mean 'asap_cutoff'\?$",
+        ),
+        ("MODULE:leaves", [], "leaves: making it raised SystemExit: 3$"),
+        ("MODULE:argues", [], "argues: making it raised SystemExit: 2$"),
+        ("MODULE_script:Thing", [], "importing .*_script raised SystemExit: usage: me$"),
         ("nothing_here", [], "no such file; expected a checkpoint"),
         ("nothing.safetensors", [], "no such file"),
         ("nothing.safetensors", ["a=1"], "is a checkpoint, which takes none"),
@@ -138,6 +158,16 @@ def test_a_calculator_that_fails_is_one_line(module: str) -> None:
     resolved = resolve_potential(f"{module}:Broken")
     with pytest.raises(InputError, match=r"the calculator Broken raised RuntimeError: no luck$"):
         resolved.potential(make_graph(from_atoms(bulk("Cu"), "Cu"), 0.0))
+    leaving = resolve_potential(f"{module}:Leaving")
+    with pytest.raises(InputError, match=r"the calculator Leaving raised SystemExit$"):
+        leaving.potential(make_graph(from_atoms(bulk("Cu"), "Cu"), 0.0))
+
+
+def test_every_argument_that_emt_and_lj_have_is_taken() -> None:
+    given = ["epsilon=1", "sigma=2", "rc=6", "ro=4", "smooth=false"]
+    parameters = resolve_potential("lj", calculator_args=given).calculator.parameters
+    assert dict(parameters) == {"epsilon": 1, "sigma": 2, "rc": 6, "ro": 4, "smooth": False}
+    assert resolve_potential("emt", calculator_args=["asap_cutoff=true"]).calculator.parameters["asap_cutoff"]
 
 
 def test_values_are_those_of_recipes() -> None:

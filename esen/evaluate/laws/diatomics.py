@@ -23,13 +23,16 @@ _DIRECTION = np.array([0.48, 0.6, 0.64])
 
 
 def diatomics(case: Case) -> Outcome:
-    """F = −dE/dr along the curves of all pairs of the structure's elements, and how rough the curves are.
+    """F = −dE/dr along the curves of pairs of the structure's elements, each pair once, and how rough they are.
 
     119 distances, evenly spaced in their logarithm, from 0.9 covalent radii to 3.1 van der Waals radii or 6 Å, the
     radii being means of both atoms: as in the diatomics benchmark of MLIP Arena.
     """
     elements = np.unique(case.structure.numbers).tolist()
-    pairs = sorted(combinations_with_replacement(elements, 2), key=lambda pair: pair[0] != pair[1])[:MOST]
+    new = [pair for pair in combinations_with_replacement(elements, 2) if case.new_among(pair)]
+    pairs = sorted(new, key=lambda pair: pair[0] != pair[1])[:MOST]
+    if not pairs:
+        return Outcome([], [])
     found, scans = [], []
     worst = (-1.0, 0.0, 0.0, "")
     for a, b in pairs:

@@ -12,7 +12,7 @@ from esen.evaluate.laws.subject import Case, Subject
 
 
 def measure_noise(subject: Subject, structure: Structure, seed: int) -> Noise:
-    """Noise of energy and forces along a straight path of 1.5e-4 Å in a random direction of all atoms.
+    """Noise of energy, forces and stress along a straight path of 1.5e-4 Å in a random direction of all atoms.
 
     Raises:
         NoPredictionError: a prediction is not finite.
@@ -22,7 +22,12 @@ def measure_noise(subject: Subject, structure: Structure, seed: int) -> Noise:
     predictions = subject.predict(path)
     energies = np.array([[float(p.energy)] for p in predictions])
     forces = np.stack([p.forces.numpy().reshape(-1) for p in predictions])
-    return Noise(noise_of(energies), noise_of(forces))
+    stress = np.stack([p.stress.numpy().reshape(-1) for p in predictions])
+    return Noise(
+        noise_of(energies),
+        noise_of(forces),
+        noise_of(stress) if structure.pbc.all() and bool(np.isfinite(stress).all()) else 0.0,
+    )
 
 
 def noise(case: Case) -> Outcome:
@@ -30,6 +35,7 @@ def noise(case: Case) -> Outcome:
     atoms = len(case.structure)
     energy, forces = case.noise.energy / atoms, case.noise.forces
     says = f"as atoms move by {STEP:g} Å; energies {energy:.1e} eV/atom"
+    says += f", stress {case.noise.stress:.1e} eV/Å³" if case.has_stress else ""
     found = [information("noise", case.name, forces, "eV/Å", says)]
     if case.subject.rounded is not None:
         in_float32 = replace(case.subject, potential=case.subject.rounded)

@@ -47,6 +47,6 @@ def _force_constants(case: Case, atom: int, bond: Float64[np.ndarray, "3"]) -> F
     constants = (turned_back[:, 1] - turned_back[:, 0]) / (2 * DISPLACEMENT)
     size = float(np.abs(constants).max())
     value = float(np.abs(constants[1:] - constants[0]).max())
-    tolerance = max(1e-8 * size, case.tolerance / DISPLACEMENT)
+    tolerance = max(1e-8 * size, case.tolerances.forces / DISPLACEMENT)
     says = f"of an atom displaced by {DISPLACEMENT} Å, up to {size:.3g} eV/Å²"
     return judged("force constants", case.name, value, tolerance, "eV/Å²", says)

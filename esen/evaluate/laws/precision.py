@@ -1,4 +1,4 @@
-"""How noisy a potential is: what rounding leaves of energies and forces as atoms hardly move."""
+"""How noisy a potential is: what rounding leaves of energies, forces and stress as atoms hardly move."""
 
 from dataclasses import dataclass
 from math import comb
@@ -19,10 +19,12 @@ class Noise:
     Attributes:
         energy: of the total energy, in eV.
         forces: of a component of a force, in eV/Å.
+        stress: of a component, in eV/Å³; 0 where there is none.
     """
 
     energy: float = 0.0
     forces: float = 0.0
+    stress: float = 0.0
 
 
 def noise_of(values: Float64[np.ndarray, "K M"]) -> float:

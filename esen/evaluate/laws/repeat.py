@@ -2,6 +2,7 @@
 
 from esen.evaluate.laws.law import Outcome, judged
 from esen.evaluate.laws.moves import moved, named
+from esen.evaluate.laws.quantities import worst
 from esen.evaluate.laws.subject import Case
 from esen.evaluate.laws.symmetry import difference
 
@@ -21,11 +22,14 @@ def determinism(case: Case) -> Outcome:
         again += case.predict(case.structure)
         case.predict(other)
         again += case.predict(case.structure)
-    value, unit = max((difference(case, p).worst for p in again), key=lambda pair: pair[0])
-    tolerance = LAST_DIGITS * case.size if case.subject.stateful else 0.0
+    differences = [difference(case, p) for p in again]
     if case.subject.device != "cpu":
-        tolerance = case.tolerance
+        excess, part = worst(differences, case.tolerances), 1.0
+    else:
+        excess, part = worst(differences, case.sizes), LAST_DIGITS if case.subject.stateful else 0.0
     says = f"{len(again)} repeats, another structure in between" + (
-        ", all bits are the same" if value == 0 else ""
+        ", all bits are the same" if excess.value == 0 else ""
     )
-    return Outcome.of(judged("determinism", case.name, value, tolerance, unit, says))
+    return Outcome.of(
+        judged("determinism", case.name, excess.value, part * excess.allowed, excess.unit, says)
+    )

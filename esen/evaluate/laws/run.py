@@ -8,6 +8,7 @@ from esen.errors import InputError
 from esen.evaluate.laws.curl import curl
 from esen.evaluate.laws.derivatives import forces, stress
 from esen.evaluate.laws.diatomics import diatomics
+from esen.evaluate.laws.interaction import no_interaction
 from esen.evaluate.laws.isolated import isolated
 from esen.evaluate.laws.law import Finding, Outcome, Scan, broken
 from esen.evaluate.laws.moves import bare
@@ -17,6 +18,7 @@ from esen.evaluate.laws.repeat import determinism
 from esen.evaluate.laws.smoothness import smoothness
 from esen.evaluate.laws.subject import Case, NoPredictionError, Subject
 from esen.evaluate.laws.symmetry import batch, cell, copies, permutation, reflection, rotation, translation
+from esen.recipe.mistakes import nearest
 
 LAWS: dict[str, Callable[[Case], Outcome]] = {
     "rotation": rotation,
@@ -37,6 +39,19 @@ LAWS: dict[str, Callable[[Case], Outcome]] = {
     "diatomics": diatomics,
 }
 """By the name that `--laws` takes."""
+LAW_OF = {
+    "choice of cell": "cell",
+    "isolated atom": "isolated",
+    "no pole": "pole",
+    "force constants": "pole",
+    "E is continuous": "smoothness",
+    "F is continuous": "smoothness",
+    "dF/dr is continuous": "smoothness",
+    "float32": "noise",
+    "diatomic forces": "diatomics",
+    "diatomic curve": "diatomics",
+}
+"""What a row of the table is called, where that is not the name of its law: `--laws` takes these too."""
 OF_ELEMENTS = ("isolated", "diatomics")
 """Measured once for the same elements."""
 
@@ -59,6 +74,32 @@ class Report:
         return all(finding.verdict != "fail" for finding in self.findings)
 
 
+def choose_laws(names: Sequence[str] | None) -> list[str]:
+    """Names in `LAWS`, each once.
+
+    Args:
+        names: of laws, or of rows of the table, whatever their case; None: all laws.
+
+    Raises:
+        InputError: there is none, or one is not known.
+
+    >>> choose_laws(["curl", "E is continuous", "F is continuous"])
+    ['curl', 'smoothness']
+    """
+    if names is None:
+        return list(LAWS)
+    known = {name.lower(): name for name in LAWS} | {row.lower(): law for row, law in LAW_OF.items()}
+    expected = f"expected some of {', '.join(LAWS)}"
+    if not names:
+        raise InputError(f"--laws: no law is named; {expected}")
+    for name in names:
+        if name.lower() not in known:
+            near = nearest(name, list(known))
+            hint = f"; did you mean {known[near]!r}?" if near else ""
+            raise InputError(f"--laws: there is no law {name!r}; {expected}{hint}")
+    return list(dict.fromkeys(known[name.lower()] for name in names))
+
+
 def check_laws(
     subject: Subject,
     structures: Sequence[Structure],
@@ -72,26 +113,23 @@ def check_laws(
     Args:
         subject: the potential.
         structures: at least one, with sources that name them.
-        laws: names in `LAWS`; None: all.
+        laws: as `choose_laws` takes them.
         seed: of rotations, directions and choices.
         progress: told law and structure before each.
 
     Raises:
         InputError: the potential cannot compute a structure as it was given, or a law is not known.
     """
-    chosen = list(LAWS if laws is None else laws)
-    unknown = [name for name in chosen if name not in LAWS]
-    if unknown:
-        raise InputError(f"--laws: {unknown[0]!r} is no law; expected some of {', '.join(LAWS)}")
+    chosen = choose_laws(laws)
     outcomes: list[Outcome] = []
-    seen: list[set[int]] = []
+    cases: list[Case] = []
+    seen: list[frozenset[int]] = []
     for structure in map(bare, structures):
         progress("first look", structure.source)
         try:
-            case = make_case(subject, structure, seed)
-            elements = set(structure.numbers.tolist())
-            case = replace(case, new_elements=not any(elements <= earlier for earlier in seen))
-            seen.append(elements)
+            case = replace(make_case(subject, structure, seed), earlier=tuple(seen))
+            seen.append(frozenset(structure.numbers.tolist()))
+            cases.append(case)
         except NoPredictionError as error:
             if isinstance(error.__cause__, InputError):
                 raise InputError(str(error)) from error
@@ -102,6 +140,9 @@ def check_laws(
                 continue
             progress(name, structure.source)
             outcomes.append(_examine(name, case))
+    silent = no_interaction(cases) if cases else None
+    if silent is not None:
+        outcomes.append(Outcome.of(silent))
     findings = [finding for outcome in outcomes for finding in outcome.findings]
     return Report(findings, [scan for outcome in outcomes for scan in outcome.scans])
 

@@ -60,7 +60,7 @@ def smoothness(case: Case) -> Outcome:
     A jump of E makes the dynamics gain or lose energy, one of F makes it do so with a finite time step, and one of
     dF/dr spoils the order of the integrator and all that is made of second derivatives.
     """
-    lines = [pair_line(case, a, b) for a, b in _pairs(case.structure)] if case.new_elements else []
+    lines = [pair_line(case, a, b) for a, b in _pairs(case.structure) if case.new_among((a, b))]
     inside = structure_line(case)
     if inside is not None:
         lines.append(inside)

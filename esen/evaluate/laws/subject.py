@@ -1,7 +1,8 @@
 """The potential under test, and what is compared with what it says of a structure."""
 
+import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,13 +11,16 @@ import torch
 from esen.data.structure import Structure
 from esen.errors import InputError
 from esen.evaluate.laws.precision import Noise
+from esen.evaluate.laws.quantities import Quantities
 from esen.graph.batch import collate, make_graph, separate
 from esen.graph.types import Graph, Potential, Prediction
 
 RELATIVE = 1e-9
 """What float64 keeps of the largest atomic energy or force."""
 LEAST_PRECISION = 1e-3
-"""A potential noisier than this, relative to its largest force, breaks a law, whatever the noise."""
+"""A potential noisier than this, relative to the size of a quantity, breaks a law, whatever the noise."""
+_OF_NOISE = 100
+"""The tolerance is so many times the noise: a rotation changes every rounding, a step of 1e-5 Å changes few."""
 _BATCH_EDGES = 3000
 
 
@@ -97,7 +101,7 @@ class Case:
         prediction: of the structure as it was given.
         noise: of the prediction.
         seed: of what is drawn at random.
-        new_elements: whether no earlier structure had all of its elements, so that pairs of them are to be tested.
+        earlier: elements of each of the structures before, whose pairs have been measured.
     """
 
     subject: Subject
@@ -105,7 +109,17 @@ class Case:
     prediction: Prediction
     noise: Noise
     seed: int
-    new_elements: bool = True
+    earlier: tuple[frozenset[int], ...] = ()
+
+    @property
+    def new_elements(self) -> bool:
+        """Whether no earlier structure had all of its elements."""
+        return self.new_among(self.structure.numbers.tolist())
+
+    def new_among(self, elements: Iterable[int]) -> bool:
+        """Whether no earlier structure had all of these elements, so that they have not been measured together."""
+        together = set(elements)
+        return not any(together <= before for before in self.earlier)
 
     @property
     def name(self) -> str:
@@ -119,13 +133,34 @@ class Case:
         return max(float(energies.abs().max()), float(forces.abs().max()), 1e-3)
 
     @property
-    def tolerance(self) -> float:
-        """How far two equal predictions may differ, in eV (an atom) and eV/Å.
+    def sizes(self) -> Quantities:
+        """What each quantity is made of, with which its rounding grows, even where symmetry makes it vanish.
 
-        A billionth of `size`, or a hundred times the noise that was measured, but no more than a thousandth of `size`.
+        Of energies and forces `size`. A stress is a sum of forces times distances over the volume V, of which each
+        atom has V/N: its size is `size` · N/V, a force times 1 Å per volume of an atom, or its largest component.
         """
-        noise = 100 * max(self.noise.energy / len(self.structure), self.noise.forces)
-        return max(RELATIVE * self.size, min(noise, LEAST_PRECISION * self.size))
+        stress = math.inf
+        if self.has_stress:
+            largest = float(self.prediction.stress.abs().max())
+            stress = max(largest, self.size * len(self.structure) / self.structure.volume)
+        return Quantities(self.size, self.size, stress)
+
+    @property
+    def tolerances(self) -> Quantities:
+        """How far two equal predictions may differ.
+
+        A billionth of `sizes`, or a hundred times the noise that was measured, but no more than a thousandth of
+        `sizes`; each quantity by its own.
+        """
+        energy, forces, stress = (
+            max(RELATIVE * size, min(_OF_NOISE * noise, LEAST_PRECISION * size))
+            for size, noise in (
+                (self.sizes.energy, self.noise.energy / len(self.structure)),
+                (self.sizes.forces, self.noise.forces),
+                (self.sizes.stress, self.noise.stress),
+            )
+        )
+        return Quantities(energy, forces, stress)
 
     @property
     def has_stress(self) -> bool:

@@ -1,7 +1,7 @@
 """The same material seen otherwise has the same energy, forces and stress."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -10,28 +10,12 @@ from jaxtyping import Float64
 from esen.data.structure import Structure
 from esen.evaluate.laws.law import Finding, Outcome, information, judged, not_applicable
 from esen.evaluate.laws.moves import moved, named, permuted, random_rotation, supercell, turned
+from esen.evaluate.laws.quantities import Quantities, worst
 from esen.evaluate.laws.subject import Case
 from esen.graph.types import Prediction
 
 LARGEST = 1000
 """Atoms of a supercell; more would take too long."""
-_UNITS = ("eV/atom", "eV/Å", "eV/Å³")
-
-
-@dataclass(frozen=True, eq=False)
-class Difference:
-    """The largest |Δ| of energy per atom, forces and stress; stress 0 where there is none."""
-
-    energy: float
-    forces: float
-    stress: float
-
-    @property
-    def worst(self) -> tuple[float, str]:
-        """The largest number of the three, and its unit."""
-        return max(
-            zip((self.energy, self.forces, self.stress), _UNITS, strict=True), key=lambda pair: pair[0]
-        )
 
 
 def difference(
@@ -39,8 +23,10 @@ def difference(
     after: Prediction,
     matrix: Float64[np.ndarray, "3 3"] | None = None,
     order: np.ndarray | None = None,
-) -> Difference:
-    """Between a prediction of the case moved, and its own prediction moved likewise.
+) -> Quantities:
+    """The largest |Δ| between a prediction of the case moved, and its own prediction moved likewise.
+
+    That of a stress is 0 where there is none.
 
     Args:
         case: before.
@@ -56,13 +42,13 @@ def difference(
     stress = matrix @ before.stress[0].numpy() @ matrix.T
     energy = abs(float(after.energy) / copies - float(before.energy)) / len(case.structure)
     change = np.abs(after.stress[0].numpy() - stress).max() if case.has_stress else 0.0
-    return Difference(energy, float(np.abs(after.forces.numpy() - forces).max(initial=0.0)), float(change))
+    return Quantities(energy, float(np.abs(after.forces.numpy() - forces).max(initial=0.0)), float(change))
 
 
-def worst_of(case: Case, law: str, differences: Sequence[Difference], says: str) -> Finding:
-    """The law judged by the largest difference of all."""
-    value, unit = max((d.worst for d in differences), key=lambda pair: pair[0])
-    return judged(law, case.name, value, case.tolerance, unit, says)
+def worst_of(case: Case, law: str, differences: Sequence[Quantities], says: str) -> Finding:
+    """The law judged by the quantity whose difference is the largest part, or multiple, of its tolerance."""
+    excess = worst(differences, case.tolerances)
+    return judged(law, case.name, excess.value, excess.allowed, excess.unit, says)
 
 
 def rotation(case: Case) -> Outcome:
@@ -81,9 +67,9 @@ def reflection(case: Case) -> Outcome:
     image = turned(case.structure, mirror)
     image = replace(image, cell=-image.cell)  # the same lattice, and as right-handed as before
     (after,) = case.predict(named(image, "mirrored"))
-    value, unit = difference(case, after, mirror).worst
-    says = "the mirror image agrees" if value <= case.tolerance else "hands are told apart; no law forbids it"
-    return Outcome.of(information("reflection", case.name, value, unit, says))
+    excess = worst([difference(case, after, mirror)], case.tolerances)
+    says = "the mirror image agrees" if excess.ratio <= 1 else "hands are told apart; no law forbids it"
+    return Outcome.of(information("reflection", case.name, excess.value, excess.unit, says))
 
 
 def translation(case: Case) -> Outcome:
@@ -129,7 +115,7 @@ def cell(case: Case) -> Outcome:
     says = "other vectors, reversed ones, atoms in other cells"
     finding = worst_of(case, "choice of cell", differences, says)
     if finding.verdict == "fail":
-        place = max(range(len(others)), key=lambda i: differences[i].worst[0])
+        place = max(range(len(others)), key=lambda i: worst([differences[i]], case.tolerances).ratio)
         finding = replace(finding, says=f"worst: {others[place].source.removeprefix(case.name + ', ')}")
     return Outcome.of(finding)
 

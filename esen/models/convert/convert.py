@@ -11,6 +11,7 @@ from ase.data import chemical_symbols
 from torch import Tensor
 
 from esen.errors import InputError
+from esen.models.checkpoint import precision_of
 from esen.models.convert.names import moving_average, published_weights
 from esen.models.convert.network import published_spec
 from esen.models.convert.read import read_published
@@ -28,7 +29,7 @@ class Imported:
     """What a published checkpoint became.
 
     Attributes:
-        potential: in the precision of the file.
+        potential: in the precision of the file, or float32 where that is half.
         config: the published configuration, as it stands in the file.
         weights: which weights were taken, in words.
         progress: what the file says of its training (epoch, step, validation errors), where it does.
@@ -128,8 +129,7 @@ def _choose_weights(content: Mapping[str, Any], raw: bool) -> tuple[dict[str, Te
 
 
 def _load(potential: EsenPotential, weights: dict[str, Tensor]) -> None:
-    precision = weights.get("network.backbone.species.weight", torch.empty(0)).dtype
-    potential.to(precision)
+    potential.to(precision_of(weights))
     ours = {
         name: tensor
         for name, tensor in potential.state_dict().items()

@@ -82,9 +82,8 @@ def published_spec(model: Mapping[str, Any]) -> ModelSpec:
         return ModelSpec.model_validate(spec)
     except ValidationError as error:
         problem = error.errors()[0]
-        raise InputError(
-            f"config.model.backbone: {'.'.join(map(str, problem['loc']))}: {problem['msg']}"
-        ) from error
+        place = ".".join(map(str, ("config.model.backbone", *problem["loc"])))
+        raise InputError(f"{place}: {problem['msg'].removeprefix('Value error, ')}") from error
 
 
 def _radial(settings: Mapping[str, Any]) -> dict[str, Any]:

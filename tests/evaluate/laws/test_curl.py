@@ -1,9 +1,16 @@
+from copy import deepcopy
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
 from esen.evaluate.laws.curl import curl
 from esen.evaluate.laws.jacobian import difference_jacobian
+from esen.evaluate.laws.precision import Noise
 from tests.evaluate.laws.known import case_of, crystal, molecule, only, single_atom, smooth, swirling
+from tests.models.variants import chiral_molecule, potential_of
+from tests.toys import PairPotential
 
 
 @pytest.mark.parametrize("strength", [1e-4, 0.3])
@@ -32,3 +39,32 @@ def test_where_nothing_can_be_said() -> None:
     apart = only(curl(case_of(smooth(), far)), "curl")
     assert apart.verdict == "not applicable"
     assert "do not change" in apart.says
+
+
+def test_the_tolerance_is_five_times_the_error_of_the_jacobian() -> None:
+    """A pair potential that wiggles has a Jacobian with an error that is no rounding; λ itself is 0."""
+    wiggly = PairPotential(lambda r: 0.01 * torch.sin(40 * r), 5.0)
+    case = replace(case_of(wiggly, molecule()), noise=Noise())
+    jacobian = difference_jacobian(case, np.arange(3))
+    finding = only(curl(case), "curl")
+    assert finding.tolerance == pytest.approx(5 * jacobian.error / np.linalg.norm(jacobian.matrix))
+    assert 1e-7 < finding.tolerance < 1e-6
+
+
+def test_the_tolerance_of_an_exact_jacobian_is_that_of_rounding_or_noise() -> None:
+    """λ has no dimension: noise counts by the largest force, up to a thousandth of it."""
+    potential = potential_of("one layer")
+    differentiable = deepcopy(potential).requires_grad_(False).train()
+    case = case_of(potential, chiral_molecule(), differentiable=differentiable)
+    for noise, tolerance in ((0.0, 1e-9), (1e-7, 1e-5), (1e-3, 1e-3)):
+        noisy = replace(case, noise=Noise(forces=noise * case.size))
+        assert only(curl(noisy), "curl").tolerance == pytest.approx(tolerance)
+
+
+@pytest.mark.parametrize(("strength", "verdict"), [(1e-4, "pass"), (1e-3, "fail")])
+def test_a_small_curl_may_be_noise_a_larger_one_is_not(strength: float, verdict: str) -> None:
+    """λ = 2e-4 and 2e-3, where noise of 1e-5 of the forces allows 1e-3."""
+    case = case_of(swirling(strength), molecule())
+    assert only(curl(case), "curl").verdict == "fail"
+    noisy = replace(case, noise=Noise(forces=1e-5 * case.size))
+    assert only(curl(noisy), "curl").verdict == verdict

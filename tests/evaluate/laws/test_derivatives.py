@@ -39,6 +39,16 @@ def test_a_wrong_sign_of_the_stress_is_measured() -> None:
     )
 
 
+def test_a_stress_that_is_not_symmetric_fails() -> None:
+    """Symmetric strains do no work against what is antisymmetric, however large."""
+    twist = torch.tensor([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 0.0]], dtype=torch.float64)
+    off = Changed(smooth(), lambda g, p: replace(p, stress=p.stress + 1e-3 * twist))
+    finding = only(stress(case_of(off)), "stress")
+    assert finding.verdict == "fail"
+    assert finding.value == pytest.approx(1e-3)
+    assert "symmetric" in finding.says
+
+
 def test_no_stress_is_not_compared() -> None:
     missing = Changed(smooth(), lambda g, p: replace(p, stress=p.stress * float("nan")))
     finding = only(stress(case_of(missing)), "stress")

@@ -33,6 +33,14 @@ def test_forces_that_are_not_the_slope_fail() -> None:
     assert only(diatomics(case_of(off)), "diatomic forces").verdict == "fail"
 
 
+def test_a_pair_is_measured_once() -> None:
+    """Ar–Ar has been, with hydrogen; what is left has neon in it."""
+    case = replace(case_of(smooth()), earlier=(frozenset({1, 18}),))
+    assert [scan.about for scan in diatomics(case).scans] == ["Ne–Ne", "Ne–Ar"]
+    three = (frozenset({10, 1}), frozenset({18, 1}), frozenset({10, 18}))
+    assert diatomics(replace(case, earlier=three)).findings == []
+
+
 def test_roughness_of_known_curves() -> None:
     well = np.array([5.0, 1.0, -1.0, -0.5, 0.0])
     force = np.array([9.0, 3.0, 1e-3, -0.5, -0.1])

@@ -43,3 +43,16 @@ def test_what_remembers_the_call_before_is_found() -> None:
         return replace(prediction, energy=prediction.energy + 1e-3 * before)
 
     assert only(determinism(case_of(Changed(smooth(), change))), "determinism").verdict == "fail"
+
+
+def test_a_stress_is_judged_by_its_own_size() -> None:
+    """1e-13 eV/Å³ is more than the last digits of a stress of 0.006, and less than those of a force."""
+    generator = torch.Generator().manual_seed(0)
+
+    def change(graph: Graph, prediction: Prediction) -> Prediction:
+        noise = torch.randn(graph.num_structures, 3, 3, generator=generator, dtype=torch.float64)
+        return replace(prediction, stress=prediction.stress + 3e-14 * noise)
+
+    finding = only(determinism(case_of(Changed(smooth(), change), stateful=True)), "determinism")
+    assert (finding.verdict, finding.unit) == ("fail", "eV/Å³")
+    assert finding.value < 1e-12 * 0.09

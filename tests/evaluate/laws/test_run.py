@@ -9,7 +9,7 @@ import torch
 
 from esen.data.structure import Structure
 from esen.errors import InputError
-from esen.evaluate.laws.run import LAWS, Report, check_laws
+from esen.evaluate.laws.run import LAW_OF, LAWS, Report, check_laws, choose_laws
 from esen.evaluate.laws.subject import Subject
 from esen.graph.types import Graph, Prediction
 from tests.evaluate.laws.known import Changed, crystal, molecule, only, single_atom, smooth
@@ -100,5 +100,43 @@ def test_nan_from_the_beginning_ends_there() -> None:
 def test_what_cannot_be_computed_at_all_is_the_users_mistake() -> None:
     with pytest.raises(InputError, match="crystal: the potential does not know element 10"):
         check_laws(Subject(PairPotential(lambda r: r, 3.0, frozenset({18}))), [crystal()])
-    with pytest.raises(InputError, match="'curls' is no law; expected some of rotation"):
+    with pytest.raises(
+        InputError, match=r"no law 'curls'; expected some of rotation, .*; did you mean 'curl'\?"
+    ):
         check_laws(Subject(smooth()), [crystal()], ["curls"])
+
+
+def test_laws_may_be_named_as_their_rows_are() -> None:
+    """Whatever a finding is called is taken, and gives that finding again."""
+    report = check_laws(Subject(smooth(), rounded=smooth()), [molecule()])
+    rows = {finding.law for finding in report.findings}
+    assert rows >= set(LAW_OF)
+    for row in rows:
+        (law,) = choose_laws([row])
+        assert law == LAW_OF.get(row, row)
+        assert law in LAWS
+    assert choose_laws(["Curl", "no pole", "force constants", "pole"]) == ["curl", "pole"]
+    assert choose_laws(None) == list(LAWS)
+    with pytest.raises(InputError, match="no law is named"):
+        choose_laws([])
+
+
+def test_two_structures_share_no_pair() -> None:
+    def of(numbers: list[int]) -> Structure:
+        return replace(molecule(), numbers=np.array(numbers), source=f"atoms {numbers}")
+
+    report = check_laws(Subject(smooth()), [of([10, 18, 18]), of([18, 1, 1]), of([1, 10, 10])], ["diatomics"])
+    curves = [scan.about for scan in report.scans]
+    assert sorted(curves) == ["Ar–Ar", "H–Ar", "H–H", "H–Ne", "Ne–Ar", "Ne–Ne"]
+
+
+@pytest.mark.parametrize(
+    "structure", [crystal(), molecule(), single_atom(periodic=True)], ids=lambda s: s.source
+)
+def test_a_potential_without_forces_is_told(structure: Structure) -> None:
+    """It obeys every other law."""
+    zero = PairPotential(lambda r: 0 * r, 5.0)
+    report = check_laws(Subject(zero), [structure], ["rotation", "forces", "batch"])
+    *others, last = report.findings
+    assert (last.law, last.verdict, last.about) == ("interaction", "fail", structure.source)
+    assert all(finding.verdict != "fail" for finding in others)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from tests.evaluate.laws.known import (
     crystal,
     cut_at,
     derivative_at,
+    molecule,
     only,
     single_atom,
     smooth,
@@ -79,9 +82,12 @@ def test_lines_go_through_the_cutoff() -> None:
 
 
 def test_elements_that_were_tested_before_are_not_again() -> None:
-    from dataclasses import replace
-
-    outcome = smoothness(replace(case_of(smooth(), crystal()), new_elements=False))
+    outcome = smoothness(replace(case_of(smooth(), crystal()), earlier=(frozenset({10, 18}),)))
     assert [scan.kind for scan in outcome.scans] == ["in the structure"]
-    alone = replace(case_of(smooth(), single_atom(periodic=True)), new_elements=False)
+    alone = replace(case_of(smooth(), single_atom(periodic=True)), earlier=(frozenset({10, 18}),))
     assert smoothness(alone).findings[0].verdict == "not applicable"
+
+
+def test_a_pair_that_was_pulled_apart_before_is_not_again() -> None:
+    case = replace(case_of(smooth(), molecule()), earlier=(frozenset({1, 18}),))
+    assert [scan.about for scan in smoothness(case).scans if scan.kind == "pair"] == ["the pair Ne–Ar"]

@@ -1,9 +1,12 @@
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from esen.errors import InputError
 from esen.evaluate.laws.precision import Noise
-from esen.evaluate.laws.subject import Case, NoPredictionError, Subject
+from esen.evaluate.laws.subject import NoPredictionError, Subject
 from tests.evaluate.laws.known import Changed, case_of, crystal, molecule, smooth
 from tests.toys import PairPotential
 
@@ -26,8 +29,6 @@ def test_predictions_come_in_order_whatever_the_batches(monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("what", ["energy", "forces"])
 def test_nan_says_where(what: str) -> None:
-    from dataclasses import replace
-
     nan = Changed(smooth(), lambda g, p: replace(p, **{what: getattr(p, what) * float("nan")}))
     words = {"energy": "the energy is nan", "forces": "the force on atom 0 is"}[what]
     with pytest.raises(NoPredictionError, match=rf"crystal: {words}"):
@@ -51,10 +52,35 @@ def test_too_little_memory_names_the_size() -> None:
 
 def test_tolerances_have_a_floor_and_a_ceiling() -> None:
     case = case_of(smooth())
-    exact = Case(case.subject, case.structure, case.prediction, Noise(), 0)
-    noisy = Case(case.subject, case.structure, case.prediction, Noise(1.0, 1.0), 0)
-    assert exact.tolerance == pytest.approx(1e-9 * case.size)
-    assert noisy.tolerance == pytest.approx(1e-3 * case.size)
+    exact = replace(case, noise=Noise())
+    noisy = replace(case, noise=Noise(1.0, 1.0, 1.0))
+    for name in ("energy", "forces", "stress"):
+        size = getattr(case.sizes, name)
+        assert getattr(exact.tolerances, name) == pytest.approx(1e-9 * size)
+        assert getattr(noisy.tolerances, name) == pytest.approx(1e-3 * size)
+
+
+def test_a_tolerance_is_a_hundred_times_the_noise_of_its_own_quantity() -> None:
+    case = replace(case_of(smooth()), noise=Noise(energy=4e-7, forces=2e-8, stress=3e-9))
+    assert len(case.structure) == 4
+    assert case.tolerances.energy == pytest.approx(1e-5)  # the noise is that of four atoms
+    assert case.tolerances.forces == pytest.approx(2e-6)
+    assert case.tolerances.stress == pytest.approx(3e-7)
+
+
+def test_the_size_of_a_stress_is_that_of_the_forces_per_volume_of_an_atom() -> None:
+    case = case_of(smooth())
+    assert case.sizes.stress == pytest.approx(case.size * 4 / case.structure.volume)
+    strong = replace(case, prediction=replace(case.prediction, stress=case.prediction.stress * 100))
+    assert strong.sizes.stress == float(strong.prediction.stress.abs().max())
+    assert case_of(smooth(), molecule()).sizes.stress == math.inf
+
+
+def test_what_earlier_structures_had_is_not_new() -> None:
+    case = replace(case_of(smooth()), earlier=(frozenset({10}), frozenset({18, 1})))
+    assert case.new_elements  # of 10 and 18, which were apart
+    assert [case.new_among(pair) for pair in ((10, 10), (18, 18), (10, 18))] == [False, False, True]
+    assert not replace(case, earlier=(frozenset({1, 10, 18}),)).new_elements
 
 
 def test_random_numbers_depend_on_law_and_seed_alone() -> None:

@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from esen.data.structure import Structure
+from esen.evaluate.laws.derivatives import stress
 from esen.evaluate.laws.law import Outcome
+from esen.evaluate.laws.orientation import no_pole
 from esen.evaluate.laws.subject import Case
 from esen.evaluate.laws.symmetry import (
     batch,
@@ -86,6 +88,81 @@ def test_a_wrong_stress_is_found_and_a_missing_one_is_not_compared() -> None:
     assert (finding.verdict, finding.unit) == ("fail", "eV/Å³")
     missing = Changed(smooth(), lambda g, p: replace(p, stress=p.stress * float("nan")))
     assert rotation(case_of(missing)).findings[0].verdict == "pass"
+
+
+def in_float32(graph: Graph, prediction: Prediction) -> Prediction:
+    """What a network in float32 behind a calculator gives."""
+    return replace(
+        prediction,
+        energy=prediction.energy.float().double(),
+        forces=prediction.forces.float().double(),
+        stress=prediction.stress.float().double(),
+    )
+
+
+GENERATOR = torch.Generator().manual_seed(0)
+
+
+def noisy(graph: Graph, prediction: Prediction) -> Prediction:
+    """Noise of 1e-5 of energies and forces, as of the noisiest calculators that are in use."""
+
+    def drawn(values: torch.Tensor, deviation: float) -> torch.Tensor:
+        noise = torch.randn(values.shape, generator=GENERATOR, dtype=values.dtype)
+        return values + deviation * ((noise + noise.mT) / 2**0.5 if values.dim() == 3 else noise)
+
+    return replace(
+        prediction,
+        energy=drawn(prediction.energy, 1e-7),
+        forces=drawn(prediction.forces, 1e-6),
+        stress=drawn(prediction.stress, 3e-8),
+    )
+
+
+SWAP = torch.eye(3, dtype=torch.float64)[[1, 0, 2]]
+STRESSES: dict[str, tuple[Callable[[torch.Tensor], torch.Tensor], bool]] = {
+    "in kBar": (lambda s: 1602.18 * s, False),
+    "of the other sign": (lambda s: -s, False),
+    "5 % too large": (lambda s: 1.05 * s, False),
+    "with x and y exchanged": (lambda s: SWAP @ s @ SWAP, True),
+    "with x and y exchanged by 5 %": (lambda s: 0.95 * s + 0.05 * SWAP @ s @ SWAP, True),
+    "with yz, xz, xy in the order xy, xz, yz": (
+        lambda s: s.flip(1, 2) * (1 - torch.eye(3)) + s * torch.eye(3),
+        True,
+    ),
+    "not symmetric by 5 %": (lambda s: s + 0.05 * (s @ SWAP - SWAP @ s), True),
+}
+"""A wrong stress, and whether that is seen by rotating it."""
+
+
+@pytest.mark.parametrize("precision", [lambda g, p: p, in_float32, noisy], ids=["exact", "float32", "noisy"])
+def test_a_gross_error_of_the_stress_alone_is_found(
+    precision: Callable[[Graph, Prediction], Prediction],
+) -> None:
+    """Also where forces are so noisy that a tolerance in eV/Å is more than the whole stress in eV/Å³."""
+    good = case_of(Changed(smooth(), precision))
+    for law in (*LAWS, stress, no_pole):
+        assert all(finding.verdict == "pass" for finding in law(good).findings)
+    for name, (error, turns) in STRESSES.items():
+        case = case_of(
+            Changed(smooth(), lambda g, p, e=error: precision(g, replace(p, stress=e(p.stress))))  # type: ignore[misc]
+        )
+        (by_strain,) = stress(case).findings
+        assert (by_strain.verdict, by_strain.unit) == ("fail", "eV/Å³"), name
+        (by_turning,) = rotation(case).findings
+        assert by_turning.verdict == ("fail" if turns else "pass"), name
+        assert not turns or by_turning.unit == "eV/Å³"
+
+
+def test_a_stress_that_becomes_nan_fails() -> None:
+    """As the first prediction has one, it is to be compared."""
+
+    def change(graph: Graph, prediction: Prediction) -> Prediction:
+        nan = torch.where(graph.cell[:, :1, :1] == 4.0, 0.0, float("nan"))
+        return replace(prediction, stress=prediction.stress + nan)
+
+    (finding,) = rotation(case_of(Changed(smooth(), change))).findings
+    assert finding.verdict == "fail"
+    assert np.isnan(finding.value)
 
 
 def test_hands_are_told_apart() -> None:

@@ -1,11 +1,13 @@
 """A checkpoint of fairchem 1.x gives what its own calculator gave."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from esen.data.structure import Structure
 from esen.errors import InputError
@@ -16,6 +18,7 @@ from esen.recipe.model import ModelSpec
 
 FOLDER = Path(__file__).parent / "checkpoint"
 CHECKPOINT = FOLDER / "best_ddp_checkpoint.pt"
+DIRECT = FOLDER.parents[1] / "parity" / "l2_direct_efs"
 STORED = sorted(path.stem for path in FOLDER.glob("best_*.npz"))
 CONSTANTS = ("expand_index", "balance_degree_weight", "distance_expansion.offset")
 
@@ -193,3 +196,80 @@ def test_what_does_not_fit_is_one_line(
 def test_forces_of_another_unit_than_the_energy_are_told_of(content: dict[str, Any], tmp_path: Path) -> None:
     content["normalizers"]["forces"]["rmsd"] = torch.tensor(2.0)
     assert "no gradient" in import_published(save(content, tmp_path)).notes[-1]
+
+
+@pytest.fixture
+def direct() -> dict[str, Any]:
+    """A direct model of the published code, without units."""
+    config = json.loads((DIRECT / "config.json").read_text())
+    return {"config": {"model": config}, "state_dict": load_file(DIRECT / "state_dict_f64.safetensors")}
+
+
+def numbers(**units: float) -> dict[str, torch.Tensor]:
+    return {name: torch.tensor(value) for name, value in units.items()}
+
+
+def test_units_of_a_direct_checkpoint_are_taken_from_its_normalisers(
+    direct: dict[str, Any], tmp_path: Path
+) -> None:
+    """σ = 3 · trace part + 5 · other part + (pressure 0.7) 1/√3; forces by 4; the potential's own scale is 2 eV."""
+    data = np.load(DIRECT / "nacl8.npz")
+    crystal = Structure(data["numbers"], data["positions"], data["cell"][0], np.ones(3, bool))
+    bare = import_published(save(direct, tmp_path)).potential
+    assert bare.direct is not None
+    assert (bare.direct.units.tolist(), float(bare.direct.pressure)) == ([1.0, 1.0, 1.0], 0.0)
+    direct["normalizers"] = {
+        "energy": numbers(rmsd=2.0, mean=0.0),
+        "forces": numbers(rmsd=4.0, mean=0.0),
+        "stress_isotropic": numbers(rmsd=3.0, mean=0.7),
+        "stress_anisotropic": numbers(rmsd=5.0, mean=0.0),
+    }
+    imported = import_published(save(direct, tmp_path))
+    assert imported.potential.direct is not None
+    assert imported.potential.direct.units.tolist() == [2.0, 1.5, 2.5]
+    assert float(imported.potential.direct.pressure) == pytest.approx(0.7)
+    assert "network's units" in imported.notes[-1]
+    graph = make_graph(crystal, bare.cutoff)
+    plain, scaled = bare(graph), imported.potential(graph)
+    assert torch.allclose(scaled.forces, 4 * plain.forces)
+    trace = torch.eye(3) * plain.stress[0].trace() / 3
+    expected = 3 * trace + 5 * (plain.stress[0] - trace) + torch.eye(3) * 0.7 / 3**0.5
+    assert torch.allclose(scaled.stress[0], expected)
+
+
+def test_one_unit_of_the_whole_stress_is_that_of_both_parts(direct: dict[str, Any], tmp_path: Path) -> None:
+    direct["normalizers"] = {"stress": numbers(rmsd=3.0, mean=0.0)}
+    imported = import_published(save(direct, tmp_path))
+    assert imported.potential.direct is not None
+    assert imported.potential.direct.units.tolist() == [1.0, 3.0, 3.0]
+    assert float(imported.potential.direct.pressure) == 0
+    assert not any("network's units" in note for note in imported.notes)
+    direct["normalizers"] = {"stress": numbers(rmsd=3.0, mean=0.1)}
+    with pytest.raises(InputError, match=r"a mean of the stress, 0\.1, is added to components that turn"):
+        import_published(save(direct, tmp_path))
+
+
+def test_normalisers_under_their_older_names(content: dict[str, Any], tmp_path: Path) -> None:
+    """`target` was the energy, `grad_target` the forces."""
+    expected = import_published(CHECKPOINT).potential
+    older = {"target": content["normalizers"]["energy"], "grad_target": content["normalizers"]["forces"]}
+    content["normalizers"] = older
+    imported = import_published(save(content, tmp_path))
+    assert float(imported.potential.scale) == float(expected.scale) != 1.0
+    assert energy(imported.potential) == energy(expected)
+    assert not any("no gradient" in note for note in imported.notes)
+    older["grad_target"]["rmsd"] = torch.tensor(2.0)
+    assert "its forces were scaled by 2" in import_published(save(content, tmp_path)).notes[-1]
+    older["grad_target"]["mean"] = torch.tensor(1.0)
+    with pytest.raises(InputError, match=r"forces\.mean is 1"):
+        import_published(save(content, tmp_path))
+
+
+def test_weights_in_half_precision_become_float32(content: dict[str, Any], tmp_path: Path) -> None:
+    expected = energy(import_published(CHECKPOINT).potential)
+    content["state_dict"] = {
+        name: t.half() if t.is_floating_point() else t for name, t in content["state_dict"].items()
+    }
+    potential = import_published(save(content, tmp_path)).potential
+    assert {p.dtype for p in potential.parameters()} == {torch.float32}
+    assert energy(potential) == pytest.approx(expected, rel=1e-2)

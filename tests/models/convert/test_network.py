@@ -139,3 +139,12 @@ def test_the_training() -> None:
         assert defaults.optimizer.learning_rate == 4e-4
         assert note is not None
         assert "not taken over" in note
+
+
+def test_what_is_wrong_between_settings_is_told_without_a_key_of_its_own() -> None:
+    with pytest.raises(InputError, match=r"^config\.model\.backbone: mmax is 2, but it cannot exceed lmax"):
+        published_spec(settings(lmax=1, mmax=2))
+    with pytest.raises(
+        InputError, match=r"^config\.model\.backbone\.lmax: Input should be less than or equal"
+    ):
+        published_spec(settings(lmax=20))
