@@ -7,7 +7,8 @@
 
 Every variant has the same network, frames, batches, learning rate and number of epochs. Test errors are of
 `best.safetensors`: of the conservative stage. Time is that of `fit`, validation included; CPU time is of this process.
-One thread, the variants by turns unless one is named. Rows are added to --output as they come; a run that is there is not done again.
+One thread, the variants by turns unless one is named. Rows are added to
+--output as they come; a run that is there is not done again.
 """
 
 import argparse

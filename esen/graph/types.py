@@ -1,5 +1,6 @@
 """What a potential takes and gives. A `Graph` holds no answers, so a model cannot see them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Protocol, TypeVar, runtime_checkable
 
@@ -9,24 +10,32 @@ from torch import Tensor
 
 from esen.recipe.model import Backend
 
-Moved = TypeVar("Moved", bound="_OnDevice")
+Moved = TypeVar("Moved", bound="OnDevice")
 
 
-class _OnDevice:
+class OnDevice:
     """Dataclasses of tensors move between devices as a whole."""
 
     def to(self: Moved, device: torch.device | str) -> Moved:
         """The same on `device`; tensors already there are shared, not copied."""
-        moved = {
-            f.name: value.to(device)
+        wait = torch.device(device).type != "cuda"  # what follows on the GPU waits by itself
+        return self._each(lambda value: value.to(device, non_blocking=not wait))
+
+    def pinned(self: Moved) -> Moved:
+        """The same in memory that a GPU copies from while the processor goes on."""
+        return self._each(torch.Tensor.pin_memory)
+
+    def _each(self: Moved, function: Callable[[Tensor], Tensor]) -> Moved:
+        changed = {
+            f.name: function(value)
             for f in fields(self)  # type: ignore[arg-type]  # every subclass is a dataclass
             if isinstance(value := getattr(self, f.name), Tensor)
         }
-        return replace(self, **moved)  # type: ignore[type-var]  # the same
+        return replace(self, **changed)  # type: ignore[type-var]  # the same
 
 
 @dataclass(frozen=True, eq=False)
-class Graph(_OnDevice):
+class Graph(OnDevice):
     """A batch of B structures with N atoms and E directed edges in all. Geometry is float64.
 
     Attributes:
@@ -66,7 +75,7 @@ class Graph(_OnDevice):
 
 
 @dataclass(frozen=True, eq=False)
-class Labels(_OnDevice):
+class Labels(OnDevice):
     """Reference values of a batch. A missing one is NaN, and its structure or atom is left out of every mean.
 
     Attributes:
@@ -81,7 +90,7 @@ class Labels(_OnDevice):
 
 
 @dataclass(frozen=True, eq=False)
-class Prediction(_OnDevice):
+class Prediction(OnDevice):
     """What a potential says of a batch.
 
     Attributes:
@@ -114,4 +123,4 @@ class Potential(Protocol):
         ...
 
 
-__all__ = ["Graph", "Labels", "Potential", "Prediction"]
+__all__ = ["Graph", "Labels", "OnDevice", "Potential", "Prediction"]

@@ -46,9 +46,12 @@ class Backbone(nn.Module):
 
     Attributes:
         memory: whether all that the edges need is kept for differentiation (`chunks.py`).
+        in_one_piece: all edges are one chunk, kept as a whole, and every species has a row in the tables, so that
+            what is computed is the same for graphs of any size: for `compiled.py`. The results differ by rounding.
     """
 
     memory: MemoryMode = "auto"
+    in_one_piece: bool = False
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
@@ -68,6 +71,9 @@ class Backbone(nn.Module):
 
     def edge_chunks(self, graph: Graph, vectors: Float64[Tensor, "E 3"]) -> EdgeChunks:
         """What all blocks need of the edges."""
+        if self.in_one_piece:
+            tables = _SpeciesTables(graph.numbers, self.sender_species.weight, self.receiver_species.weight)
+            return EdgeChunks((self.edge_frame(vectors, graph.sender, graph.receiver, tables),), lean=False)
         weight = self.species.weight
         lean = is_lean(
             self.memory,
@@ -93,17 +99,21 @@ class Backbone(nn.Module):
         receiver: Int64[Tensor, " E"],
         tables: "_SpeciesTables",
     ) -> EdgeFrame:
-        """The frame of some edges. Geometry is done in float64, then rounded to the network's precision."""
+        """The frame of some edges. Geometry is done in float64, then rounded to the network's precision.
+
+        What rotates is rounded to the precision of the products, where that is another one.
+        """
         dtype = self.species.weight.dtype
+        products = products_dtype(self.species.weight)
         distance = vectors.norm(dim=1)
         wigner = edge_wigner(vectors / distance[:, None], self.spec.lmax, self.spec.mmax)
         envelope = self.envelope(distance / self.spec.cutoff)[:, None, None]
         return EdgeFrame(
             sender=sender,
             receiver=receiver,
-            num_atoms=len(tables.species),
-            wigner=tuple(d.to(dtype) for d in wigner),
-            inverse=tuple((d.mT * envelope).to(dtype) for d in wigner),
+            num_atoms=tables.species.shape[0],
+            wigner=tuple(d.to(products) for d in wigner),
+            inverse=tuple((d.mT * envelope).to(products) for d in wigner),
             scalars=EdgeScalars(
                 radial=self.radial_basis(distance.to(dtype)),
                 sender=tables.species[sender],
@@ -140,6 +150,12 @@ class Backbone(nn.Module):
     def _embed(self, frame: EdgeFrame) -> Float[Tensor, "N K C"]:
         degrees = self.edge_degree(frame.scalars).unflatten(1, (self.spec.lmax + 1, -1))
         return frame.axial_to_atoms(degrees / DEGREE_RESCALE)
+
+
+def products_dtype(weight: Tensor) -> torch.dtype:
+    """The precision in which a weight is multiplied: its own, or that of `torch.autocast` around."""
+    kind = weight.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
 
 
 class EnergyNetwork(nn.Module):

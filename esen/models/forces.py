@@ -36,6 +36,16 @@ def conservative(energies_of: AtomicEnergies, graph: Graph, *, differentiable: b
         (gradient,) = torch.autograd.grad(energies.sum(), vectors, create_graph=differentiable)
     if not differentiable:
         energies, vectors = energies.detach(), vectors.detach()
+    return assembled(graph, vectors, energies, gradient)
+
+
+def assembled(
+    graph: Graph,
+    vectors: Float64[Tensor, "E 3"],
+    energies: Float64[Tensor, " N"],
+    gradient: Float64[Tensor, "E 3"],
+) -> Prediction:
+    """The prediction that follows from energies of atoms and g, as `conservative` says."""
     energy = energies.new_zeros(graph.num_structures).index_add(0, graph.structure, energies)
     forces = gradient.new_zeros(graph.num_atoms, 3)
     forces = forces.index_add(0, graph.receiver, gradient).index_add(0, graph.sender, gradient, alpha=-1)

@@ -23,7 +23,7 @@ class EdgeFrame:
     Attributes:
         sender: neighbour of each edge.
         receiver: central atom of each edge.
-        num_atoms: N.
+        num_atoms: N; a symbol where the network is compiled for any number.
         wigner: for each l, the rows |m| ≤ mmax of D^l that turns the edge onto the polar axis.
         inverse: for each l, u · (D^l)ᵀ.
         scalars: what the radial networks read.
@@ -31,7 +31,7 @@ class EdgeFrame:
 
     sender: Int64[Tensor, " E"]
     receiver: Int64[Tensor, " E"]
-    num_atoms: int
+    num_atoms: int | torch.SymInt
     wigner: tuple[Float[Tensor, "E _rows _columns"], ...]
     inverse: tuple[Float[Tensor, "E _columns _rows"], ...]
     scalars: EdgeScalars
@@ -48,6 +48,7 @@ class EdgeFrame:
 
     def to_edges(self, x: Float[Tensor, "N K C"]) -> Orders:
         """[x_sender | x_receiver] in the frame of each edge."""
+        x = x.to(self.wigner[0].dtype)  # which is that of the products
         turned = []
         for d, part in zip(self.wigner, by_degree(x), strict=True):
             pair = join([part.index_select(0, atom) for atom in (self.sender, self.receiver)], dim=2)
@@ -80,8 +81,9 @@ class EdgeFrame:
         return join(sums, dim=1)
 
     def _sum(self, messages: Float[Tensor, "E rows C"]) -> Float[Tensor, "N rows C"]:
-        zeros = messages.new_zeros(self.num_atoms, *messages.shape[1:])
-        return zeros.index_add(0, self.receiver, messages)
+        kept = self.scalars.radial.dtype  # sums are not rounded to that of the products
+        zeros = messages.new_zeros((self.num_atoms, *messages.shape[1:]), dtype=kept)
+        return zeros.index_add(0, self.receiver, messages.to(kept))
 
 
 def _turn(matrix: Float[Tensor, "E _out _in"], x: Float[Tensor, "E _in C"]) -> Float[Tensor, "E _out C"]:

@@ -59,7 +59,7 @@ class GatedFeedForward(nn.Module):
         """The update of every atom."""
         scalars, rest = split_scalars(self.up(x))
         gate = torch.sigmoid(nn.functional.silu(self.gates(x[:, 0])))
-        gate = expand_degrees(gate.view(len(x), -1, rest.shape[2]), first=1)  # (N, K − 1, H)
+        gate = expand_degrees(gate.view(x.shape[0], -1, rest.shape[2]), first=1)  # (N, K − 1, H)
         activated = join([nn.functional.silu(scalars), rest * gate], dim=1)
         update: Tensor = self.down(activated)
         return update

@@ -85,5 +85,6 @@ class LayerNorm(nn.LayerNorm):
 
     def forward(self, x: Float[Tensor, "*rows C"]) -> Float[Tensor, "*rows C"]:
         """Normalise every row."""
+        x = x.to(self.weight.dtype)  # where products are in bfloat16, norms are not
         normed: Tensor = _LayerNorm.apply(x, self.weight, self.bias, self.eps)  # type: ignore[no-untyped-call]
         return normed

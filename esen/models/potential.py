@@ -1,6 +1,7 @@
 """eSEN as a potential: the network, its scale, and the reference energies of the elements."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields, replace
 from typing import Any, Self
 
@@ -14,9 +15,11 @@ from esen.errors import InputError
 from esen.graph.edges import edge_vectors, make_edge_selection
 from esen.graph.types import Graph, Prediction
 from esen.models.backbone import EnergyNetwork
+from esen.models.compiled import CompiledNetwork
 from esen.models.dens import Corruption, Denoised
 from esen.models.direct import DirectHeads
-from esen.models.forces import conservative
+from esen.models.forces import assembled, conservative
+from esen.models.memory import memory_mode
 from esen.models.so3 import VectorHead
 from esen.recipe.model import Backend, DirectSpec, ModelSpec
 from esen.recipe.train import MemoryMode
@@ -35,8 +38,12 @@ class EsenPotential(nn.Module):
     Args:
         spec: the network.
         elements: atomic numbers that the potential may be asked about; None: all up to `max_elements`.
+
+    Attributes:
+        products: the precision of the products that make the features; None: that of the weights.
     """
 
+    products: torch.dtype | None = None
     scale: Tensor
     references: Tensor
     offset: Tensor
@@ -47,6 +54,7 @@ class EsenPotential(nn.Module):
         self.cutoff = spec.cutoff
         self.backend: Backend = spec.graph.backend
         self.elements = elements
+        self._compiled: CompiledNetwork | None = None
         self.select_edges = make_edge_selection(spec.graph)
         self.network = EnergyNetwork(spec)
         self.direct = DirectHeads(spec, spec.forces) if isinstance(spec.forces, DirectSpec) else None
@@ -63,7 +71,24 @@ class EsenPotential(nn.Module):
 
     def use_memory(self, mode: MemoryMode) -> Self:
         """Choose between speed and memory; the predictions are the same, bit by bit."""
-        self.network.backbone.memory = mode
+        self.network.backbone.memory = memory_mode(mode)
+        return self
+
+    def use_products(self, dtype: torch.dtype | None) -> Self:
+        """Make the features with products in another precision (bfloat16), from weights that stay what they are.
+
+        Geometry, norms, sums over neighbours, the heads and all energies keep theirs. None: products do so too.
+        """
+        self.products = dtype
+        return self
+
+    def use_compilation(self, on: bool) -> Self:
+        """Compile what training differentiates (`compiled.py`), for this device, precision and choice of products.
+
+        A prediction that is not to be differentiated is made as before.
+        """
+        backbone = self.network.backbone
+        self._compiled = CompiledNetwork(self.atomic_energies, self.features, backbone) if on else None
         return self
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
@@ -93,7 +118,30 @@ class EsenPotential(nn.Module):
 
     def atomic_energies(self, graph: Graph, vectors: Float64[Tensor, "E 3"]) -> Float64[Tensor, " N"]:
         """Energy of every atom in eV."""
-        return self._in_ev(self.network(graph, vectors), graph)
+        return self._in_ev(self.network.energies_of(self.features(graph, vectors)), graph)
+
+    def features(
+        self,
+        graph: Graph,
+        vectors: Float64[Tensor, "E 3"],
+        shown: Float64[Tensor, "N 3"] | None = None,
+    ) -> Float[Tensor, "N K C"]:
+        """What all heads read, as `Backbone`, with products in the precision that was chosen for them."""
+        with self._precision():
+            features: Tensor = self.network.backbone(graph, vectors, shown)
+        return features
+
+    def _precision(self) -> AbstractContextManager[object]:
+        """Entered for the network's forward pass alone; its derivatives follow the types that they find."""
+        if self.products is None:
+            return nullcontext()
+        return torch.autocast(self.scale.device.type, dtype=self.products)
+
+    def _compiled_for(self, graph: Graph) -> CompiledNetwork | None:
+        """What is compiled, if this graph is a step of training and large enough for it."""
+        if self._compiled is None or not self.training or not torch.is_grad_enabled():
+            return None
+        return self._compiled if self._compiled.takes(graph) else None
 
     def _in_ev(self, energies: Float[Tensor, " N"], graph: Graph) -> Float64[Tensor, " N"]:
         energies = energies.double() * self.scale
@@ -115,11 +163,27 @@ class EsenPotential(nn.Module):
             self.check_elements(graph)
         graph = self.select_edges(graph)
         if self.direct is None:
-            prediction = conservative(self.atomic_energies, graph, differentiable=self.training)
+            prediction = self._conservatively(graph)
             return replace(prediction, energy=prediction.energy + self.offset)
         with torch.set_grad_enabled(self.training):
             vectors = edge_vectors(graph)
-            return self._directly(self.network.backbone(graph, vectors), graph, vectors, self.direct)
+            return self._directly(self._any_features(graph, vectors), graph, vectors, self.direct)
+
+    def _conservatively(self, graph: Graph) -> Prediction:
+        compiled = self._compiled_for(graph)
+        if compiled is None:
+            return conservative(self.atomic_energies, graph, differentiable=self.training)
+        vectors = edge_vectors(graph)
+        return assembled(graph, vectors, *compiled.energies(graph, vectors))
+
+    def _any_features(
+        self,
+        graph: Graph,
+        vectors: Float64[Tensor, "E 3"],
+        shown: Float64[Tensor, "N 3"] | None = None,
+    ) -> Float[Tensor, "N K C"]:
+        compiled = self._compiled_for(graph)
+        return (self if compiled is None else compiled).features(graph, vectors, shown)
 
     def denoise(self, graph: Graph, corruption: Corruption) -> Denoised:
         """What the network says of displaced atoms, shown the forces that they had before.
@@ -136,7 +200,7 @@ class EsenPotential(nn.Module):
         graph = self.select_edges(graph)
         with torch.set_grad_enabled(self.training):
             vectors = edge_vectors(graph)
-            x = self.network.backbone(graph, vectors, corruption.shown())
+            x = self._any_features(graph, vectors, corruption.shown())
             before = None if self.direct is None else self._directly(x, graph, vectors, self.direct)
             return Denoised(noise=self.noise(x).double(), prediction=before)
 

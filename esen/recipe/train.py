@@ -10,6 +10,10 @@ from esen.recipe.model import ForcesSpec, ModelSpec
 MemoryMode = Literal["auto", "lean", "fast"]
 """`fast`: keep all that is needed for derivatives. `lean`: compute it once more. `auto`: by the memory that is free."""
 
+Precision = Literal["float32", "float64", "tf32", "bf16"]
+"""`tf32`: float32 whose matrix products a GPU rounds to 10 bits. `bf16`: float32 weights, products of the network's
+features in bfloat16 (8 bits). Geometry, energies and loss are float64 in all of them."""
+
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 
@@ -93,7 +97,13 @@ class TrainSpec(Spec):
     batch: BatchSpec = BatchSpec(structures=512)
     micro_batch_atoms: Annotated[int, Field(ge=1)] | None = None
     """A batch with more atoms is done in parts whose gradients are added: the same step in less memory."""
-    precision: Literal["float32", "float64"] = "float32"
+    precision: Precision = "float32"
+    """`float64`; `tf32`, of GPUs; `bf16`: products in bfloat16. Weights are float32 but for `float64`, and so is what a
+    checkpoint predicts."""
+    compile: bool = False
+    """Steps run through `torch.compile`: minutes at the start of each stage, and a compiler is needed."""
+    prefetch: Annotated[int, Field(ge=0)] = 2
+    """How many batches are made ready while a step computes. 0: each is made when its turn comes."""
     seed: Annotated[int, Field(ge=0)] = 0
     optimizer: OptimizerSpec = OptimizerSpec()
     schedule: ScheduleSpec = ScheduleSpec()
@@ -121,7 +131,9 @@ class TrainSpec(Spec):
         return tuple(_filled(stage, info.data) for stage in stages)
 
     @model_validator(mode="after")
-    def _needs_a_source(self) -> Self:
+    def _fits_together(self) -> Self:
+        if self.compile and self.memory == "lean":
+            raise ValueError("compile: true keeps all in memory, memory: lean does not; take one of them")
         if self.init_from is None and self.renew:
             raise ValueError("renew is about the checkpoint of init_from, which is missing")
         if self.init_from is None and not all(stage.epochs for stage in self.stages):

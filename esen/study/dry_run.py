@@ -21,6 +21,7 @@ from esen.train.carry import dtype_of
 from esen.train.dataset import Batches, TrainingData, load_training_data
 from esen.train.fit import new_potential
 from esen.train.initial import initial_potential
+from esen.train.precision import check_steps, matrix_products
 from esen.train.step import Objective, Part
 
 Row = tuple[str, object, str]
@@ -29,6 +30,8 @@ _CHEAP_SECONDS = 20.0
 """A step that is expected to take longer is not made; its time follows from that of a single structure."""
 _VALIDATION_SHARE = 1 / 3
 """A prediction is a third of the passes of a training step, with direct forces and without."""
+_FIRST_STEP = 40e6
+"""Bytes that a process takes once on a CPU, whatever the model: what torch loads and sets up in the first step."""
 _COPIES = 4
 """Of the weights: themselves, their gradient, the two moments of AdamW; and one more where there is an average."""
 
@@ -65,6 +68,8 @@ def run_dry(recipe: Recipe, *, device: str = "auto") -> list[Row]:
     def say(text: str) -> None:
         console.print(text, highlight=False, soft_wrap=True)
 
+    for note in check_steps(recipe.train, place):
+        say(note)
     recipe, initial = complete_recipe(recipe, None, say)
     data = load_training_data(recipe, say)
     test = test_frames(recipe, data, say)
@@ -105,7 +110,10 @@ def _forecast(recipe: Recipe, stage: int, data: TrainingData, potential: EsenPot
     edges = max(part.graph.num_edges for part in largest)
     atoms = sum(part.graph.num_atoms for part in largest)
     potential.train()
-    seconds, how = _measure(potential, objective, train, (by_atoms[len(by_atoms) // 2], largest))
+    with matrix_products(spec.precision, potential.scale.device):
+        seconds, how = _measure(potential, objective, train, (by_atoms[len(by_atoms) // 2], largest))
+    if spec.compile:
+        how += ", not compiled"
     per_epoch = seconds * int(sizes.sum())
     validations = -(-epochs // spec.validate_every_epochs)
     checks = _VALIDATION_SHARE * seconds * int(to_check.sum()) * validations
@@ -136,13 +144,12 @@ def _forecast_memory(here: Recipe, potential: EsenPotential, edges: int, weights
     """What the edges of the largest part leave to be differentiated, and the weights with all that goes with them."""
     dtype, device = dtype_of(potential), potential.scale.device
     of_edges = edges * dtype.itemsize * kept_per_edge(here.model, training=True)
-    of_weights = weights * dtype.itemsize * (_COPIES + bool(here.train.ema))
+    once = 0.0 if device.type == "cuda" else _FIRST_STEP
+    rest = once + weights * dtype.itemsize * (_COPIES + bool(here.train.ema))
     if is_lean(here.train.memory, here.model, edges, dtype=dtype, device=device, training=True):
-        return (
-            f"{_gigabytes(of_weights)} and a part of {_gigabytes(of_edges)}",
-            "weights; edges, in lean mode",
-        )
-    return _gigabytes(of_weights + of_edges), f"of which {_gigabytes(of_edges)} for edges"
+        return f"{_gigabytes(rest)} and a part of {_gigabytes(of_edges)}", "weights; edges, in lean mode"
+    bound = "at most, " if potential.products is not None else ""  # part of what is kept is half as large
+    return _gigabytes(rest + of_edges), f"{bound}of which {_gigabytes(of_edges)} for edges"
 
 
 def _gigabytes(count: float) -> str:

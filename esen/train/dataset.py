@@ -1,6 +1,7 @@
 """What a training sees: checked frames, reference energies, scale; and their batches, epoch by epoch."""
 
 import hashlib
+import threading
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -28,6 +29,7 @@ from esen.graph.batch import collate, make_graphs, make_labels, pack_batches
 from esen.graph.types import Graph, Labels
 from esen.recipe import BatchSpec, Recipe, ReferencesFileSpec
 from esen.recipe.model import Backend
+from esen.train.sparse import warn_without_edges
 
 Report = Callable[[str], None]
 """Takes one line for the user."""
@@ -96,6 +98,7 @@ def load_training_data(recipe: Recipe, report: Report) -> TrainingData:
     train = Subset(all_frames, _repeated(chosen, sources, recipe))
     _check_labels(once, recipe)
     _check_stress_labels(once, recipe, report)
+    warn_without_edges(recipe, once, report)
     references = _references(once, all_frames, recipe, report)
     facts = once.facts
     squares, components = facts.force_squares[facts.labelled].sum(), 3 * facts.atoms[facts.labelled].sum()
@@ -258,6 +261,7 @@ class Batches:
         self.backend: Backend = backend
         self._graphs: dict[int, Graph] = {}
         self._edges = 0
+        self._keeping = threading.Lock()  # batches may be made in another thread
 
     def in_order(self) -> list[list[int]]:
         """All frames once, as they come."""
@@ -281,8 +285,9 @@ class Batches:
         made = make_graphs(list(missing.values()), self.cutoff, self.backend)
         new = dict(zip(missing, made, strict=True))
         graphs = [new[i] if i in new else self._graphs[i] for i in indices]
-        for index, graph in new.items():
-            if self._edges + graph.num_edges <= _KEPT_EDGES:
-                self._edges += graph.num_edges
-                self._graphs[index] = graph
+        with self._keeping:
+            for index, graph in new.items():
+                if index not in self._graphs and self._edges + graph.num_edges <= _KEPT_EDGES:
+                    self._edges += graph.num_edges
+                    self._graphs[index] = graph
         return graphs

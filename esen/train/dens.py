@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float64
 from torch import Tensor
 
 from esen.data.structure import Structure
+from esen.graph.types import OnDevice
 from esen.recipe.train import DensSpec
 
 _PURPOSE = 0xDE25
@@ -21,7 +22,7 @@ _PURPOSE = 0xDE25
 
 
 @dataclass(frozen=True, eq=False)
-class Displacement:
+class Displacement(OnDevice):
     """How the atoms of a batch were displaced.
 
     Attributes:
@@ -31,10 +32,6 @@ class Displacement:
 
     noise: Float64[Tensor, "N 3"]
     corrupted: Bool[Tensor, " N"]
-
-    def to(self, device: torch.device) -> "Displacement":
-        """The same on `device`."""
-        return Displacement(self.noise.to(device), self.corrupted.to(device))
 
 
 def denoising_draws(

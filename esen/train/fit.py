@@ -28,6 +28,7 @@ from esen.train.distributed import ALONE, Team
 from esen.train.freeze import check_patterns
 from esen.train.initial import Initial, initial_potential
 from esen.train.interrupt import StopSignal
+from esen.train.precision import check_steps, matrix_products, prepared
 from esen.train.progress import TrainDisplay
 from esen.train.record import Record, keep_run_id, kept_run_id
 from esen.train.resume import adapt, is_finished, recipe_changes
@@ -83,6 +84,8 @@ def fit(  # noqa: PLR0913  # all that a run is made of
         OSError: the folder cannot be written, the disk is full.
     """
     check_freezing(recipe)
+    for note in check_steps(recipe.train, device):
+        console.print(note, highlight=False, soft_wrap=True)
     if resumed is None:
         state = _begin(recipe, data, initial, device, console)
         state.progress.data = data.fingerprint
@@ -97,7 +100,12 @@ def fit(  # noqa: PLR0913  # all that a run is made of
     epochs = tuple(stage.epochs for stage in recipe.train.stages)
     display = TrainDisplay(console, epochs, len(data.train))
     train, validation = _batches(recipe, data.train), _batches(recipe, data.validation)
-    with closing(record), StopSignal(display.stopping, grace=team.grace) as stop, display:
+    with (
+        closing(record),
+        StopSignal(display.stopping, grace=team.grace) as stop,
+        display,
+        matrix_products(recipe.train.precision, device),
+    ):
         for index in range(state.progress.stage, len(epochs)):
             if index > state.progress.stage:
                 state = _next_stage(state, recipe, folder, team)
@@ -180,10 +188,10 @@ def _next_stage(state: TrainState, recipe: Recipe, folder: Path, team: Team) -> 
     best = best_path(folder, recipe, stage)
     source = state.evaluated()
     if best.exists():
-        found = restore_potential(read_checkpoint(best), str(best)).use_memory(recipe.train.memory)
-        source = found.to(source.scale.device)
+        found = restore_potential(read_checkpoint(best), str(best))
+        source = prepared(found, recipe.train).to(source.scale.device)
     here = at_stage(recipe, stage + 1)
-    potential = carry_over(source, here.model, seed=recipe.train.seed)
+    potential = prepared(carry_over(source, here.model, seed=recipe.train.seed), recipe.train)
     team.copy_first(potential.state_dict().values())
     return state.next_stage(potential, here)
 
@@ -201,9 +209,8 @@ def _stage_tracker(recipe: Recipe, index: int, folder: Path, tracker: Tracker) -
 def new_potential(recipe: Recipe, data: TrainingData) -> EsenPotential:
     """Random weights from the seed; scale and references from the data."""
     potential = make_potential(recipe.model, seed=recipe.train.seed, elements=data.references.elements)
-    potential.use_memory(recipe.train.memory)
     potential.set_normalisation(data.scale, data.references.energies)
-    return potential.to(torch.float64 if recipe.train.precision == "float64" else torch.float32)
+    return prepared(potential, recipe.train)
 
 
 def _in_parts(batch: BatchSpec, atoms: int | None) -> BatchSpec:

@@ -21,6 +21,7 @@ from esen.recipe import BatchSpec, ModelSpec, Recipe, at_stage
 from esen.recipe.extend import merged
 from esen.train.carry import carry_over, dtype_of
 from esen.train.dataset import Batches, Report, TrainingData
+from esen.train.precision import prepared, weights_dtype
 
 _FREE = ("forces.", "dens", "graph.backend")
 """What fine-tuning may change of the network without a word."""
@@ -154,13 +155,13 @@ def initial_potential(initial: Initial, recipe: Recipe, data: TrainingData, repo
     """
     train, source = recipe.train, initial.potential
     new = initial.new_elements(recipe, data)
-    precision = torch.float64 if train.precision == "float64" else torch.float32
+    precision = weights_dtype(train.precision)
     if dtype_of(source) != precision:
         found = str(dtype_of(source)).removeprefix("torch.")
-        report(f"note: {initial.path} has weights in {found}, the run is in {train.precision}")
+        wanted = str(precision).removeprefix("torch.")
+        report(f"note: {initial.path} has weights in {found}, the run is in {wanted}")
     spec = at_stage(recipe, 0).model
-    potential = carry_over(source, spec, seed=train.seed, renew=train.renew).to(precision)
-    potential.use_memory(train.memory)
+    potential = prepared(carry_over(source, spec, seed=train.seed, renew=train.renew), train)
     if source.elements is not None:
         potential.elements = tuple(sorted({*source.elements, *data.references.elements}))
     if "scale" in train.renew:

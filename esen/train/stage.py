@@ -21,11 +21,27 @@ from esen.train.interrupt import Interrupted, StopSignal
 from esen.train.loss import LossTerms
 from esen.train.memory import must_fit
 from esen.train.optim import learning_rate_factor, set_learning_rate
+from esen.train.prefetch import prefetched
 from esen.train.progress import TrainDisplay
 from esen.train.record import Record, keep_run_id
 from esen.train.state import TrainState
-from esen.train.step import Objective
+from esen.train.step import Objective, Part
 from esen.train.validate import validate
+
+
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    """What a step needs of a batch.
+
+    Attributes:
+        indices: of its frames.
+        parts: this process's of them.
+        denoising: whether the atoms are displaced.
+    """
+
+    indices: list[int]
+    parts: list[Part]
+    denoising: bool
 
 
 @dataclass(eq=False)
@@ -68,6 +84,7 @@ class Stage:
         spec = self._here.train
         dens = self.recipe.train.stages[stage].dens
         self._objective = Objective(spec.loss, dens, spec.micro_batch_atoms, self.weights, self.team)
+        self.state.potential.use_compilation(spec.compile)
 
     def run(self) -> None:
         """Do the epochs that are left of the state's stage.
@@ -108,46 +125,52 @@ class Stage:
         progress = self.state.progress
         batches = self.train.shuffled(self.recipe.train.seed, self._epochs_before())
         self.display.epoch(progress.stage, progress.epoch, epochs, len(batches), progress.batch)
-        while progress.batch < len(batches):
-            self._step(batches[progress.batch], epochs, len(batches))
-            self._stop_if_asked()
-            if time.monotonic() - self._saved > 60 * self.recipe.train.checkpoint_minutes:
-                self._save({})
+        left = list(enumerate(batches))[progress.batch :]
+        with prefetched(self._ready, left, self.recipe.train.prefetch) as made:
+            for batch in made:
+                self._step(batch, epochs, len(batches))
+                self._stop_if_asked()
+                if time.monotonic() - self._saved > 60 * self.recipe.train.checkpoint_minutes:
+                    self._save({})
+
+    def _ready(self, numbered: tuple[int, list[int]]) -> _Batch:
+        """A batch of this epoch, from its number and its frames alone."""
+        number, indices = numbered
+        seed, epoch, device = self.recipe.train.seed, self._epochs_before(), self.state.potential.scale.device
+        random = denoising_draws(self._objective.dens, seed=seed, epoch=epoch, batch=number)
+        parts = self._objective.parts(self.train, indices, random)
+        return _Batch(indices, [part.ready_for(device) for part in parts], random is not None)
 
     def _epochs_before(self) -> int:
         """Whole epochs of the run before this one: what its draws follow from, with the seed."""
         progress = self.state.progress
         return sum(s.epochs for s in self.recipe.train.stages[: progress.stage]) + progress.epoch
 
-    def _step(self, indices: list[int], epochs: int, batches: int) -> None:
+    def _step(self, batch: _Batch, epochs: int, batches: int) -> None:
         state, spec = self.state, self._here.train
         progress = state.progress
         epoch = progress.epoch + progress.batch / batches
         rate = spec.optimizer.learning_rate * learning_rate_factor(spec.schedule, epoch, epochs)
         set_learning_rate(state.optimizer, rate)
-        random = denoising_draws(
-            self._objective.dens, seed=spec.seed, epoch=self._epochs_before(), batch=progress.batch
-        )
-        parts = self._objective.parts(self.train, indices, random)
         state.optimizer.zero_grad()
-        terms = self._objective.add_gradient(state.potential, parts)
+        terms = self._objective.add_gradient(state.potential, batch.parts)
         clipped = torch.nn.utils.clip_grad_norm_(state.potential.parameters(), spec.optimizer.clip_norm)
         loss, norm = float(terms.total), float(clipped)
-        self._check_step(loss, norm, indices)
+        self._check_step(loss, norm, batch.indices)
         with (
-            must_fit(parts[0].graph) if parts else nullcontext()
+            must_fit(batch.parts[0].graph) if batch.parts else nullcontext()
         ):  # a process may have nothing of a small batch
             state.optimizer.step()
         if state.average is not None:
             state.average.update_parameters(state.potential)
         progress.step += 1
         progress.batch += 1
-        metrics = self._metrics(terms, denoising=random is not None)
+        metrics = self._metrics(terms, denoising=batch.denoising)
         metrics |= {"train/learning_rate": rate, "train/gradient_norm": norm}
         epoch += 1 / batches
         self.record.step({"step": progress.step, "epoch": round(epoch, 6)} | metrics)
         self._track(metrics | {"epoch": epoch})
-        self.display.step(len(indices), loss)
+        self.display.step(len(batch.indices), loss)
 
     def _metrics(self, terms: LossTerms, *, denoising: bool) -> dict[str, float]:
         """The terms of the loss that this batch was asked for."""
@@ -184,7 +207,12 @@ class Stage:
         self.display.validating()
         loss = self._here.train.loss
         errors = validate(
-            state.evaluated(), self.validation, loss, between=self._stop_if_asked, team=self.team
+            state.evaluated(),
+            self.validation,
+            loss,
+            between=self._stop_if_asked,
+            team=self.team,
+            prefetch=self.recipe.train.prefetch,
         )
         if not math.isfinite(errors["loss"]):
             raise self._diverged(f"the validation loss became {errors['loss']} at step {state.progress.step}")

@@ -9,6 +9,8 @@ from esen.recipe.train import LossSpec
 from esen.train.dataset import Batches
 from esen.train.distributed import ALONE, Team
 from esen.train.memory import must_fit
+from esen.train.prefetch import prefetched
+from esen.train.step import Part
 
 
 def validate(
@@ -17,6 +19,7 @@ def validate(
     loss: LossSpec,
     between: Callable[[], None] | None = None,
     team: Team = ALONE,
+    prefetch: int = 0,
 ) -> dict[str, float]:
     """Errors of all frames: `loss` as in training, and MAEs in meV/atom, meV/Å and meV/Å³ where there are labels.
 
@@ -26,6 +29,7 @@ def validate(
         loss: its weights.
         between: called after each batch; what it raises ends the validation. Not called where processes share it.
         team: the processes that share the batches.
+        prefetch: so many batches are made ready while one is predicted.
 
     Raises:
         InputError: a batch does not fit in memory.
@@ -34,27 +38,9 @@ def validate(
     was_training = potential.training
     potential.eval()
     try:
-        return _errors(potential, batches, loss, between if team.size == 1 else None, team)
+        sums = _sums(potential, batches, between if team.size == 1 else None, team, prefetch)
     finally:
         potential.train(was_training)
-
-
-def _errors(
-    potential: EsenPotential,
-    batches: Batches,
-    loss: LossSpec,
-    between: Callable[[], None] | None,
-    team: Team,
-) -> dict[str, float]:
-    device = potential.scale.device
-    sums = ErrorSums()
-    for indices in list(batches.in_order())[team.rank :: team.size]:
-        graph, labels = batches.load(indices)
-        with must_fit(graph):
-            graph, labels = graph.to(device), labels.to(device)
-            sums.add(potential(graph), labels, graph)
-        if between is not None:
-            between()
     errors = ErrorSums.of_numbers(team.sums(sums.numbers())).errors() if team.size > 1 else sums.errors()
     named = {
         "energy_mae": errors.energy_mae,
@@ -65,6 +51,30 @@ def _errors(
         named["stress_mae"] = None  # a direct model without a head for it
     total = _loss(errors, loss, 1e3 * float(potential.scale))
     return {"loss": total} | {key: value for key, value in named.items() if value is not None}
+
+
+def _sums(
+    potential: EsenPotential,
+    batches: Batches,
+    between: Callable[[], None] | None,
+    team: Team,
+    prefetch: int,
+) -> ErrorSums:
+    """Over the batches that are this process's."""
+    device = potential.scale.device
+
+    def make(indices: list[int]) -> Part:
+        return Part(*batches.load(indices)).ready_for(device)
+
+    sums = ErrorSums()
+    with prefetched(make, batches.in_order()[team.rank :: team.size], prefetch) as parts:
+        for part in parts:
+            with must_fit(part.graph):
+                here = part.to(device)
+                sums.add(potential(here.graph), here.labels, here.graph)
+            if between is not None:
+                between()
+    return sums
 
 
 def _loss(errors: Errors, loss: LossSpec, unit: float) -> float:

@@ -72,6 +72,9 @@ def test_a_recipe_that_extends_one_with_stages_still_states_only_what_differs(tm
     [
         ({"stages": [{"epochs": 0}]}, "epochs: 0 is for init_from"),
         ({"stages": [{"epochs": 1}], "renew": ["references"]}, "renew is about the checkpoint of init_from"),
+        ({"stages": [{"epochs": 1}], "compile": True, "memory": "lean"}, "compile: true keeps all in memory"),
+        ({"stages": [{"epochs": 1}], "precision": "float16"}, "'float32', 'float64', 'tf32' or 'bf16'"),
+        ({"stages": [{"epochs": 1}], "prefetch": -1}, "greater than or equal to 0"),
         ({"stages": [{"epochs": 1, "dens": {"std": 0}}]}, "greater than 0"),
         ({"stages": [{"epochs": 1, "dens": {"probability": 1.1}}]}, "less than or equal to 1"),
         ({"stages": [{"epochs": 1, "dens": {"corrupt_ratio": 0}}]}, "greater than 0"),

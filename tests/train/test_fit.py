@@ -1,6 +1,7 @@
 """Whole trainings: interrupted, resumed, in stages, out of bounds."""
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from esen.graph.errors import ErrorSums
 from esen.models.checkpoint import read_checkpoint
 from esen.models.potential import make_potential
 from esen.recipe import Recipe, at_stage
+from esen.train.dataset import Batches
 from esen.train.interrupt import Interrupted
 from esen.train.record import read_rows
 from esen.train.resume import read_resumable
@@ -198,6 +200,73 @@ def test_an_average_can_begin_late_or_end(frames: Path, tmp_path: Path) -> None:
     last, best = (read_checkpoint(tmp_path / f"{name}.safetensors") for name in ("last", "best"))
     assert last.progress["step"] == STEPS
     assert best.part("weights").keys() == last.part("weights").keys()
+
+
+def test_batches_made_beforehand_change_no_bit(frames: Path, tmp_path: Path) -> None:
+    stages = [
+        {
+            "epochs": 2,
+            "forces": {"kind": "direct", "stress": {"kind": "none"}},
+            "dens": {},
+            "loss": {"stress": 0},
+        },
+        {"epochs": 1},
+    ]
+    for ahead in (0, 1, 5):
+        recipe = recipe_of(frames, train__prefetch=ahead, train__stages=stages, train__micro_batch_atoms=4)
+        train(recipe, tmp_path / str(ahead))
+    found = [read_checkpoint(tmp_path / name / "last.safetensors").tensors for name in ("0", "1", "5")]
+    for tensors in found[1:]:
+        assert tensors.keys() == found[0].keys()
+        assert all(torch.equal(tensor, found[0][name]) for name, tensor in tensors.items())
+
+
+def test_compiled_steps_are_those_without(
+    frames: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled: list[Any] = []
+    monkeypatch.setattr(torch, "compile", lambda graph, **_: compiled.append(graph) or graph)
+    found = []
+    for asked in (False, True):
+        recipe = recipe_of(
+            frames,
+            model__forces={"kind": "direct", "stress": {"kind": "none"}},
+            train__loss={"stress": 0},
+            train__compile=asked,
+            train__precision="float64",
+            train__stages=[{"epochs": 1}],
+        )
+        train(recipe, tmp_path / str(asked))
+        found.append(read_checkpoint(tmp_path / str(asked) / "last.safetensors").part("weights"))
+    assert len(compiled) == 1
+    assert found[0].keys() == found[1].keys()
+    assert all(torch.allclose(found[0][name], found[1][name], rtol=0, atol=1e-9) for name in found[0])
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_an_interrupted_epoch_leaves_no_thread(step: int, frames: Path, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe_of(frames), tmp_path, Recorder(step, press_ctrl_c))
+    assert not [t for t in threading.enumerate() if t.name.startswith("prefetch")]
+
+
+def test_an_error_while_a_batch_is_made_ends_the_training(
+    frames: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load, loaded = Batches.load, []
+
+    def failing(self: Batches, indices: list[int]) -> Any:
+        loaded.append(indices)
+        if len(loaded) == 3:
+            raise InputError("frame 7 is bad")
+        return load(self, indices)
+
+    monkeypatch.setattr(Batches, "load", failing)
+    steps = Recorder()
+    with pytest.raises(InputError, match="frame 7 is bad"):
+        train(recipe_of(frames, train__prefetch=3), tmp_path, steps)
+    assert [step for step, values in steps.rows if "train/loss" in values] == [1, 2]
+    assert not [t for t in threading.enumerate() if t.name.startswith("prefetch")]
 
 
 @pytest.mark.parametrize("precision", ["float32", "float64"])

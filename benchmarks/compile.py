@@ -1,0 +1,104 @@
+"""Steps of conservative training as they are and compiled, in one process that alternates between both.
+
+    python benchmarks/compile.py [--model quickstart|3|30] [--precision float32|…] [--device cpu|cuda] [--steps 9]
+
+A step is the gradient of the loss (energy, forces, stress) of silicon of several sizes; both take turns at each.
+Printed are the seconds of the first compiled step, which compiles; the medians of the later ones, on one thread of a
+CPU or on a GPU; and by how much the gradients of both differ, as a share of the largest.
+"""
+
+import argparse
+import copy
+import statistics
+import sys
+import time
+import warnings
+
+import torch
+from measure import silicon
+
+from esen.allocator import keep_freed_memory
+from esen.data.structure import Structure
+from esen.graph.batch import make_graph, make_labels
+from esen.models.compiled import require_compiler
+from esen.models.potential import EsenPotential, make_potential
+from esen.recipe.model import ModelSpec
+from esen.recipe.train import LossSpec, StageSpec, TrainSpec
+from esen.train.loss import training_loss
+from esen.train.precision import matrix_products, prepared
+from esen.train.step import Part
+
+SIZES = {"cpu": (2, 3), "cuda": (3, 5, 7)}
+"""Cells of eight atoms along each direction."""
+
+
+def options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--model", choices=["quickstart", "3", "30"], default="quickstart")
+    parser.add_argument("--precision", choices=["float32", "tf32", "bf16", "float64"], default="float32")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--steps", type=int, default=9)
+    return parser.parse_args()
+
+
+def apart(one: EsenPotential, other: EsenPotential) -> float:
+    """The largest difference of the gradients of two potentials, as a share of the largest gradient."""
+    pairs = [(a.grad, b.grad) for a, b in zip(one.parameters(), other.parameters(), strict=True)]
+    known = [(a, b) for a, b in pairs if a is not None]
+    return max(float((a - b).abs().max()) for a, b in known) / max(float(a.abs().max()) for a, _ in known)
+
+
+def main() -> None:
+    asked = options()
+    warnings.simplefilter("ignore")
+    keep_freed_memory()
+    device = torch.device(asked.device)
+    require_compiler(device)
+    small = {f"{name}_channels": 32 for name in ("sphere", "hidden", "edge")}
+    spec = {
+        "quickstart": ModelSpec.model_validate({"cutoff": 4.0} | small),
+        "3": ModelSpec(),
+        "30": ModelSpec(layers=10, lmax=3),
+    }[asked.model]
+    train = TrainSpec(precision=asked.precision, memory="fast", stages=(StageSpec(epochs=1),))
+    eager = prepared(make_potential(spec, seed=0), train).to(device).train()
+    compiled = copy.deepcopy(eager).use_compilation(True)
+
+    def part_of(repeats: int) -> Part:
+        atoms = silicon(repeats)
+        frame = Structure(
+            atoms.numbers.astype("int64"), atoms.positions, atoms.cell.array, atoms.pbc, energy=0.0
+        )
+        return Part(make_graph(frame, spec.cutoff), make_labels(frame)).to(device)
+
+    def seconds(potential: EsenPotential, part: Part) -> float:
+        potential.zero_grad()
+        start = time.perf_counter()
+        prediction = potential(part.graph)
+        loss = training_loss(LossSpec(), 1.0, prediction, part.labels, part.graph).total
+        (loss + prediction.forces.square().sum() + prediction.stress.square().sum()).backward()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - start
+
+    print(f"{asked.model}, {asked.precision}, {device}, torch {torch.__version__}")
+    with matrix_products(asked.precision, device):
+        seconds(eager, part_of(2))
+        print(f"first compiled step: {seconds(compiled, part_of(2)):.0f} s")
+        print(f"{'atoms':>6}{'edges':>9}{'eager, s':>11}{'compiled, s':>13}{'ratio':>8}{'gradients':>12}")
+        for repeats in SIZES[asked.device]:
+            part = part_of(repeats)
+            seconds(compiled, part)
+            pairs = [(seconds(eager, part), seconds(compiled, part)) for _ in range(asked.steps)]
+            slow, fast = (statistics.median(times) for times in zip(*pairs, strict=True))
+            both = [(a.grad, b.grad) for a, b in zip(eager.parameters(), compiled.parameters(), strict=True)]
+            largest = max(float(a.abs().max()) for a, _ in both if a is not None)
+            apart = max(float((a - b).abs().max()) for a, b in both if a is not None and b is not None)
+            row = (
+                f"{part.graph.num_atoms:6}{part.graph.num_edges:9}{slow:11.3f}{fast:13.3f}{slow / fast:8.2f}"
+            )
+            print(f"{row}{apart / largest:12.1e}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
