@@ -12,6 +12,7 @@ from esen_cli.check import check
 from esen_cli.data import data_app
 from esen_cli.import_checkpoint import import_checkpoint
 from esen_cli.mae import mae
+from esen_cli.md_drift import md_drift
 from esen_cli.recipe import recipe_app
 from esen_cli.train import train
 
@@ -51,6 +52,7 @@ app = typer.Typer(
 app.command()(train)
 app.command()(mae)
 app.command()(check)
+app.command("md-drift")(md_drift)
 app.command("import")(import_checkpoint)
 app.add_typer(recipe_app, name="recipe")
 app.add_typer(data_app, name="data")

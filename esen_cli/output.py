@@ -13,6 +13,8 @@ from esen.errors import InputError
 RUNS = Path("runs")
 LAST = "last.safetensors"
 RECIPE = "recipe.yaml"
+_PIPED_WIDTH = 150
+"""Characters a line where a wide table goes to a file or a pipe."""
 
 
 def fresh_folder(name: str) -> Path:
@@ -107,6 +109,31 @@ def print_result(rows: Any, paths: Mapping[str, Path]) -> None:
     width = max(map(len, paths), default=0)
     for name, path in paths.items():  # not by Rich, which would cut or wrap a long path
         typer.echo(f"{name:<{width}}  {path}")
+
+
+def print_wide(rows: Sequence[Mapping[str, str | None]]) -> None:
+    """A table of words and numbers in words, not squeezed where it goes to a file or a pipe.
+
+    Args:
+        rows: mappings with the same keys; one without a value has a dash. `drifts` and `stopped …` stand out.
+    """
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=_PIPED_WIDTH)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in rows[0] if rows else ():
+        words = title in ("potential", "system", "verdict", "floor")
+        table.add_column(title, justify="left" if words else "right", no_wrap=not words)
+    for row in rows:
+        bad = (row.get("verdict") or "").startswith(("drifts", "stopped"))
+        cells = ["–" if value is None else escape(value) for value in row.values()]
+        table.add_row(*cells, style="bold red" if bad else None)
+    console.print(table)
 
 
 def _table(rows: Sequence[Any]) -> Any:

@@ -1,0 +1,98 @@
+"""What the integrator and its neighbour list cost beside the model itself, and ASE's loop in the same run.
+
+    python benchmarks/nve.py [--model 3|small] [--repeats 3] [--steps 20] [--rounds 5] [--device cpu]
+
+Silicon at 1000 K, 1 fs. By turns: the bare model on a graph that is there already, a step of `BatchNve`, a step of
+ASE's `VelocityVerlet` with `EsenCalculator`. `3` is the paper's two-layer model (3.2 M parameters), `small` the
+quickstart's, both with random weights. One thread; CPU seconds, on a GPU wall seconds; medians over rounds.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from ase import units
+from ase.md.verlet import VelocityVerlet
+from measure import silicon
+
+from esen.allocator import keep_freed_memory
+from esen.graph.batch import make_graph
+from esen.md.calculator import EsenCalculator
+from esen.md.engine import Start
+from esen.md.nve import BatchNve
+from esen.md.velocities import maxwell_boltzmann, without_drift
+from esen.models.potential import make_potential
+from esen.recipe.model import ModelSpec
+from esen.study.check_structures import from_atoms
+
+KELVIN, TIMESTEP_FS = 1000.0, 1.0
+
+
+def spec_of(name: str) -> ModelSpec:
+    if name == "3":
+        return ModelSpec()
+    return ModelSpec(cutoff=4.0, sphere_channels=32, hidden_channels=32, edge_channels=32)
+
+
+def seconds_a_step(advance: Callable[[], object], steps: int, device: str) -> float:
+    clock = time.process_time if device == "cpu" else time.perf_counter
+    begun = clock()
+    for _ in range(steps):
+        advance()
+    if device != "cpu":
+        torch.cuda.synchronize()
+    return (clock() - begun) / steps
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", choices=["3", "small"], default="3")
+    parser.add_argument("--repeats", type=int, default=3, help="of the cell of 8 atoms")
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--device", default="cpu")
+    options = parser.parse_args()
+    keep_freed_memory()
+    potential = make_potential(spec_of(options.model), seed=0).eval().requires_grad_(False)
+    potential = potential.to(options.device)
+    atoms = silicon(options.repeats)
+    masses = atoms.get_masses()
+    start = Start(
+        from_atoms(atoms, "Si"), masses, without_drift(maxwell_boltzmann(masses, KELVIN, 0), masses)
+    )
+    engine = BatchNve(potential, [start], TIMESTEP_FS, device=options.device)
+    atoms.set_momenta(start.momenta)
+    atoms.calc = EsenCalculator(potential, device=options.device)
+    dynamics = VelocityVerlet(atoms, TIMESTEP_FS * units.fs)
+    graph = make_graph(start.structure, potential.cutoff).to(options.device)
+    programs: dict[str, Callable[[], object]] = {
+        "bare model": lambda: potential(graph),
+        "esen": engine.advance,
+        "ASE's loop": lambda: dynamics.run(1),
+    }
+    times: dict[str, list[float]] = {name: [] for name in programs}
+    for program in programs.values():
+        seconds_a_step(program, 2, options.device)  # to warm up
+    for _ in range(options.rounds):
+        for name, program in programs.items():
+            times[name].append(seconds_a_step(program, options.steps, options.device))
+    bare = statistics.median(times["bare model"])
+    print(
+        f"{len(atoms)} atoms, {graph.num_edges} edges, {engine.step} steps, {engine.searches} neighbour searches"
+    )
+    for name, values in times.items():
+        middle = statistics.median(values)
+        ratios = [value / base for value, base in zip(values, times["bare model"], strict=True)]
+        print(
+            f"{name:12} {1000 * middle:8.1f} ms a step, {statistics.median(ratios):6.3f} × the bare model"
+            f" ({min(ratios):.3f} to {max(ratios):.3f})"
+        )
+    print(f"{86400 / bare / 1e6:.3f} million bare calls a day")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""Small systems made on the spot: cubic metals, a salt, molecules."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from ase import Atoms
+from ase.build import bulk, molecule
+
+from esen.data.structure import Structure
+from esen.md.systems import System, choose_names
+
+METALS = ("Al", "Ni", "Cu", "Pd", "Ag", "Pt", "Au")
+"""Those that ASE's EMT was made for."""
+
+MOLECULES = {"water": "H2O", "methane": "CH4", "ethanol": "CH3CH2OH", "benzene": "C6H6"}
+
+CRYSTAL_KELVIN = 1000.0
+"""Far from harmonic, and every crystal stays one: half of it becomes potential energy, and aluminium, the first to
+melt, does so at 933 K."""
+
+MOLECULE_KELVIN = 300.0
+
+RATTLE = 0.05
+"""Å: standard deviation of the displacements of a crystal's atoms; a perfect one has no forces to begin with."""
+
+ARGON_KELVIN = 60.0
+"""The solid melts at 84 K."""
+
+_MGO_LATTICE = 4.212  # Å, measured at room temperature
+
+
+def quick_systems(only: Sequence[str] | None = None) -> list[System]:
+    """Seven fcc metals and argon, of 32 atoms, MgO of 16, and four molecules; every time the same.
+
+    Args:
+        only: names of the systems to make; None: all.
+
+    Raises:
+        InputError: `only` names a system that is not among them.
+    """
+    makers: dict[str, Callable[[str], System]] = dict.fromkeys(METALS, _metal)
+    makers |= {"MgO": _magnesia, "Ar": _argon} | dict.fromkeys(MOLECULES, _molecule)
+    return [makers[name](name) for name in choose_names("quick", makers, only)]
+
+
+def _metal(name: str) -> System:
+    return _crystal(name, bulk(name, cubic=True).repeat(2), "fcc")
+
+
+def _argon(name: str) -> System:
+    made = _crystal(name, bulk(name, cubic=True).repeat(2), "fcc")
+    return replace(made, temperature_kelvin=ARGON_KELVIN)
+
+
+def _magnesia(name: str) -> System:
+    return _crystal(name, bulk("MgO", "rocksalt", a=_MGO_LATTICE).repeat(2), "rocksalt")
+
+
+def _crystal(name: str, atoms: Atoms, kind: str) -> System:
+    displacements = np.random.default_rng(0).normal(size=atoms.positions.shape)
+    atoms.positions += RATTLE * (displacements - displacements.mean(axis=0))
+    source = f"{name} ({kind}, {len(atoms)} atoms, rattled by {RATTLE} Å)"
+    return System(name, _structure(atoms, source), CRYSTAL_KELVIN)
+
+
+def _molecule(name: str) -> System:
+    return System(name, _structure(molecule(MOLECULES[name]), f"{name} (molecule)"), MOLECULE_KELVIN)
+
+
+def _structure(atoms: Atoms, source: str) -> Structure:
+    return Structure(
+        numbers=np.array(atoms.numbers, dtype=np.int64),
+        positions=np.array(atoms.positions, dtype=np.float64),
+        cell=np.array(atoms.cell.array, dtype=np.float64),
+        pbc=np.array(atoms.pbc, dtype=np.bool_),
+        source=source,
+    )

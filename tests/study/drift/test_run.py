@@ -1,0 +1,407 @@
+"""`esen md-drift` from potentials and structures to files."""
+
+import csv
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ase.io import read, write
+
+from esen.errors import InputError
+from esen.md.files import read_series
+from esen.study.drift import DriftOptions
+from esen.train.interrupt import Interrupted, StopSignal
+from tests.study.drift.small import drift_of
+
+
+def strict(text: str) -> Any:
+    def refuse(word: str) -> None:
+        raise AssertionError(f"{word} is no JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def test_two_potentials_in_one_table(work: Path, plots: None) -> None:
+    result = drift_of(["emt", "mine:swirling"], work / "out")
+    assert [(t.potential, t.system) for t in result.trajectories] == [
+        ("emt", "cu"),
+        ("emt", "al"),
+        ("swirling", "cu"),
+        ("swirling", "al"),
+    ]
+    assert not result.failed
+    assert [row["system"] for row in result.rows] == ["cu", "al", "cu", "al"]
+    content = strict((work / "out" / "result.json").read_text())
+    assert content["threshold_meV_per_atom_ps"] == 0.01
+    assert list(content["mean_abs_drift"]) == ["emt", "swirling"]
+    for trajectory, row, kept in zip(result.trajectories, result.rows, content["trajectories"], strict=True):
+        assert trajectory.drift is not None
+        assert kept["drift"]["slope"] == trajectory.drift.slope
+        assert kept["verdict"] == trajectory.verdict == row["verdict"]
+        assert row["drift ± 95 %"] is not None
+        shown = float(row["drift ± 95 %"].split()[0])
+        assert shown == pytest.approx(
+            kept["drift"]["slope"], abs=max(0.1 * kept["drift"]["slope_error"], 1e-9)
+        )
+        assert row["T (K)"] == f"{kept['drift']['temperature']:.0f}"
+        assert kept["drift"]["wander"] is None  # shorter than 2 ps
+        assert row["wander"] == "–"
+        series = read_series(work / "out" / kept["energies"], kept["atoms"])
+        assert len(series) == kept["drift"]["rows"] == 26
+        assert np.abs(series.total - series.total[0]).max() * 1000 / kept["atoms"] == pytest.approx(
+            kept["drift"]["largest"]
+        )
+    with (work / "out" / "drift.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["potential"] for row in rows] == ["emt", "emt", "swirling", "swirling"]
+    assert [float(row["slope"]) for row in rows] == pytest.approx(
+        [t.drift.slope for t in result.trajectories if t.drift], rel=1e-8
+    )
+    assert (work / "out" / "energy.png").read_bytes().startswith(b"\x89PNG")
+    assert result.paths["energy against time"] == work / "out" / "energy.png"
+    assert sum(line.startswith(("emt: ", "swirling: ")) for line in result.lines) == 2
+
+
+def test_a_batch_of_our_own_equals_single_runs(work: Path) -> None:
+    both = drift_of(["mine:pairs"], work / "both")
+    alone = drift_of(["mine:pairs"], work / "alone", options=DriftOptions(batch_atoms=1))
+    for a, b in zip(both.trajectories, alone.trajectories, strict=True):
+        assert a.series is not None
+        assert b.series is not None
+        assert np.abs(a.series.total - b.series.total).max() < 1e-9
+    assert [p.name for p in sorted((work / "both" / "pairs" / "structures").glob("*.state.npz"))] == [
+        "cu.state.npz"
+    ]
+
+
+@pytest.mark.parametrize("how", ["raise", "nan"])
+def test_one_that_fails_in_the_middle(work: Path, how: str, plots: None) -> None:
+    given = ["fails_at=20", f"how={how}"]
+    result = drift_of(["mine:Springs"], work / "out", calculator_args=given)
+    cu, al = result.trajectories
+    assert result.failed
+    assert cu.failure is not None
+    assert (cu.failure.step, al.failure and al.failure.step) == (20, 0)  # it goes on failing
+    assert cu.series is not None
+    assert cu.series.step.tolist() == list(range(0, 20, 2))
+    words = "the potential raised RuntimeError: no neighbours" if how == "raise" else "not finite"
+    assert words in cu.failure.reason
+    assert [row["verdict"] for row in result.rows] == ["stopped at 0.04 ps", "stopped at 0 ps"]
+    content = strict((work / "out" / "result.json").read_text())
+    assert content["trajectories"][0]["failure"] == {
+        "step": 20,
+        "reason": cu.failure.reason,
+        "time_ps": 0.04,
+    }
+    assert content["trajectories"][1]["drift"] is None
+    assert (work / "out" / "energy.png").stat().st_size > 1000
+    again = drift_of(["mine:Springs"], work / "out", calculator_args=given, resume=True)
+    assert [t.failure for t in again.trajectories] == [cu.failure, al.failure]
+
+
+def test_nothing_but_failures(work: Path, plots: None) -> None:
+    result = drift_of(["mine:Springs"], work / "out", calculator_args=["fails_at=0"])
+    assert result.failed
+    assert [row["drift ± 95 %"] for row in result.rows] == [None, None]
+    assert strict((work / "out" / "result.json").read_text())["mean_abs_drift"] == {"Springs": None}
+
+
+def test_elements_that_are_not_known(work: Path) -> None:
+    result = drift_of(["emt", "mine:Springs"], work / "out", "cu.xyz", "u.xyz")
+    assert [(t.potential, t.system) for t in result.trajectories] == [
+        ("emt", "cu"),
+        ("Springs", "cu"),
+        ("Springs", "u"),
+    ]
+    assert "emt: left out u, not all of whose elements it knows (U)" in result.lines
+    with pytest.raises(InputError, match="emt: knows the elements of none of the systems"):
+        drift_of(["mine:Springs", "emt"], work / "none", "u.xyz")
+    assert not (work / "none").exists()
+
+
+def interrupt(monkeypatch: pytest.MonkeyPatch, asked: int) -> None:
+    """Ctrl-C at the moment when it is looked for so many times."""
+    calls = iter(range(10**6))
+    monkeypatch.setattr(
+        StopSignal,
+        "raised",
+        property(lambda self: next(calls) >= asked, lambda self, value: None),
+        raising=False,
+    )
+
+
+def content_of(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.suffix in (".csv", ".extxyz", ".json")
+    }
+
+
+@pytest.mark.parametrize("potential", ["emt", "mine:pairs"])
+def test_interrupted_and_resumed_it_leaves_the_same(
+    work: Path, monkeypatch: pytest.MonkeyPatch, potential: str
+) -> None:
+    options = DriftOptions(trajectory="extxyz", frame_every=7)
+    how: Any = {"options": options, "changes": {"relax": True}}
+    whole = drift_of([potential], work / "whole", **how)
+    interrupt(monkeypatch, 2)
+    with pytest.raises(Interrupted, match=r"interrupted while .* relaxed .* --output .*parts and --resume"):
+        drift_of([potential], work / "parts", **how)
+    monkeypatch.undo()
+    monkeypatch.chdir(work)
+    interrupt(monkeypatch, 22)
+    with pytest.raises(Interrupted, match=r"interrupted at step \d+ of 50 .* --output .*parts and --resume"):
+        drift_of([potential], work / "parts", resume=True, **how)
+    assert not (work / "parts" / "result.json").exists()
+    for asked in (0, 31):
+        monkeypatch.undo()
+        monkeypatch.chdir(work)
+        interrupt(monkeypatch, asked)
+        with pytest.raises(Interrupted):
+            drift_of([potential], work / "parts", resume=True, **how)
+        if potential == "mine:pairs" and asked == 31:
+            break
+    monkeypatch.undo()
+    monkeypatch.chdir(work)
+    parts = drift_of([potential], work / "parts", resume=True, **how)
+    assert content_of(work / "parts") == content_of(work / "whole")
+    assert parts.rows == whole.rows
+
+
+def test_a_finished_test_can_be_shown_again_and_made_longer(work: Path) -> None:
+    drift_of(["emt"], work / "out", "cu.xyz")
+    before = content_of(work / "out")
+    drift_of(["emt"], work / "out", "cu.xyz", resume=True)
+    assert content_of(work / "out") == before
+    drift_of(["emt"], work / "out", "cu.xyz", resume=True, changes={"duration_ps": 0.13})
+    whole = drift_of(["emt"], work / "whole", "cu.xyz", changes={"duration_ps": 0.13})
+    assert content_of(work / "out") == content_of(work / "whole")
+    assert whole.trajectories[0].drift is not None
+    assert whole.trajectories[0].drift.duration_ps == pytest.approx(0.128)  # the last row
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"changes": {"timestep_fs": 1.0}}, "other protocols: .*timestep_fs was 2.0, is 1.0"),
+        ({"changes": {"seed": 3}}, "other protocols: .*seed was 0, is 3"),
+        ({"options": DriftOptions(order_test=2)}, "other options: order_test was 0, is 2"),
+        ({"potentials": ["mine:swirling"]}, "other potentials: emt"),
+        ({"potentials": ["emt", "mine:swirling"]}, "other potentials: swirling"),
+        ({"calculator_args": ["asap_cutoff=true"]}, "other calculator_args: 0 before, 1 now"),
+        ({"structures": ("al.xyz",)}, "other systems: .*name was 'cu', is 'al'"),
+        ({"structures": ("cu.xyz", "al.xyz")}, "other systems: 1 before, 2 now"),
+    ],
+)
+def test_what_is_another_test_is_not_resumed(work: Path, change: dict[str, Any], words: str) -> None:
+    drift_of(["emt"], work / "out", "cu.xyz")
+    before = content_of(work / "out")
+    given = {"potentials": ["emt"], "structures": ("cu.xyz",)} | change
+    with pytest.raises(InputError, match=words) as error:
+        drift_of(given.pop("potentials"), work / "out", *given.pop("structures"), resume=True, **given)
+    assert "\n" not in str(error.value)
+    assert content_of(work / "out") == before
+
+
+def test_atoms_that_moved_in_the_file_are_another_test(work: Path) -> None:
+    drift_of(["emt"], work / "out", "cu.xyz")
+    atoms = read("cu.xyz")
+    atoms.positions[0, 0] += 1e-6
+    write("cu.xyz", atoms, format="extxyz")
+    with pytest.raises(InputError, match=r"other systems: \[0\]\.structure was"):
+        drift_of(["emt"], work / "out", "cu.xyz", resume=True)
+
+
+def test_folders_that_cannot_be_used(work: Path) -> None:
+    with pytest.raises(InputError, match="out: holds no test to go on with; leave out --resume"):
+        drift_of(["emt"], work / "out", "cu.xyz", resume=True)
+    drift_of(["emt"], work / "out", "cu.xyz")
+    with pytest.raises(InputError, match="out: holds a test; go on with --resume"):
+        drift_of(["emt"], work / "out", "cu.xyz")
+    for text in ("{", "[]"):
+        (work / "out" / "manifest.json").write_text(text)
+        with pytest.raises(InputError, match=r"manifest.json: .*; begin anew"):
+            drift_of(["emt"], work / "out", "cu.xyz", resume=True)
+
+
+def test_energies_that_are_gone_are_not_an_explosion(work: Path) -> None:
+    drift_of(["emt"], work / "out", "cu.xyz")
+    (work / "out" / "emt" / "structures" / "cu.csv").unlink()
+    with pytest.raises(InputError, match=r"cu.csv: cannot be read as energies"):
+        drift_of(["emt"], work / "out", "cu.xyz", resume=True)
+
+
+def test_a_limit(work: Path) -> None:
+    (calm,) = drift_of(["emt"], work / "a", "cu.xyz").trajectories
+    assert calm.drift is not None
+    for factor, failed in ((2.0, False), (0.5, True)):
+        limit = factor * abs(calm.drift.slope)
+        result = drift_of(["emt"], work / f"limit {failed}", "cu.xyz", options=DriftOptions(max_drift=limit))
+        assert result.failed is failed
+    short = drift_of(
+        ["emt"], work / "short", "cu.xyz", options=DriftOptions(max_drift=1e9), changes={"record_every": 1000}
+    )
+    assert short.failed  # one row says nothing of a drift
+    assert math.isnan(short.trajectories[0].drift.slope)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("potential", "timestep", "arguments"),
+    [("emt", 4.0, ()), ("lj", 4.0, ("sigma=2.2", "rc=4.0"))],
+)
+def test_order_of_the_integrator(
+    work: Path, plots: None, potential: str, timestep: float, arguments: tuple[str, ...]
+) -> None:
+    options = DriftOptions(order_test=3)
+    result = drift_of(
+        [potential],
+        work / "out",
+        "cu.xyz",
+        options=options,
+        changes={"timestep_fs": timestep, "duration_ps": 0.2, "record_every": 1},
+        calculator_args=arguments,
+    )
+    (test,) = result.orders
+    assert test.order == pytest.approx(2.0, abs=0.05)
+    assert test.timesteps_fs == (timestep, timestep / 2, timestep / 4)
+    assert test.duration_ps == pytest.approx(0.2)
+    (row,) = result.order_rows
+    assert row["order"] == f"{test.order:.3f}"
+    assert row["floor"] == f"none down to {timestep / 4:g} fs"
+    assert (work / "out" / "order.png").read_bytes().startswith(b"\x89PNG")
+    kept = strict((work / "out" / "result.json").read_text())["order_tests"]
+    assert [entry["order"] for entry in kept] == [test.order]
+
+
+def test_an_order_test_of_what_fails(work: Path) -> None:
+    result = drift_of(
+        ["mine:Springs"],
+        work / "out",
+        "cu.xyz",
+        options=DriftOptions(order_test=2),
+        calculator_args=["fails_at=70"],
+    )
+    (test,) = result.orders
+    assert math.isnan(test.order)
+    assert result.order_rows[0]["order"] is None
+    strict((work / "out" / "result.json").read_text())
+
+
+def test_asymmetry_of_the_jacobian(work: Path) -> None:
+    result = drift_of(["emt", "mine:swirling"], work / "out", "cu.xyz", options=DriftOptions(jacobian=2))
+    conservative, swirling = result.trajectories
+    assert len(conservative.asymmetry) == len(swirling.asymmetry) == 2
+    assert max(conservative.asymmetry) < 1e-6
+    assert min(swirling.asymmetry) > 1e-3
+    assert result.rows[1]["λ"] is not None
+    kept = strict((work / "out" / "result.json").read_text())["trajectories"]
+    assert kept[1]["jacobian_asymmetry"] == list(swirling.asymmetry)
+
+
+def test_names_that_would_be_one_file(work: Path) -> None:
+    for name in ("a b.xyz", "a_b.xyz", "A_B.xyz"):
+        atoms = read("cu.xyz")
+        atoms.rattle(0.01, seed=len(list(work.iterdir())))
+        write(name, atoms, format="extxyz")
+    result = drift_of(["emt", "emt"], work / "out", "a b.xyz", "a_b.xyz", "A_B.xyz")
+    assert [(t.potential, t.system) for t in result.trajectories] == [
+        (label, name) for label in ("emt", "emt-2") for name in ("a b", "a_b-2", "A_B-3")
+    ]
+    paths = [str(t.path).casefold() for t in result.trajectories]
+    assert len(set(paths)) == 6
+    energies = [float(t.series.total[0]) for t in result.trajectories if t.series is not None]
+    assert len(set(energies)) == 3
+
+
+def test_options_for_nothing_are_refused(work: Path) -> None:
+    with pytest.raises(InputError, match="--dtype float32: is for checkpoints, and none is given"):
+        drift_of(["emt"], work / "out", "cu.xyz", dtype="float32")
+    (work / "w.safetensors").write_bytes(b"")
+    with pytest.raises(InputError, match="--calculator-args: are for emt, lj and factories"):
+        drift_of(["w.safetensors"], work / "out", "cu.xyz", calculator_args=["a=1"])
+
+
+def test_relaxed_first(work: Path) -> None:
+    plain = drift_of(["emt"], work / "plain", "cu.xyz")
+    result = drift_of(["emt"], work / "out", "cu.xyz", changes={"relax": True})
+    first, relaxed = plain.trajectories[0], result.trajectories[0]
+    assert first.series is not None
+    assert relaxed.series is not None
+    assert relaxed.series.potential[0] < first.series.potential[0] - 0.01
+    assert relaxed.series.kinetic[0] == first.series.kinetic[0]
+
+
+def test_a_relaxation_that_fails_is_that_systems_end(work: Path) -> None:
+    result = drift_of(["mine:Springs"], work / "out", changes={"relax": True}, calculator_args=["fails_at=0"])
+    assert [t.failure and t.failure.reason for t in result.trajectories] == [
+        f"relaxation: {name}: the calculator raised RuntimeError: no neighbours" for name in ("cu", "al")
+    ]
+    assert result.failed
+    assert [t.series for t in result.trajectories] == [None, None]
+
+
+class Kept:
+    """A tracker that remembers."""
+
+    run_id = url = None
+
+    def __init__(self) -> None:
+        self.children: dict[str, Kept] = {}
+        self.seen: list[tuple[dict[str, float], int]] = []
+        self.files: list[str] = []
+        self.given: dict[str, Any] = {}
+
+    def params(self, values: Any) -> None:
+        self.given = dict(values)
+
+    def metrics(self, values: Any, step: int) -> None:
+        self.seen.append((dict(values), step))
+
+    def artifact(self, path: Path, folder: str = "") -> None:
+        self.files.append(path.name)
+
+    def tags(self, values: Any) -> None: ...
+
+    def child(self, name: str, resume_id: str | None = None) -> "Kept":
+        self.children[name] = Kept()
+        return self.children[name]
+
+    def close(self, status: Any = "FINISHED") -> None: ...
+
+    def __enter__(self) -> "Kept":
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+def test_the_curve_is_tracked(work: Path) -> None:
+    tracker = Kept()
+    result = drift_of(["emt"], work / "out", "cu.xyz", tracker=tracker)
+    (trajectory,) = result.trajectories
+    assert trajectory.series is not None
+    assert trajectory.drift is not None
+    curve = [(v["cu/energy_change_meV_per_atom"], s) for v, s in tracker.children["emt"].seen[:-1]]
+    assert [step for _, step in curve] == list(range(0, 51, 2))
+    change = 1000 * (trajectory.series.total - trajectory.series.total[0]) / 4
+    assert [value for value, _ in curve] == pytest.approx(change.tolist())
+    assert tracker.children["emt"].seen[-1] == (
+        {
+            "cu/drift_meV_per_atom_ps": trajectory.drift.slope,
+            "cu/drift_error_meV_per_atom_ps": trajectory.drift.slope_error,
+        },
+        50,
+    )
+    assert {"result.json", "drift.csv", "energy.png"} <= set(tracker.files)
+    assert tracker.given["systems"][0]["name"] == "cu"
+
+
+def test_a_threshold_of_ones_own(work: Path) -> None:
+    result = drift_of(["emt"], work / "out", "cu.xyz", options=DriftOptions(max_drift=1e6))
+    assert result.trajectories[0].verdict == "conserved"
+    assert "(threshold 1e+06 meV/atom/ps)" in result.lines[0]
+    assert replace(DriftOptions(), max_drift=2.0).threshold == 2.0
