@@ -31,6 +31,10 @@ _FEWEST = 2
 Function = Callable[..., Any]
 
 
+class _FailedBackwardError(Exception):
+    """The derivative could not be compiled."""
+
+
 class CompiledNetwork:
     """Two functions of a network in training, compiled when they are first asked for.
 
@@ -101,14 +105,31 @@ class CompiledNetwork:
                 warnings.simplefilter("ignore")  # torch's, of its own inside
                 traced = self._traced(function, [x.dtype for x in more])
                 compiled = torch.compile(traced, dynamic=True, fullgraph=True)
+                self._differentiate(compiled(*inputs))
                 result = compiled(*inputs)
-        except TorchDynamoException as error:
+        except (TorchDynamoException, _FailedBackwardError) as error:
             raise InputError(
                 f"train.compile: torch {torch.__version__} could not compile the network ({_first_line(error)});"
                 " write train.compile: false"
             ) from error
         self._compiled[name] = compiled
         return result
+
+    def _differentiate(self, result: Any) -> None:
+        """Once, for nothing: the derivative is compiled when it is asked for first.
+
+        Raises:
+            _FailedBackwardError: it cannot be compiled.
+        """
+        parts = [part for part in (result if isinstance(result, tuple) else (result,)) if part.requires_grad]
+        weights = [weight for weight in self._parts[2].parameters() if weight.requires_grad]
+        try:
+            if parts and weights:
+                torch.autograd.grad([part.sum() for part in parts], weights, allow_unused=True)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # of whichever compiler
+            raise _FailedBackwardError(_first_line(error)) from error
 
     def _traced(self, function: Function, more: list[torch.dtype]) -> Function:
         """The function as a list of tensor operations on any number of atoms and edges."""

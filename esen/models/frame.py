@@ -48,11 +48,11 @@ class EdgeFrame:
 
     def to_edges(self, x: Float[Tensor, "N K C"]) -> Orders:
         """[x_sender | x_receiver] in the frame of each edge."""
-        x = x.to(self.wigner[0].dtype)  # which is that of the products
         turned = []
         for d, part in zip(self.wigner, by_degree(x), strict=True):
-            pair = join([part.index_select(0, atom) for atom in (self.sender, self.receiver)], dim=2)
-            turned.append(cut_rows(_turn(d, pair)))
+            # Looked up first, then rounded to the precision of the products: the derivative of a look-up is a sum.
+            pair = [part.index_select(0, atom).to(d.dtype) for atom in (self.sender, self.receiver)]
+            turned.append(cut_rows(_turn(d, join(pair, dim=2))))
         orders = []
         for m in range(self.mmax + 1):
             signs = (m, -m) if m else (0,)

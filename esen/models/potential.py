@@ -80,7 +80,7 @@ class EsenPotential(nn.Module):
         Geometry, norms, sums over neighbours, the heads and all energies keep theirs. None: products do so too.
         """
         self.products = dtype
-        return self
+        return self._compile_anew()
 
     def use_compilation(self, on: bool) -> Self:
         """Compile what training differentiates (`compiled.py`), for this device, precision and choice of products.
@@ -91,6 +91,10 @@ class EsenPotential(nn.Module):
         self._compiled = CompiledNetwork(self.atomic_energies, self.features, backbone) if on else None
         return self
 
+    def _compile_anew(self) -> Self:
+        """What was compiled holds the precision and the device that it had."""
+        return self.use_compilation(self._compiled is not None)
+
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Move and cast as any module, but keep what `_EXACT` names in float64."""
         exact = {name: buffer for name, buffer in self.named_buffers() if name in _EXACT}
@@ -99,7 +103,7 @@ class EsenPotential(nn.Module):
             module, _, buffer = name.rpartition(".")
             owner = self.get_submodule(module)
             setattr(owner, buffer, value.to(getattr(owner, buffer).device))
-        return self
+        return self._compile_anew()
 
     def check_elements(self, graph: Graph) -> None:
         """Refuse species that the potential was never shown.

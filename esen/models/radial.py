@@ -117,8 +117,9 @@ class RadialMLP(nn.Module):
     def forward(self, edges: EdgeScalars) -> Float[Tensor, "E outputs"]:
         """Weights of every edge."""
         w_radial, w_sender, w_receiver = self.first.weight.split(self.split, dim=1)
-        sender = (edges.sender_table @ w_sender.T).index_select(0, edges.sender)
-        receiver = (edges.receiver_table @ w_receiver.T).index_select(0, edges.receiver)
+        kept = self.first.weight.dtype  # look-ups are added up when they are differentiated, over all edges
+        sender = (edges.sender_table @ w_sender.T).to(kept).index_select(0, edges.sender)
+        receiver = (edges.receiver_table @ w_receiver.T).to(kept).index_select(0, edges.receiver)
         hidden = nn.functional.linear(edges.radial, w_radial, self.first.bias) + sender + receiver
         weights: Tensor = self.rest(hidden)
         return weights

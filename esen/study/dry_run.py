@@ -15,6 +15,7 @@ from esen.models.memory import is_lean
 from esen.models.potential import EsenPotential
 from esen.recipe import Recipe, at_stage, describe_stage, parameter_count
 from esen.recipe.cost import kept_per_edge
+from esen.recipe.train import MemoryMode
 from esen.study.experiment import duration, test_frames
 from esen.study.finetune import complete_recipe
 from esen.train.carry import dtype_of
@@ -146,7 +147,10 @@ def _forecast_memory(here: Recipe, potential: EsenPotential, edges: int, weights
     of_edges = edges * dtype.itemsize * kept_per_edge(here.model, training=True)
     once = 0.0 if device.type == "cuda" else _FIRST_STEP
     rest = once + weights * dtype.itemsize * (_COPIES + bool(here.train.ema))
-    if is_lean(here.train.memory, here.model, edges, dtype=dtype, device=device, training=True):
+    mode: MemoryMode = (
+        "fast" if here.train.compile else here.train.memory
+    )  # what is compiled keeps everything
+    if is_lean(mode, here.model, edges, dtype=dtype, device=device, training=True):
         return f"{_gigabytes(rest)} and a part of {_gigabytes(of_edges)}", "weights; edges, in lean mode"
     bound = "at most, " if potential.products is not None else ""  # part of what is kept is half as large
     return _gigabytes(rest + of_edges), f"{bound}of which {_gigabytes(of_edges)} for edges"

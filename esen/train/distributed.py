@@ -20,8 +20,9 @@ from esen.errors import InputError
 
 Value = TypeVar("Value")
 
-PATIENCE = timedelta(minutes=10)
-"""How long a process waits for the others: longer than the slowest of them reads its data."""
+PATIENCE = timedelta(minutes=30)
+"""How long a process waits for the others: longer than the slowest of them reads its data or compiles its step. One
+that is gone is noticed at once, when its connection ends."""
 
 
 class LostProcessError(Exception):

@@ -167,8 +167,10 @@ def initial_potential(initial: Initial, recipe: Recipe, data: TrainingData, repo
     if "scale" in train.renew:
         potential.scale.fill_(data.scale)
     fitted = data.references.elements if "references" in train.renew else new
-    if fitted:
-        _renew_references(potential, recipe, data, fitted)
+    if fitted:  # to energies as the checkpoint will predict them
+        products = potential.products
+        _renew_references(potential.use_products(None), recipe, data, fitted)
+        potential.use_products(products)
     return potential
 
 

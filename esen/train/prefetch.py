@@ -6,6 +6,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
+import torch
+
 Item = TypeVar("Item")
 Made = TypeVar("Made")
 
@@ -25,11 +27,19 @@ def prefetched(make: Callable[[Item], Made], items: Sequence[Item], ahead: int) 
     if not ahead:
         yield map(make, items)
         return
-    thread = ThreadPoolExecutor(1, "prefetch")
+    thread = ThreadPoolExecutor(1, "prefetch", initializer=_same_gpu())
     try:
         yield _in_turn(make, items, ahead, thread)
     finally:
         thread.shutdown(wait=True, cancel_futures=True)
+
+
+def _same_gpu() -> Callable[[], None]:
+    """Sets the GPU of this thread in another one, where neighbours may be searched on it."""
+    if not torch.cuda.is_initialized():
+        return lambda: None
+    gpu = torch.cuda.current_device()
+    return lambda: torch.cuda.set_device(gpu)
 
 
 def _in_turn(

@@ -200,6 +200,34 @@ def test_a_failure_of_the_compiler_is_one_line(monkeypatch: pytest.MonkeyPatch) 
     assert str(caught.value).endswith("(C++ compile error); write train.compile: false")
 
 
+def test_a_failure_on_the_derivative_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Refuses(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx: Any, gradient: Tensor) -> Tensor:
+            raise RuntimeError("no derivative\nlong output")
+
+    def broken(graph: Any, **_: Any) -> Any:
+        return lambda *inputs: Refuses.apply(graph(*inputs))
+
+    monkeypatch.setattr(torch, "compile", broken)
+    with pytest.raises(
+        InputError, match=r"could not compile the network \(no derivative\); write train.compile"
+    ):
+        network(_DIRECT).use_compilation(True)(cluster(9))
+
+
+def test_another_precision_is_compiled_anew(compiled_graphs: list[Any]) -> None:
+    potential = network(_DIRECT).use_compilation(True)
+    potential(cluster(9))
+    potential.to(torch.float32)(cluster(9))
+    potential.use_products(torch.bfloat16)(cluster(9))
+    assert len(compiled_graphs) == 3
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["conservative", "direct, denoising"])
 def test_compiled_in_earnest(kind: str) -> None:

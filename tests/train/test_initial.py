@@ -196,6 +196,9 @@ def test_new_references_take_up_a_shift_between_levels_of_theory(source: Path, t
     assert change[12] == pytest.approx(-2.5, abs=1e-4)
     assert torch.equal(new.references[13:], old.references[13:])
     assert torch.equal(new.scale, old.scale)
+    rounded = potential_of(fine_tuning(path, source, train__renew=["references"], train__precision="bf16"))
+    assert rounded.products == torch.bfloat16
+    assert torch.equal(rounded.references, new.references)  # of energies as the checkpoint will predict them
     none = potential_of(fine_tuning(path, source, train__renew=["references"], data__references="none"))
     assert not none.references[[8, 12]].any()
 
