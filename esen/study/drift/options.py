@@ -48,6 +48,12 @@ class DriftOptions:
         return THRESHOLD if self.max_drift is None else self.max_drift
 
 
+_OPTIONS = {
+    "timestep_fs": "--timestep",
+    "duration_ps": "--duration",
+    "record_every": "--record-every",
+}
+
 OWN = replace(
     PROTOCOLS["quick"],
     name="structures",
@@ -81,14 +87,14 @@ def adapted(
     changes = {k: v for k, v in given.items() if v is not None and v != getattr(protocol, k)}
     for name, value in changes.items():
         if name != "seed" and not 0 < value < float("inf"):
-            raise InputError(f"{name}: {value}; expected a number above 0")
+            raise InputError(f"{_OPTIONS[name]} {value}: expected a number above 0")
     changed: Protocol = replace(protocol, **changes)  # type: ignore[arg-type]  # each of the field's own type
     if relax is not None and relax != (protocol.relaxation is not None):
         changes["relaxation"] = relax
         changed = replace(changed, relaxation=PROTOCOLS["tm23"].relaxation if relax else None)
     if changed.steps < 1:
         raise InputError(
-            f"duration: {changed.duration_ps} ps is less than one step of {changed.timestep_fs} fs; give more"
+            f"--duration {changed.duration_ps}: less than one step of {changed.timestep_fs} fs; give more"
         )
     if changes and protocol.name != OWN.name:
         said = ", ".join(f"{name} {value}" for name, value in changes.items())

@@ -9,10 +9,11 @@ import numpy as np
 from jaxtyping import Float64
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, SymmetricalLogLocator
 
 from esen.models.checkpoint import write_atomically
 from esen.study.drift.result import OrderTest, Trajectory
+from esen.study.drift.rows import with_error
 
 _COLOURS = ("#2166ac", "#b2182b", "#4d9221", "#e08214", "#762a83", "#1b7837", "#878787", "#c51b7d")
 _POINTS = 400
@@ -30,7 +31,7 @@ def energy_plot(trajectories: Sequence[Trajectory], path: Path) -> None:
     potentials = list(dict.fromkeys(t.potential for t in trajectories))
     columns = min(len(systems), max(1, math.ceil(math.sqrt(len(systems)))))
     rows = math.ceil(len(systems) / columns)
-    size = (6.4, 3.8) if len(systems) == 1 else (3.4 * columns, 2.5 * rows + 0.6)
+    size = (8.0, 3.9) if len(systems) == 1 else (3.4 * columns, 2.5 * rows + 0.6)
     figure = Figure(figsize=size, dpi=140, layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat[len(systems) :]:
@@ -60,7 +61,7 @@ def _panel(
         colour = _COLOURS[potentials.index(t.potential) % len(_COLOURS)]
         label = t.potential
         if with_legend and t.drift is not None:
-            label += f": {t.drift.slope:+.2g} meV/atom/ps"
+            label += f"\n{with_error(t.drift.slope, t.drift.slope_error)} meV/atom/ps"
         x, mean, low, high = _thinned(time, change)
         axes.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
         axes.plot(x, mean, color=colour, linewidth=1.3, label=label)
@@ -69,7 +70,9 @@ def _panel(
         extents.append(float(np.abs(change).max()) if len(change) else 0.0)
     calm = [extent for extent in extents if extent > 0]
     if calm and max(calm) > _SPREAD * min(calm):
-        axes.set_yscale("symlog", linthresh=max(min(calm), 1e-9), linscale=1.0)
+        straight = 10.0 ** math.floor(math.log10(max(min(calm), 1e-9)))
+        axes.set_yscale("symlog", linthresh=straight, linscale=0.8)
+        axes.yaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=straight))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.yaxis.set_minor_formatter(NullFormatter())
     else:
@@ -79,7 +82,7 @@ def _panel(
     axes.xaxis.set_major_locator(MaxNLocator(5))
     _plain(axes)
     if with_legend:
-        axes.legend(fontsize=8, frameon=False)
+        axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0), labelspacing=0.9)
 
 
 def _thinned(

@@ -57,14 +57,14 @@ def test_a_changed_protocol_says_so() -> None:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"timestep_fs": 0.0}, "timestep_fs: 0.0; expected a number above 0"),
-        ({"timestep_fs": -1.0}, "timestep_fs: -1.0"),
-        ({"timestep_fs": math.nan}, "timestep_fs: nan"),
-        ({"duration_ps": 0.0}, "duration_ps: 0.0"),
-        ({"duration_ps": math.inf}, "duration_ps: inf"),
-        ({"record_every": 0}, "record_every: 0"),
-        ({"duration_ps": 0.0004}, "duration: 0.0004 ps is less than one step of 1.0 fs"),
-        ({"timestep_fs": 30000.0}, "duration: 10.0 ps is less than one step of 30000.0 fs"),
+        ({"timestep_fs": 0.0}, "--timestep 0.0: expected a number above 0"),
+        ({"timestep_fs": -1.0}, "--timestep -1.0"),
+        ({"timestep_fs": math.nan}, "--timestep nan"),
+        ({"duration_ps": 0.0}, "--duration 0.0"),
+        ({"duration_ps": math.inf}, "--duration inf"),
+        ({"record_every": 0}, "--record-every 0"),
+        ({"duration_ps": 0.0004}, "--duration 0.0004: less than one step of 1.0 fs"),
+        ({"timestep_fs": 30000.0}, "--duration 10.0: less than one step of 30000.0 fs"),
     ],
 )
 def test_numbers_that_cannot_be(given: dict[str, Any], words: str) -> None:
