@@ -13,6 +13,7 @@ from esen_cli.data import data_app
 from esen_cli.import_checkpoint import import_checkpoint
 from esen_cli.mae import mae
 from esen_cli.md_drift import md_drift
+from esen_cli.phonons import phonons
 from esen_cli.recipe import recipe_app
 from esen_cli.train import train
 
@@ -53,6 +54,7 @@ app.command()(train)
 app.command()(mae)
 app.command()(check)
 app.command("md-drift")(md_drift)
+app.command()(phonons)
 app.command("import")(import_checkpoint)
 app.add_typer(recipe_app, name="recipe")
 app.add_typer(data_app, name="data")

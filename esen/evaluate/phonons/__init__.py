@@ -1,0 +1,1 @@
+"""Harmonic phonons: from forces of displaced supercells, or from exact second derivatives, to what is measured."""

@@ -1,0 +1,104 @@
+"""A crystal whose phonons are wanted, and what is known of them."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
+
+import numpy as np
+from jaxtyping import Float64, Int64
+from phonopy import Phonopy
+from phonopy.structure.atoms import PhonopyAtoms
+
+from esen.data.structure import Structure
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Known:
+    """Reference values per primitive cell, at 300 K; None: not known.
+
+    Attributes:
+        max_frequency: ω_max in K, by the convention of the MDR benchmark.
+        entropy: S in J/K/mol.
+        free_energy: F in kJ/mol.
+        heat_capacity: C_V in J/K/mol.
+    """
+
+    max_frequency: float | None = None
+    entropy: float | None = None
+    free_energy: float | None = None
+    heat_capacity: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Crystal:
+    """What phonons are computed of.
+
+    Attributes:
+        name: unique among those of a run.
+        unitcell: the cell that the supercell is made of.
+        supercell: its lattice vectors, as columns of multiples of those of the unit cell (phonopy's matrix).
+        primitive: the primitive lattice vectors, likewise.
+        known: reference values.
+        reference: phonopy with force constants of the reference method, where there are force sets.
+    """
+
+    name: str
+    unitcell: Structure
+    supercell: Int64[np.ndarray, "3 3"]
+    primitive: Float64[np.ndarray, "3 3"]
+    known: Known = Known()
+    reference: Phonopy | None = None
+
+
+def to_phonopy(structure: Structure) -> PhonopyAtoms:
+    """The atoms as phonopy has them, with its masses of the elements."""
+    return PhonopyAtoms(numbers=structure.numbers, cell=structure.cell, positions=structure.positions)
+
+
+def from_phonopy(atoms: PhonopyAtoms, source: str) -> Structure:
+    """Phonopy's atoms, periodic in three directions."""
+    return Structure(
+        numbers=np.array(atoms.numbers, dtype=np.int64),
+        positions=np.array(atoms.positions, dtype=np.float64),
+        cell=np.array(atoms.cell, dtype=np.float64),
+        pbc=np.ones(3, dtype=np.bool_),
+        source=source,
+    )
+
+
+def make_phonopy(crystal: Crystal, symprec: float) -> Phonopy:
+    """Phonopy of the crystal, without forces."""
+    return quietly(
+        Phonopy,
+        to_phonopy(crystal.unitcell),
+        supercell_matrix=crystal.supercell,
+        primitive_matrix=crystal.primitive,
+        symprec=symprec,
+        log_level=0,
+    )
+
+
+def supercell_for(cell: Float64[np.ndarray, "3 3"], shortest: float) -> Int64[np.ndarray, "3 3"]:
+    """The smallest multiples of the lattice vectors whose cell is at least `shortest` Å wide everywhere.
+
+    Width is measured between opposite faces: 1 / |row of the inverse|.
+    """
+    widths = 1 / np.linalg.norm(np.linalg.inv(cell), axis=0)
+    return np.diag(np.maximum(1, np.ceil(shortest / widths - 1e-6))).astype(np.int64)
+
+
+def quietly(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """What one of phonopy's functions gives, without its notes on other versions of itself."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return function(*args, **kwargs)
+
+
+def matrix_of(text: Sequence[int]) -> Int64[np.ndarray, "3 3"]:
+    """Three multiples, or nine numbers row by row, as a matrix."""
+    values = np.array(text, dtype=np.int64)
+    return np.diag(values) if values.size == 3 else values.reshape(3, 3)

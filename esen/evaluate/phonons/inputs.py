@@ -1,0 +1,158 @@
+"""What a user names: structure files, phonopy's yaml with or without forces, folders of the MDR benchmark."""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import phonopy
+from jaxtyping import Int64
+from phonopy import Phonopy
+
+from esen.data.structure import Structure
+from esen.errors import InputError
+from esen.evaluate.phonons.crystal import Crystal, Known, from_phonopy, quietly, supercell_for, to_phonopy
+from esen.evaluate.phonons.protocol import PhononProtocol
+
+PACKED = (".xz", ".bz2", ".gz")
+_INDEX = ("pbe.json", "pbe.csv")
+_COLUMNS = {
+    "max_frequency": "max_freq",
+    "entropy": "entropy",
+    "free_energy": "free_energy",
+    "heat_capacity": "heat_capacity",
+}
+
+
+def is_phonopy_yaml(path: Path) -> bool:
+    """By its name.
+
+    >>> is_phonopy_yaml(Path("mp-149.yaml.bz2")), is_phonopy_yaml(Path("si.cif"))
+    (True, False)
+    """
+    suffixes = [suffix for suffix in path.suffixes if suffix not in PACKED]
+    return bool(suffixes) and suffixes[-1] in (".yaml", ".yml")
+
+
+def crystal_of_structure(
+    structure: Structure,
+    name: str,
+    supercell: Int64[np.ndarray, "3 3"] | None,
+    shortest: float,
+    symprec: float,
+) -> Crystal:
+    """A crystal of a structure file; the primitive cell is found by spglib.
+
+    Args:
+        structure: the unit cell.
+        name: of the crystal.
+        supercell: phonopy's matrix; None: as large as `shortest` asks for.
+        shortest: least width of the supercell, in Å.
+        symprec: to which the primitive cell is found, in Å.
+
+    Raises:
+        InputError: it is not periodic in three directions.
+    """
+    if not structure.pbc.all():
+        raise InputError(f"{structure.source}: phonons need a crystal, periodic in three directions")
+    matrix = supercell_for(structure.cell, shortest) if supercell is None else supercell
+    try:
+        atoms = to_phonopy(structure)
+        found = quietly(Phonopy, atoms, matrix, primitive_matrix="auto", symprec=symprec, log_level=0)
+    except Exception as error:  # of spglib, by whatever name
+        raise InputError(f"{structure.source}: phonopy cannot use it ({_first_line(error)})") from error
+    return Crystal(name, structure, matrix, np.array(found.primitive_matrix, dtype=np.float64))
+
+
+def crystal_of_yaml(path: Path, protocol: PhononProtocol) -> Crystal:
+    """A crystal of phonopy's yaml, packed or not. Where it has force sets or force constants, they are the reference.
+
+    Non-analytical corrections are not used.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        how: dict[str, Any] = {
+            "is_nac": False,
+            "produce_fc": False,
+            "log_level": 0,
+            "symprec": protocol.symprec,
+        }
+        found = quietly(phonopy.load, path, **how)
+    except Exception as error:  # of yaml, phonopy, spglib
+        raise InputError(f"{path}: phonopy cannot read it ({_first_line(error)})") from error
+    primitive = np.eye(3) if found.primitive_matrix is None else np.array(found.primitive_matrix)
+    crystal = Crystal(
+        name=path.name.split(".yaml")[0],
+        unitcell=from_phonopy(found.unitcell, str(path)),
+        supercell=np.array(found.supercell_matrix, dtype=np.int64),
+        primitive=np.asarray(primitive, dtype=np.float64),
+    )
+    if found.force_constants is None and _has_forces(found):
+        quietly(found.produce_force_constants, calculate_full_force_constants=False)
+    if found.force_constants is None:
+        return crystal
+    quietly(found.symmetrize_force_constants, show_drift=False)
+    return replace(crystal, reference=found)
+
+
+def _has_forces(phonons: Phonopy) -> bool:
+    data: dict[str, Any] = dict(phonons.dataset or {})
+    return "forces" in data or all("forces" in one for one in data.get("first_atoms", [{}]))
+
+
+def folder_crystals(folder: Path) -> tuple[list[Path], dict[str, Known]]:
+    """The yaml files of a folder of the MDR benchmark, and the values of its index by name.
+
+    Raises:
+        InputError: there are no such files, or the index cannot be read.
+    """
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and is_phonopy_yaml(path))
+    if not files:
+        raise InputError(f"{folder}: holds no phonopy yaml (NAME.yaml, .yaml.bz2, .yaml.xz)")
+    for name in _INDEX:
+        for path in (folder / name, folder.parent / name):
+            if path.is_file():
+                return files, read_index(path)
+    return files, {}
+
+
+def read_index(path: Path) -> dict[str, Known]:
+    """`pbe.json` or `pbe.csv` of the MDR benchmark: a row a material, by `mp_id`.
+
+    Raises:
+        InputError: it is not such a table.
+    """
+    try:
+        text = path.read_text()
+        rows = (
+            list(csv.DictReader(text.splitlines())) if path.suffix == ".csv" else _json_rows(json.loads(text))
+        )
+        return {str(row["mp_id"]): _known(row) for row in rows}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{path}: not an index of the MDR benchmark, with mp_id, {', '.join(_COLUMNS.values())} ({error!r})"
+        ) from error
+
+
+def _json_rows(content: Any) -> Sequence[Mapping[str, Any]]:
+    """Rows, columns, or columns of numbered values: what pandas may have written."""
+    if isinstance(content, list):
+        return content
+    if all(isinstance(value, dict) and "entropy" in value for value in content.values()):
+        return [{"mp_id": key, **value} for key, value in content.items()]
+    columns = {k: list(v.values()) if isinstance(v, dict) else v for k, v in content.items()}
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def _known(row: Mapping[str, Any]) -> Known:
+    values = {name: row.get(column) for name, column in _COLUMNS.items()}
+    return Known(**{name: None if value in (None, "") else float(value) for name, value in values.items()})
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,122 @@
+"""What force constants say: frequencies, thermal properties, stability."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64
+from phonopy import Phonopy
+from phonopy.harmonic.dynmat_to_fc import get_commensurate_points
+from phonopy.phonon.mesh import Mesh
+
+from esen.evaluate.phonons.crystal import quietly
+from esen.evaluate.phonons.protocol import THZ_TO_KELVIN, PhononProtocol
+
+ROOM = 300.0
+ACOUSTIC_KELVIN = -35.0
+"""At Γ, below which acoustic modes are imaginary: what is above is the rotation of rounding (Loew et al.)."""
+OTHER_THZ = -1e-3
+"""Elsewhere; frequencies of zero are found as ± a little."""
+
+
+@dataclass(frozen=True, eq=False)
+class Thermal:
+    """Per primitive cell, a value a temperature.
+
+    Attributes:
+        temperatures: in K.
+        free_energy: in kJ/mol.
+        entropy: in J/K/mol.
+        heat_capacity: at constant volume, in J/K/mol.
+    """
+
+    temperatures: Float64[np.ndarray, " T"]
+    free_energy: Float64[np.ndarray, " T"]
+    entropy: Float64[np.ndarray, " T"]
+    heat_capacity: Float64[np.ndarray, " T"]
+
+    def at(self, kelvin: float) -> tuple[float, float, float]:
+        """F, S and C_V at one of the temperatures."""
+        place = int(np.argmin(np.abs(self.temperatures - kelvin)))
+        return float(self.free_energy[place]), float(self.entropy[place]), float(self.heat_capacity[place])
+
+
+@dataclass(frozen=True, eq=False)
+class Properties:
+    """What is compared.
+
+    Attributes:
+        max_mdr: the highest frequency in K as the MDR benchmark takes it: at the points that are commensurate with the
+            matrix from unit cell to supercell, read in the primitive reciprocal basis.
+        max_commensurate: that at the points which are commensurate with the supercell, in K.
+        max_mesh: that on the mesh, in THz.
+        thermal: F, S, C_V; imaginary modes are left out of them.
+        imaginary: how many modes on mesh and commensurate points are.
+        lowest: the lowest frequency in THz, imaginary ones negative.
+        lowest_at: where it is, in units of the primitive reciprocal lattice.
+    """
+
+    max_mdr: float
+    max_commensurate: float
+    max_mesh: float
+    thermal: Thermal
+    imaginary: int
+    lowest: float
+    lowest_at: tuple[float, float, float]
+
+    @property
+    def stable(self) -> bool:
+        """Whether no mode is imaginary."""
+        return self.imaginary == 0
+
+
+def measure(phonons: Phonopy, protocol: PhononProtocol) -> Properties:
+    """All of `Properties`, of a phonopy that has force constants."""
+    mdr = frequencies_at(phonons, get_commensurate_points(phonons.supercell_matrix))
+    points = true_commensurate_points(phonons)
+    commensurate = frequencies_at(phonons, points)
+    quietly(phonons.run_mesh, mesh=protocol.mesh, is_gamma_center=False)
+    assert isinstance(phonons.mesh, Mesh)
+    mesh = np.array(phonons.mesh.frequencies, dtype=np.float64)
+    quietly(phonons.run_thermal_properties, temperatures=np.array(protocol.temperatures))
+    found = phonons.thermal_properties
+    assert found is not None
+    thermal = Thermal(
+        *(
+            np.array(x, dtype=np.float64)
+            for x in (found.temperatures, found.free_energy, found.entropy, found.heat_capacity)
+        )
+    )
+    every = np.concatenate([np.array(phonons.mesh.qpoints), points])
+    frequencies = np.concatenate([mesh, commensurate])
+    place = np.unravel_index(int(frequencies.argmin()), frequencies.shape)
+    x, y, z = (float(value) for value in every[place[0]])
+    return Properties(
+        max_mdr=float(mdr.max() * THZ_TO_KELVIN),
+        max_commensurate=float(commensurate.max() * THZ_TO_KELVIN),
+        max_mesh=float(mesh.max()),
+        thermal=thermal,
+        imaginary=imaginary_modes(every, frequencies),
+        lowest=float(frequencies.min()),
+        lowest_at=(x, y, z),
+    )
+
+
+def frequencies_at(phonons: Phonopy, points: Float64[np.ndarray, "Q 3"]) -> Float64[np.ndarray, "Q modes"]:
+    """In THz, imaginary ones negative; points in units of the primitive reciprocal lattice."""
+    quietly(phonons.run_qpoints, points)
+    assert phonons.qpoints is not None
+    return np.array(phonons.qpoints.frequencies, dtype=np.float64)
+
+
+def true_commensurate_points(phonons: Phonopy) -> Float64[np.ndarray, "Q 3"]:
+    """The points whose waves repeat with the supercell, in units of the primitive reciprocal lattice."""
+    matrix = np.rint(np.linalg.inv(phonons.primitive_matrix) @ phonons.supercell_matrix).astype(int)
+    return np.array(get_commensurate_points(matrix), dtype=np.float64)
+
+
+def imaginary_modes(points: Float64[np.ndarray, "Q 3"], frequencies: Float64[np.ndarray, "Q modes"]) -> int:
+    """How many modes are imaginary: below −35 K among the three lowest at Γ, below zero elsewhere."""
+    at_gamma = np.abs(points - np.rint(points)).max(axis=1) < 1e-8
+    limits = np.full(frequencies.shape, OTHER_THZ)
+    limits[at_gamma, :3] = ACOUSTIC_KELVIN / THZ_TO_KELVIN
+    return int((np.sort(frequencies, axis=1) < limits).sum())

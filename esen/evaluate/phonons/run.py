@@ -1,0 +1,159 @@
+"""One crystal from its unit cell to what is measured of its phonons."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from ase.data import chemical_symbols
+from jaxtyping import Int64
+from phonopy import Phonopy
+
+from esen.data.structure import Structure
+from esen.errors import InputError
+from esen.evaluate.phonons.crystal import Crystal, make_phonopy
+from esen.evaluate.phonons.force_constants import by_displacements, by_hessian
+from esen.evaluate.phonons.properties import Properties, measure
+from esen.evaluate.phonons.protocol import PhononProtocol
+from esen.evaluate.relax import Relaxed, RelaxSpec, relax
+from esen.graph.batch import collate, make_graphs, pack_batches, separate
+from esen.graph.types import Potential
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A potential as phonons need it.
+
+    Attributes:
+        potential: takes graphs.
+        calculator: the same for ASE, which relaxes.
+        device: where the potential is.
+        differentiable: a copy whose forces can be differentiated by the positions; None where that is not possible.
+        batch_atoms: displaced supercells go together up to so many atoms.
+        elements: atomic numbers that it knows; None: not known.
+    """
+
+    potential: Potential
+    calculator: Any
+    device: str = "cpu"
+    differentiable: Potential | None = None
+    batch_atoms: int = 512
+    elements: tuple[int, ...] | None = None
+
+    def check_elements(self, structure: Structure) -> None:
+        """Whether the potential knows all atoms.
+
+        Raises:
+            InputError: it does not; says which.
+        """
+        unknown = set(structure.numbers.tolist()) - set(self.elements or structure.numbers.tolist())
+        if unknown:
+            names = ", ".join(chemical_symbols[number] for number in sorted(unknown))
+            raise InputError(f"{structure.source}: the potential does not know {names}")
+
+    def forces(self, structures: Sequence[Structure]) -> list[np.ndarray]:
+        """Forces on the atoms of each structure, in eV/Å."""
+        found: list[np.ndarray] = []
+        sizes = [len(structure) for structure in structures]
+        for batch in pack_batches(sizes, atoms=self.batch_atoms, structures=None, order=range(len(sizes))):
+            graphs = make_graphs(
+                [structures[i] for i in batch], self.potential.cutoff, self.potential.backend
+            )
+            graph = collate(graphs).to(self.device)
+            single = separate(self.potential(graph).to("cpu"), graph.to("cpu"))
+            found += [prediction.forces.detach().numpy() for prediction in single]
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Phonons:
+    """Of one crystal.
+
+    Attributes:
+        crystal: with the cell that it was computed at.
+        relaxed: how it got there; None: it was taken as it is.
+        phonopy: with force constants.
+        properties: what they say.
+    """
+
+    crystal: Crystal
+    relaxed: Relaxed | None
+    phonopy: Phonopy
+    properties: Properties
+
+
+def phonons_at(crystal: Crystal, how: Relaxed | None, model: Model, protocol: PhononProtocol) -> Phonons:
+    """Displace or differentiate the crystal as it is, and measure.
+
+    Args:
+        crystal: at the cell that phonons are wanted of.
+        how: it got there.
+        model: the potential.
+        protocol: how.
+
+    Raises:
+        InputError: the potential cannot compute the crystal, or phonopy cannot use its cell; the message says.
+    """
+    try:
+        phonons = make_phonopy(crystal, protocol.symprec)
+    except Exception as error:  # of spglib and phonopy
+        words = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{crystal.name}: phonopy cannot use the cell ({words})") from error
+    if protocol.method == "hessian":
+        if model.differentiable is None:
+            raise InputError(
+                "--method hessian: only conservative potentials of esen have exact second derivatives; leave it out"
+            )
+        by_hessian(phonons, model.differentiable, model.device)
+    else:
+        by_displacements(phonons, protocol, model.forces)
+    return Phonons(crystal, how, phonons, measure(phonons, protocol))
+
+
+def relaxed_crystal(crystal: Crystal, calculator: Any, protocol: PhononProtocol) -> tuple[Crystal, Relaxed]:
+    """The crystal with its unit cell, or its primitive cell and the unit cell made of that, relaxed."""
+    spec = RelaxSpec(
+        fmax=protocol.fmax,
+        steps=protocol.relax_steps,
+        keep_symmetry=protocol.keep_symmetry,
+        symprec=protocol.symprec,
+    )
+    if protocol.relax == "unit":
+        found = relax(crystal.unitcell, calculator, spec)
+        return replace(crystal, unitcell=found.structure), found
+    primitive, place = primitive_cell(crystal)
+    found = relax(primitive, calculator, spec)
+    return replace(crystal, unitcell=unit_cell(crystal, found.structure, place)), found
+
+
+def primitive_cell(crystal: Crystal) -> tuple[Structure, Int64[np.ndarray, " atoms"]]:
+    """The primitive cell, and of each atom of the unit cell the atom of the primitive cell that it repeats."""
+    unit = crystal.unitcell
+    cell = crystal.primitive.T @ unit.cell  # columns of the matrix are the new vectors
+    scaled = np.linalg.solve(cell.T, unit.positions.T).T
+    chosen: list[int] = []
+    place = np.zeros(len(unit), dtype=np.int64)
+    for atom, (x, z) in enumerate(zip(scaled, unit.numbers, strict=True)):
+        for number, other in enumerate(chosen):
+            shift = x - scaled[other]
+            if unit.numbers[other] == z and np.linalg.norm((shift - np.rint(shift)) @ cell) < 1e-2:
+                place[atom] = number
+                break
+        else:
+            place[atom] = len(chosen)
+            chosen.append(atom)
+    found = Structure(
+        unit.numbers[chosen], unit.positions[chosen], cell, np.ones(3, dtype=np.bool_), source=unit.source
+    )
+    return found, place
+
+
+def unit_cell(crystal: Crystal, primitive: Structure, place: Int64[np.ndarray, " atoms"]) -> Structure:
+    """The unit cell made of a relaxed primitive cell: each atom moves as the one that it repeats."""
+    before, _ = primitive_cell(crystal)
+    unit = crystal.unitcell
+    cell = np.linalg.inv(crystal.primitive.T) @ primitive.cell
+    # In units of the primitive lattice the distance to the repeated atom is whole, and stays.
+    old = np.linalg.solve(before.cell.T, (unit.positions - before.positions[place]).T).T
+    positions = primitive.positions[place] + np.rint(old) @ primitive.cell
+    return Structure(unit.numbers, positions, cell, unit.pbc, source=unit.source)

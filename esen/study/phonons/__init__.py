@@ -1,0 +1,1 @@
+"""`esen phonons`: phonons of potentials, against each other and against a reference."""

@@ -1,0 +1,161 @@
+"""Which crystals are computed: from what the user names to inputs that are read one at a time."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int64
+
+from esen.data.structure import Structure
+from esen.errors import InputError
+from esen.evaluate.phonons.crystal import Crystal, Known, matrix_of
+from esen.evaluate.phonons.inputs import (
+    crystal_of_structure,
+    crystal_of_yaml,
+    folder_crystals,
+    is_phonopy_yaml,
+)
+from esen.evaluate.phonons.properties import measure
+from esen.evaluate.phonons.protocol import PhononProtocol
+from esen.md.systems import read_geometries
+from esen.study.drift.names import distinct
+from esen.study.phonons.record import values_of
+
+MIN_WIDTH = 12.0
+"""Å; of supercells that are not given."""
+FIRST = ":1"
+"""The frames of a file that are taken if none are named."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """A crystal that is read when it is its turn: a benchmark has thousands.
+
+    Attributes:
+        name: unique among those of a run.
+        source: the file.
+        load: reads it; raises InputError where it cannot be used.
+        supercell: how it is chosen, in words.
+        known: reference values of an index.
+    """
+
+    name: str
+    source: str
+    load: Callable[[], Crystal]
+    supercell: str
+    known: Known = field(default_factory=Known)
+
+
+def choose_inputs(
+    inputs: Sequence[str],
+    protocol: PhononProtocol,
+    *,
+    supercell: str | None = None,
+    min_width: float | None = None,
+    frames: str = FIRST,
+) -> list[Input]:
+    """The crystals of files and folders, in their order.
+
+    Args:
+        inputs: structure files, phonopy's yaml (packed or not), folders of the MDR benchmark.
+        protocol: how symmetry is found, and how reference values are measured.
+        supercell: of structure files, N,N,N or nine numbers; None: as large as `min_width` asks for.
+        min_width: of supercells in Å; None: 12.
+        frames: of each structure file, a Python slice.
+
+    Raises:
+        InputError: an input is missing or cannot be read, or an option is wrong or for none of the inputs.
+    """
+    matrix = None if supercell is None else parse_supercell(supercell)
+    width = MIN_WIDTH if min_width is None else min_width
+    if not 0 < width < np.inf:
+        raise InputError(f"--min-width {width:g}: expected a length above 0 in Å, such as 12")
+    if matrix is not None and min_width is not None:
+        raise InputError("--min-width: the supercell is given by --supercell; leave one of them out")
+    found: list[Input] = []
+    structures = False
+    for text in inputs:
+        path = Path(text).expanduser()
+        if not path.exists():
+            raise InputError(
+                f"{text}: no such file; expected a structure, a phonopy yaml, or a folder of the MDR benchmark"
+            )
+        if path.is_dir():
+            files, index = folder_crystals(path)
+            found += [_of_yaml(file, protocol, index.get(_name(file))) for file in files]
+        elif is_phonopy_yaml(path):
+            found.append(_of_yaml(path, protocol, None))
+        else:
+            structures = True
+            read = read_geometries(path, frames)
+            for number, structure in read:
+                name = path.stem if len(read) == 1 else f"{path.stem}#{number}"
+                found.append(_of_structure(structure, name, matrix, width, protocol))
+    _refuse_idle(structures, matrix is not None, min_width is not None, frames)
+    names = distinct([one.name for one in found])
+    return [replace(one, name=name) for one, name in zip(found, names, strict=True)]
+
+
+def parse_supercell(text: str) -> Int64[np.ndarray, "3 3"]:
+    """`2,2,2`, or nine numbers row by row, as phonopy's matrix.
+
+    Raises:
+        InputError: it is neither, or spans no volume.
+
+    >>> parse_supercell("1,2,3").tolist()
+    [[1, 0, 0], [0, 2, 0], [0, 0, 3]]
+    """
+    try:
+        values = [int(part) for part in text.split(",")]
+    except ValueError:
+        values = []
+    if len(values) not in (3, 9) or np.linalg.det(matrix_of(values)) < 0.5:
+        raise InputError(
+            f"--supercell {text}: expected three whole numbers above 0, such as 2,2,2, or nine of a matrix"
+        )
+    return matrix_of(values)
+
+
+def with_reference_values(crystal: Crystal, protocol: PhononProtocol) -> Crystal:
+    """The crystal with what its force sets give, where nothing else is known of it."""
+    if crystal.reference is None or crystal.known != Known():
+        return crystal
+    return replace(crystal, known=Known(**values_of(measure(crystal.reference, protocol))))
+
+
+def _of_yaml(path: Path, protocol: PhononProtocol, known: Known | None) -> Input:
+    def load() -> Crystal:
+        crystal = replace(crystal_of_yaml(path, protocol), known=known or Known())
+        return with_reference_values(crystal, protocol)
+
+    return Input(_name(path), str(path), load, "the file's", known or Known())
+
+
+def _of_structure(
+    structure: Structure,
+    name: str,
+    matrix: Int64[np.ndarray, "3 3"] | None,
+    width: float,
+    protocol: PhononProtocol,
+) -> Input:
+    def load() -> Crystal:
+        return crystal_of_structure(structure, name, matrix, width, protocol.symprec)
+
+    words = f"{width:g} Å wide" if matrix is None else str(matrix.tolist())
+    return Input(name, structure.source, load, words)
+
+
+def _name(path: Path) -> str:
+    """As the index of the benchmark names it: `mp-149` of `mp-149.yaml.bz2`."""
+    return path.name.split(".y")[0]
+
+
+def _refuse_idle(structures: bool, supercell: bool, min_width: bool, frames: str) -> None:
+    """Options that would change nothing are mistakes."""
+    given = {"--supercell": supercell, "--min-width": min_width, "--frames": frames != FIRST}
+    for option, is_given in given.items():
+        if is_given and not structures:
+            raise InputError(
+                f"{option}: is for structure files, and none is given; a phonopy yaml has its own"
+            )

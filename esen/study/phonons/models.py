@@ -1,0 +1,70 @@
+"""Potentials as phonons need them."""
+
+from collections.abc import Sequence
+
+from esen.errors import InputError
+from esen.evaluate.phonons.run import Model
+from esen.md.calculator import EsenCalculator
+from esen.models.potential import EsenPotential
+from esen.study.drift.run import resolve_all
+from esen.study.potentials import PotentialOptions, Resolved
+
+REFERENCE = "reference"
+"""The potential that is the force sets of the input."""
+
+
+def models_of(
+    potentials: Sequence[str], how: PotentialOptions, *, exact: bool, allow_direct: bool, batch_atoms: int
+) -> dict[str, Model | None]:
+    """All potentials by what they are called; `reference` has no model.
+
+    Args:
+        potentials: each as `resolve_potential` takes it, or `reference`.
+        how: of `resolve_potential`.
+        exact: whether second derivatives are wanted.
+        allow_direct: whether forces may be no gradient.
+        batch_atoms: of the models.
+
+    Raises:
+        InputError: one cannot be had, or cannot do what is asked for.
+    """
+    models: dict[str, Model | None] = {}
+    computed = [text for text in potentials if text != REFERENCE]
+    for label, resolved in (resolve_all(computed, how) if computed else {}).items():
+        direct = is_direct(resolved)
+        if direct and not allow_direct:
+            raise InputError(
+                f"{resolved.text}: its forces are not the gradient of its energy, so that what they give are no"
+                " phonons; --allow-direct runs it all the same"
+            )
+        differentiable = resolved.differentiable if exact and not direct else None
+        if exact and differentiable is None:
+            raise InputError(
+                f"--method hessian: {resolved.text} has no exact second derivatives, as conservative potentials of"
+                " esen have; leave it out"
+            )
+        models[label] = Model(
+            potential=resolved.potential,
+            calculator=resolved.calculator or EsenCalculator(resolved.potential, device=resolved.device),
+            device=resolved.device,
+            differentiable=differentiable,
+            batch_atoms=batch_atoms,
+            elements=_elements(resolved),
+        )
+    if REFERENCE in models:
+        raise InputError(
+            f"{REFERENCE}: means the force sets of the input; give the potential's folder another name"
+        )
+    return models | ({REFERENCE: None} if REFERENCE in potentials else {})
+
+
+def is_direct(resolved: Resolved) -> bool:
+    """Whether the forces come from a head of their own."""
+    return isinstance(resolved.potential, EsenPotential) and resolved.potential.direct is not None
+
+
+def _elements(resolved: Resolved) -> tuple[int, ...] | None:
+    """Those it was trained on, else those that its network has a place for."""
+    if resolved.elements or not isinstance(resolved.potential, EsenPotential):
+        return resolved.elements
+    return tuple(range(1, resolved.potential.spec.max_elements))

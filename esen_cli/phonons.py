@@ -1,0 +1,136 @@
+"""`esen phonons`."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from esen.errors import InputError
+from esen_cli.output import fresh_folder, not_a_run, print_result, print_wide
+from esen_cli.train import Device
+
+if TYPE_CHECKING:
+    from esen.evaluate.phonons.protocol import PhononProtocol
+
+
+def phonons(  # noqa: PLR0913, PLR0917  # the options of a command are its arguments
+    potential: Annotated[
+        str,
+        typer.Argument(
+            help="Weights (.safetensors), a run's folder, emt, lj, module:factory (ASE),"
+            " or reference: the force sets of the input."
+        ),
+    ],
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="INPUT...",
+            help="Structure files, phonopy yaml (also .xz, .bz2, .gz), or folders of the MDR benchmark.",
+        ),
+    ],
+    also: Annotated[
+        list[str] | None, typer.Option(metavar="POTENTIAL", help="One more potential. Repeatable.")
+    ] = None,
+    protocol: Annotated[
+        Literal["tight", "mdr-fair", "mdr-loew"], typer.Option(help="How cells are relaxed and displaced.")
+    ] = "tight",
+    method: Annotated[
+        Literal["displacements", "hessian"],
+        typer.Option(help="Displaced supercells, or exact second derivatives of an eSEN potential."),
+    ] = "displacements",
+    displacement: Annotated[float | None, typer.Option(metavar="Å", help="[default: 0.01]")] = None,
+    displacements: Annotated[
+        str | None, typer.Option(metavar="Å,Å,...", help="A study: each of these, as in 0.001,0.01,0.1.")
+    ] = None,
+    supercell: Annotated[
+        str | None,
+        typer.Option(metavar="N,N,N", help="Of structure files.  [default: as --min-width asks for]"),
+    ] = None,
+    min_width: Annotated[
+        float | None,
+        typer.Option(metavar="Å", help="Least width of the supercells of structure files.  [default: 12]"),
+    ] = None,
+    relax: Annotated[
+        bool, typer.Option("--relax/--no-relax", help="Relax positions and cell first, as the protocol does.")
+    ] = True,
+    allow_direct: Annotated[
+        bool, typer.Option("--allow-direct", help="Run potentials whose forces are no gradient, too.")
+    ] = False,
+    frames: Annotated[str, typer.Option(help="Frames of each structure file, a slice such as ::10.")] = ":1",
+    calculator_args: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[NAME:]KEY=VALUE",
+            help="An argument of emt, lj or the factories, or of the one called NAME alone. Repeatable.",
+        ),
+    ] = None,
+    dtype: Annotated[
+        Literal["float32", "float64"] | None, typer.Option(help="Precision of weights.  [default: float64]")
+    ] = None,
+    device: Device = "auto",
+    batch_atoms: Annotated[
+        int, typer.Option(min=1, help="Displaced supercells that go together, in atoms.")
+    ] = 512,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Folder of all files; what it holds is not computed again.  [default: new]"),
+    ] = None,
+    track: Annotated[bool, typer.Option("--track/--no-track", help="Keep the test in MLflow.")] = True,
+) -> None:
+    """Harmonic phonons: ω_max, S, F, C_V, stability, bands. Exit code 1: a crystal failed."""
+    sizes = _displacements(displacement, displacements, method)
+    folder = fresh_folder("phonons") if output is None else not_a_run(output)
+
+    from esen.evaluate.phonons.protocol import PROTOCOLS
+    from esen.study.phonons.choose import choose_inputs
+    from esen.study.phonons.run import PhononOptions, run_phonons
+    from esen.track import make_tracker
+
+    chosen: PhononProtocol = replace(PROTOCOLS[protocol], method=method)
+    if not relax:
+        chosen = replace(chosen, relax=None)
+    if len(sizes) == 1:
+        chosen, sizes = replace(chosen, displacement=sizes[0]), ()
+    crystals = choose_inputs(inputs, chosen, supercell=supercell, min_width=min_width, frames=frames)
+    options = PhononOptions(displacements=sizes, allow_direct=allow_direct, batch_atoms=batch_atoms)
+    with make_tracker(track, run_name=folder.name) as tracker:
+        result = run_phonons(
+            [potential, *(also or ())],
+            crystals,
+            chosen,
+            options,
+            output=folder,
+            tracker=tracker,
+            calculator_args=calculator_args or (),
+            dtype=dtype,
+            device=device,
+        )
+    print_wide(result.rows)
+    if result.error_rows:
+        print_wide(result.error_rows)
+    for line in result.lines:
+        typer.echo(line)
+    typer.echo("")
+    print_result([], result.paths)
+    if result.failed:
+        raise typer.Exit(1)
+
+
+def _displacements(one: float | None, several: str | None, method: str) -> tuple[float, ...]:
+    """In Å; none: the protocol's."""
+    if method == "hessian" and (one is not None or several is not None):
+        raise InputError("--method hessian: displaces nothing; leave out --displacement and --displacements")
+    if one is not None and several is not None:
+        raise InputError("--displacement, --displacements: give one of them")
+    given: tuple[float, ...] = () if one is None else (one,)
+    text = f"--displacement {one}"
+    if several is not None:
+        text = f"--displacements {several}"
+        try:
+            given = tuple(float(part) for part in several.split(","))
+        except ValueError:
+            raise InputError(f"{text}: expected lengths in Å, such as 0.001,0.01,0.1") from None
+    if not all(0 < value < 1 for value in given) or len(set(given)) < len(given):
+        raise InputError(f"{text}: expected different lengths between 0 and 1 Å, such as 0.001,0.01,0.1")
+    return given

@@ -1,0 +1,49 @@
+"""Files and a module of potentials in the working directory of each test."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ase.build import bulk, molecule
+from ase.io import write
+
+FACTORIES = '''
+"""Potentials of a user: EMT that counts its calls, one that raises."""
+
+from ase.calculators.emt import EMT
+
+calls = []
+
+
+class Counting(EMT):
+    def calculate(self, *args, **kwargs):
+        calls.append(1)
+        super().calculate(*args, **kwargs)
+
+
+class Raising(EMT):
+    def calculate(self, *args, **kwargs):
+        raise RuntimeError("no neighbours\\nat all")
+'''
+
+
+@pytest.fixture(autouse=True)
+def _work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write("cu.xyz", bulk("Cu", cubic=True), format="extxyz")
+    write("u.xyz", bulk("U", "fcc", a=4.5), format="extxyz")
+    write("water.xyz", molecule("H2O"), format="extxyz")
+    (tmp_path / "counted.py").write_text(FACTORIES)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "counted", raising=False)
+
+
+@pytest.fixture
+def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A picture takes a second."""
+
+    def written(phonons: Any, reference: Any, title: str, path: Path) -> None:
+        path.write_text(title)
+
+    monkeypatch.setattr("esen.study.phonons.run.bands_plot", written)
