@@ -22,6 +22,9 @@ _NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 _BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
 _NULL = re.compile(r"~|null|Null|NULL|")
 
+_DEEPEST = 100
+"""Lists or sections in each other."""
+
 _PREFIX = "tag:yaml.org,2002:"
 _SCALARS = {  # with the characters each may begin with; an int looks like a float too, so the order decides
     "null": (_NULL, ["~", "n", "N", ""]),
@@ -46,6 +49,23 @@ class _Loader(yaml.SafeLoader):
     """Scalars by the core schema of YAML 1.2."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  # PyYAML's own name and type; not those of 1.1
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """As PyYAML, to a depth that no recipe has: how deep Python itself goes depends on what was imported.
+
+        Raises:
+            RecursionError: it lies deeper.
+        """
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise RecursionError
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
     def construct_plain(self, node: yaml.ScalarNode) -> bool | int | float:
         """The number, true or false that a scalar stands for."""

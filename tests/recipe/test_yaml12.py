@@ -1,4 +1,5 @@
 import math
+import sys
 
 import pytest
 import yaml
@@ -139,3 +140,14 @@ def test_text_that_looks_like_another_type_is_written_in_quotes(text: str) -> No
     written = write_document({"a": text})
     assert parse_document(written, "x").value == {"a": text}
     assert yaml.safe_load(written) == {"a": text}  # and readers of YAML 1.1 see the same
+
+
+def test_the_depth_does_not_depend_on_what_python_allows() -> None:
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(50_000)  # as libraries do on import
+    try:
+        with pytest.raises(InputError, match="x: lists or sections lie too deep"):
+            parse_document("[" * 2000, "x")
+        assert parse_document("[" * 90 + "]" * 90, "x") is not None
+    finally:
+        sys.setrecursionlimit(before)
