@@ -19,6 +19,7 @@ from ase.md.verlet import VelocityVerlet
 from measure import silicon
 
 from esen.allocator import keep_freed_memory
+from esen.data.atoms import from_atoms
 from esen.graph.batch import make_graph
 from esen.graph.types import Graph
 from esen.md.calculator import EsenCalculator
@@ -27,7 +28,6 @@ from esen.md.nve import BatchNve
 from esen.md.velocities import maxwell_boltzmann, without_drift
 from esen.models.potential import make_potential
 from esen.recipe.model import ModelSpec
-from esen.study.check_structures import from_atoms
 
 KELVIN, TIMESTEP_FS = 1000.0, 1.0
 

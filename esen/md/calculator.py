@@ -13,6 +13,7 @@ from ase.data import chemical_symbols
 from ase.stress import full_3x3_to_voigt_6_stress, voigt_6_to_full_3x3_stress
 from jaxtyping import Float64
 
+from esen.data.atoms import from_atoms
 from esen.data.checks import check_structure
 from esen.data.structure import Structure
 from esen.errors import InputError
@@ -83,7 +84,7 @@ class EsenCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
     ) -> None:
         """All properties at once: the energy alone costs nearly as much."""
         super().calculate(atoms, properties, system_changes)
-        structure = _structure(self.atoms)
+        structure = from_atoms(self.atoms, "the atoms of the calculator")
         if not len(structure):
             nothing = {"energy": 0.0, "free_energy": 0.0, "forces": np.zeros((0, 3)), "energies": np.zeros(0)}
             self.results = nothing | ({"stress": np.zeros(6)} if structure.pbc.all() else {})
@@ -225,16 +226,6 @@ def _why_not_finite(structure: Structure) -> str:
     except InputError as error:
         return str(error)
     return f"{structure.source}: the potential's prediction is not finite; the atoms may be far too close"
-
-
-def _structure(atoms: Atoms) -> Structure:
-    return Structure(
-        numbers=np.array(atoms.numbers, dtype=np.int64),
-        positions=np.array(atoms.positions, dtype=np.float64),
-        cell=np.array(atoms.cell.array, dtype=np.float64),
-        pbc=np.array(atoms.pbc, dtype=bool),
-        source="the atoms of the calculator",
-    )
 
 
 def _atoms(graph: Graph, i: int) -> Atoms:

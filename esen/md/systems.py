@@ -11,6 +11,7 @@ import numpy as np
 from ase.data import atomic_masses, chemical_symbols
 from jaxtyping import Float64, Int64
 
+from esen.data.atoms import from_atoms
 from esen.data.checks import check_structure
 from esen.data.readers.formats import FORMATS
 from esen.data.readers.mptrj_json import is_mptrj
@@ -178,13 +179,7 @@ def _by_ase(path: Path) -> Iterator[Structure]:
 
     try:
         for index, atoms in enumerate(ase.io.iread(path, index=":", do_not_split_by_at_sign=True)):
-            yield Structure(
-                numbers=np.array(atoms.numbers, dtype=np.int64),
-                positions=np.array(atoms.positions, dtype=np.float64),
-                cell=np.array(atoms.cell.array, dtype=np.float64),
-                pbc=np.array(atoms.pbc, dtype=np.bool_),
-                source=f"{path}, frame {index}",
-            )
+            yield from_atoms(atoms, f"{path}, frame {index}")
     except Exception as error:  # whatever its many readers meet
         words = (str(error).strip().splitlines() or [""])[0]
         raise InputError(f"{path}: ASE cannot read it ({type(error).__name__}: {words})") from error

@@ -11,6 +11,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.data import atomic_numbers, chemical_symbols, covalent_radii, reference_states
 
+from esen.data.atoms import from_atoms
 from esen.data.checks import check_structure
 from esen.data.readers.extxyz import read_extxyz
 from esen.data.readers.reading import parse_slice
@@ -72,17 +73,6 @@ def _read_with_ase(path: Path, selection: slice) -> list[tuple[int, Atoms]]:
         words = (str(error).strip().splitlines() or [""])[0]
         raise InputError(f"{path}: ASE cannot read it ({type(error).__name__}: {words})") from error
     return list(enumerate(images))[selection]
-
-
-def from_atoms(atoms: Atoms, source: str) -> Structure:
-    """The geometry of ASE's atoms."""
-    return Structure(
-        numbers=np.array(atoms.numbers, dtype=np.int64),
-        positions=np.array(atoms.positions, dtype=np.float64),
-        cell=np.array(atoms.cell.array, dtype=np.float64),
-        pbc=np.array(atoms.pbc, dtype=np.bool_),
-        source=source,
-    )
 
 
 def default_structures(

@@ -5,10 +5,10 @@ import torch
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
+from esen.data.atoms import from_atoms
 from esen.errors import InputError
 from esen.graph.batch import make_graph
 from esen.models.checkpoint import Checkpoint, save_checkpoint
-from esen.study.check_structures import from_atoms
 from esen.study.potentials import is_checkpoint, parse_arguments, resolve_potential
 from tests.models.variants import VARIANTS, potential_of
 

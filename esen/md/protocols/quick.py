@@ -7,7 +7,7 @@ import numpy as np
 from ase import Atoms
 from ase.build import bulk, molecule
 
-from esen.data.structure import Structure
+from esen.data.atoms import from_atoms
 from esen.md.systems import System, choose_names
 
 METALS = ("Al", "Ni", "Cu", "Pd", "Ag", "Pt", "Au")
@@ -61,18 +61,8 @@ def _crystal(name: str, atoms: Atoms, kind: str) -> System:
     displacements = np.random.default_rng(0).normal(size=atoms.positions.shape)
     atoms.positions += RATTLE * (displacements - displacements.mean(axis=0))
     source = f"{name} ({kind}, {len(atoms)} atoms, rattled by {RATTLE} Å)"
-    return System(name, _structure(atoms, source), CRYSTAL_KELVIN)
+    return System(name, from_atoms(atoms, source), CRYSTAL_KELVIN)
 
 
 def _molecule(name: str) -> System:
-    return System(name, _structure(molecule(MOLECULES[name]), f"{name} (molecule)"), MOLECULE_KELVIN)
-
-
-def _structure(atoms: Atoms, source: str) -> Structure:
-    return Structure(
-        numbers=np.array(atoms.numbers, dtype=np.int64),
-        positions=np.array(atoms.positions, dtype=np.float64),
-        cell=np.array(atoms.cell.array, dtype=np.float64),
-        pbc=np.array(atoms.pbc, dtype=np.bool_),
-        source=source,
-    )
+    return System(name, from_atoms(molecule(MOLECULES[name]), f"{name} (molecule)"), MOLECULE_KELVIN)

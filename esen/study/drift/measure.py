@@ -9,6 +9,7 @@ import numpy as np
 from ase.data import chemical_symbols
 from ase.formula import Formula
 
+from esen.data.atoms import from_atoms
 from esen.evaluate.laws.run import check_laws
 from esen.evaluate.laws.subject import Subject
 from esen.md.drift import Series, fluctuation_order, measure_drift, verdict_of
@@ -16,7 +17,6 @@ from esen.md.engine import Failure
 from esen.md.files import read_series
 from esen.md.protocols import Protocol
 from esen.md.systems import System
-from esen.study.check_structures import from_atoms
 from esen.study.drift.names import file_name
 from esen.study.drift.result import OrderTest, Trajectory
 from esen.study.drift.simulation import Begun, Simulation
