@@ -26,7 +26,7 @@ def locked(folder: Path) -> Iterator[None]:
     except BlockingIOError as error:
         os.close(place)
         raise InputError(
-            f"{folder}: another process is training into it; wait for it, or give another folder with --output"
+            f"{folder}: another process is at work in it; wait for it, or give another folder with --output"
         ) from error
     except OSError:  # a file system without locks
         pass

@@ -239,7 +239,7 @@ def test_a_folder_that_is_in_use_is_refused(recipe: Recipe, tmp_path: Path) -> N
     (tmp_path / "run").mkdir()
     with locked(tmp_path / "run"):
         for resume in (False, True):
-            with pytest.raises(InputError, match="another process is training into it"):
+            with pytest.raises(InputError, match="another process is at work in it"):
                 run_experiment(recipe, tmp_path / "run", resume=resume, device="cpu")
     assert not list((tmp_path / "run").iterdir())
 

@@ -11,7 +11,7 @@ fcntl = pytest.importorskip("fcntl")
 
 def test_a_folder_is_locked_once(tmp_path: Path) -> None:
     with locked(tmp_path):
-        with pytest.raises(InputError, match="another process is training into it; wait"), locked(tmp_path):
+        with pytest.raises(InputError, match="another process is at work in it; wait"), locked(tmp_path):
             pass
         assert not list(tmp_path.iterdir())
     with locked(tmp_path):

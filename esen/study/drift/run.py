@@ -26,6 +26,7 @@ from esen.study.drift.starts import make_starts
 from esen.study.potentials import METALS, PotentialOptions, Resolved, is_checkpoint, resolve_potential
 from esen.track import Tracker
 from esen.train.interrupt import StopSignal
+from esen.train.lock import locked
 
 ARGON = 18
 """What `lj` is of, as long as the user does not say otherwise."""
@@ -104,7 +105,7 @@ def run_drift(
     trajectories: list[Trajectory] = []
     orders: list[OrderTest] = []
     notes: list[str] = []
-    with DriftDisplay() as display, StopSignal(display.stopping) as stop:
+    with locked(output), DriftDisplay() as display, StopSignal(display.stopping) as stop:
         simulation = Simulation(output, options, resume, display, stop)
         for label, potential in resolved.items():
             with tracker.child(label) as child:

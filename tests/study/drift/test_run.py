@@ -15,6 +15,7 @@ from esen.errors import InputError
 from esen.md.files import read_series
 from esen.study.drift import DriftOptions
 from esen.train.interrupt import Interrupted, StopSignal
+from esen.train.lock import locked
 from tests.study.drift.small import drift_of
 
 
@@ -405,3 +406,9 @@ def test_a_threshold_of_ones_own(work: Path) -> None:
     assert result.trajectories[0].verdict == "conserved"
     assert "(threshold 1e+06 meV/atom/ps)" in result.lines[0]
     assert replace(DriftOptions(), max_drift=2.0).threshold == 2.0
+
+
+def test_two_processes_do_not_share_a_folder(work: Path) -> None:
+    drift_of(["emt"], work / "out", "cu.xyz")
+    with locked(work / "out"), pytest.raises(InputError, match="another process is at work in it"):
+        drift_of(["emt"], work / "out", "cu.xyz", resume=True)
