@@ -14,7 +14,7 @@ for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[_name] = "1"
 
 import numpy as np  # noqa: E402  # threads are counted on import
-import torch  # noqa: E402
+import torch  # noqa: E402  # the same
 
 torch.set_num_threads(1)
 

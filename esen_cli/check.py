@@ -1,16 +1,12 @@
 """`esen check`."""
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from esen_cli.output import fresh_folder, not_a_run, print_result
-from esen_cli.train import Device
-
-_PIPED_WIDTH = 130
-"""Characters a line where the table goes to a file or a pipe."""
+from esen_cli.options import CalculatorArgs, Device, Dtype
+from esen_cli.output import fresh_folder, not_a_run, print_result, print_wide
 
 
 def check(  # noqa: PLR0913, PLR0917  # the options of a command are its arguments
@@ -26,13 +22,8 @@ def check(  # noqa: PLR0913, PLR0917  # the options of a command are its argumen
         str | None,
         typer.Option(help="Only these, as in curl,smoothness, or rows of the table.  [default: all]"),
     ] = None,
-    calculator_args: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="An argument of emt, lj or the factory. Repeatable."),
-    ] = None,
-    dtype: Annotated[
-        Literal["float32", "float64"] | None, typer.Option(help="Precision of weights.  [default: float64]")
-    ] = None,
+    calculator_args: CalculatorArgs = None,
+    dtype: Dtype = None,
     device: Device = "auto",
     seed: Annotated[int, typer.Option(min=0, help="Of rotations, directions and choices.")] = 0,
 ) -> None:
@@ -54,29 +45,11 @@ def check(  # noqa: PLR0913, PLR0917  # the options of a command are its argumen
     )
     for number, name in enumerate(result.structures, start=1):
         typer.echo(f"[{number}] {name}")
-    _print_table(result.rows)
+    print_wide(result.rows, words=("law", "what was found"), numbers="left", styles={"FAIL": "bold red"})
     typer.echo(f"{result.verdict}\n")
     print_result([], result.paths)
     if not result.report.holds:
         raise typer.Exit(1)
-
-
-def _print_table(rows: Sequence[Mapping[str, str | None]]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=_PIPED_WIDTH)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for title in rows[0] if rows else ():
-        table.add_column(title, no_wrap=title not in ("what was found", "law"))
-    for row in rows:
-        cells = ["–" if value is None else escape(value) for value in row.values()]
-        table.add_row(*cells, style="bold red" if row["verdict"] == "FAIL" else None)
-    console.print(table)
 
 
 def _name(potential: str) -> str:

@@ -1,12 +1,13 @@
 """`esen data`: make training sets, look at data, and check it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from esen_cli.output import print_result, writable
+from esen_cli.options import CalculatorArgs
+from esen_cli.output import print_result, print_wide, writable
 
 if TYPE_CHECKING:
     from esen.data.readers import Files, Reading
@@ -19,8 +20,6 @@ data_app = typer.Typer(
     add_completion=False,
 )
 
-_PIPED_WIDTH = 130
-"""Characters a line where a table goes to a file or a pipe."""
 _WHAT = "Files, folders or glob patterns of any format that esen reads (docs/formats.md), or training sets."
 Paths = Annotated[list[str], typer.Argument(help=_WHAT)]
 Format = Annotated[str, typer.Option("--format", help="Of all files; auto: each shows its own.")]
@@ -116,10 +115,7 @@ def check(  # noqa: PLR0913, PLR0917  # the options of a command are its argumen
             help="To compare stresses with: weights, a run's folder, emt, lj, or module:factory (ASE)."
         ),
     ] = None,
-    calculator_args: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="An argument of emt, lj or the factory. Repeatable."),
-    ] = None,
+    calculator_args: CalculatorArgs = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="JSON with the findings.")] = None,
     most: Annotated[int, typer.Option(min=1, help="Frames that are looked into.")] = 20_000,
     kind: Format = "auto",
@@ -148,30 +144,10 @@ def check(  # noqa: PLR0913, PLR0917  # the options of a command are its argumen
 def print_data(result: "DataResult") -> None:
     """Tables, lines and files."""
     for table in result.tables:
-        _print_table(table)
+        print_wide(table, styles={"wrong": "bold red", "warning": "yellow"})
     for line in result.lines:
         typer.echo(line)
     print_result([], result.paths)
-
-
-def _print_table(rows: "Sequence[Mapping[str, str | float | int | None]]") -> None:
-    """With names of files whole, however long."""
-    from rich import box
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=_PIPED_WIDTH)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for title in rows[0] if rows else ():
-        table.add_column(title, overflow="fold")
-    for row in rows:
-        verdict = row.get("verdict")
-        cells = [escape(f"{value:,}" if isinstance(value, int) else str(value)) for value in row.values()]
-        table.add_row(*cells, style={"wrong": "bold red", "warning": "yellow"}.get(str(verdict)))
-    console.print(table)
 
 
 def _files(paths: Sequence[str], kind: str, frames: str) -> "list[Files]":

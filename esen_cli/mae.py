@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from esen_cli.options import Device
 from esen_cli.output import fresh_folder, not_a_run, print_result
-from esen_cli.train import Device
 
 _RECIPE_DEFAULT = "[default: as in recipes]"
 

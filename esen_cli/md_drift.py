@@ -7,8 +7,11 @@ from typing import Annotated, Any, Literal
 import typer
 
 from esen.errors import InputError
+from esen_cli.options import Device, Dtype, NamedCalculatorArgs, Track
 from esen_cli.output import fresh_folder, not_a_run, print_result, print_wide
-from esen_cli.train import Device
+
+_WORDS = ("potential", "system", "verdict", "floor")
+"""Columns of the tables that are no numbers."""
 
 
 def md_drift(  # noqa: PLR0913, PLR0917  # the options of a command are its arguments
@@ -62,16 +65,8 @@ def md_drift(  # noqa: PLR0913, PLR0917  # the options of a command are its argu
     frame_every: Annotated[
         int | None, typer.Option(min=1, metavar="STEPS", help="Between frames.  [default: 100 frames in all]")
     ] = None,
-    calculator_args: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="[NAME:]KEY=VALUE",
-            help="An argument of emt, lj or the factories, or of the one called NAME alone. Repeatable.",
-        ),
-    ] = None,
-    dtype: Annotated[
-        Literal["float32", "float64"] | None, typer.Option(help="Precision of weights.  [default: float64]")
-    ] = None,
+    calculator_args: NamedCalculatorArgs = None,
+    dtype: Dtype = None,
     device: Device = "auto",
     batch_atoms: Annotated[
         int, typer.Option(min=1, help="Systems that go together, in atoms; not for ASE calculators.")
@@ -82,7 +77,7 @@ def md_drift(  # noqa: PLR0913, PLR0917  # the options of a command are its argu
         typer.Option("--with", help="Folder of an earlier test, to be shown beside this one. Repeatable."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the test in --output.")] = False,
-    track: Annotated[bool, typer.Option("--track/--no-track", help="Keep the test in MLflow.")] = True,
+    track: Track = True,
 ) -> None:
     """Whether potentials conserve energy in dynamics. Exit code 1: a trajectory broke off, or --max-drift."""
     if resume and output is None:
@@ -160,10 +155,10 @@ def _refuse_idle(
 
 
 def _print(rows: Sequence[Any], order_rows: Sequence[Any], lines: Sequence[str]) -> None:
-    print_wide(rows)
+    print_wide(rows, words=_WORDS, styles={"drifts": "bold red", "stopped": "bold red"})
     typer.echo("drift in meV/atom/ps; wander, max |ΔE| in meV/atom; σ/√N in meV; drift/σ(K) in 1/ps\n")
     if order_rows:
-        print_wide(order_rows)
+        print_wide(order_rows, words=_WORDS)
         typer.echo(
             "σ/√N in meV; order: exponent of the timestep, 2 for velocity Verlet on a smooth surface\n"
         )

@@ -2,9 +2,10 @@
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Literal
 
 import typer
 
@@ -15,6 +16,7 @@ LAST = "last.safetensors"
 RECIPE = "recipe.yaml"
 _PIPED_WIDTH = 150
 """Characters a line where a wide table goes to a file or a pipe."""
+_NO_STYLES: Mapping[str, str] = MappingProxyType({})
 
 
 def fresh_folder(name: str) -> Path:
@@ -111,11 +113,20 @@ def print_result(rows: Any, paths: Mapping[str, Path]) -> None:
         typer.echo(f"{name:<{width}}  {path}")
 
 
-def print_wide(rows: Sequence[Mapping[str, str | None]]) -> None:
-    """A table of words and numbers in words, not squeezed where it goes to a file or a pipe.
+def print_wide(
+    rows: Sequence[Mapping[str, str | float | int | None]],
+    *,
+    words: Collection[str] | None = None,
+    numbers: Literal["left", "right"] = "right",
+    styles: Mapping[str, str] = _NO_STYLES,
+) -> None:
+    """A table that is not squeezed where it goes to a file or a pipe.
 
     Args:
-        rows: mappings with the same keys; one without a value has a dash. `drifts` and `stopped …` stand out.
+        rows: mappings with the same keys; one without a value has a dash.
+        words: columns that may be broken into lines; None: all.
+        numbers: on which side the others stand.
+        styles: of rows, by the beginning of their verdict.
     """
     from rich import box
     from rich.console import Console
@@ -127,13 +138,21 @@ def print_wide(rows: Sequence[Mapping[str, str | None]]) -> None:
         console = Console(highlight=False, width=_PIPED_WIDTH)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for title in rows[0] if rows else ():
-        words = title in ("potential", "system", "verdict", "floor")
-        table.add_column(title, justify="left" if words else "right", no_wrap=not words)
+        if words is None or title in words:
+            table.add_column(title, overflow="fold")
+        else:
+            table.add_column(title, justify=numbers, no_wrap=True)
     for row in rows:
-        bad = (row.get("verdict") or "").startswith(("drifts", "stopped"))
-        cells = ["–" if value is None else escape(value) for value in row.values()]
-        table.add_row(*cells, style="bold red" if bad else None)
+        verdict = str(row.get("verdict"))
+        style = next((style for start, style in styles.items() if verdict.startswith(start)), None)
+        table.add_row(*(escape(_wide_text(value)) for value in row.values()), style=style)
     console.print(table)
+
+
+def _wide_text(value: float | str | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _table(rows: Sequence[Any]) -> Any:

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from esen.errors import InputError
+from esen_cli.options import Device, Dtype, NamedCalculatorArgs, Track
 from esen_cli.output import fresh_folder, not_a_run, print_result, print_wide
-from esen_cli.train import Device
 
 if TYPE_CHECKING:
     from esen.evaluate.phonons.protocol import PhononProtocol
+
+_WORDS = ("potential", "crystal", "verdict")
+"""Columns of the tables that are no numbers."""
 
 
 def phonons(  # noqa: PLR0913, PLR0917  # the options of a command are its arguments
@@ -58,16 +61,8 @@ def phonons(  # noqa: PLR0913, PLR0917  # the options of a command are its argum
         bool, typer.Option("--allow-direct", help="Run potentials whose forces are no gradient, too.")
     ] = False,
     frames: Annotated[str, typer.Option(help="Frames of each structure file, a slice such as ::10.")] = ":1",
-    calculator_args: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="[NAME:]KEY=VALUE",
-            help="An argument of emt, lj or the factories, or of the one called NAME alone. Repeatable.",
-        ),
-    ] = None,
-    dtype: Annotated[
-        Literal["float32", "float64"] | None, typer.Option(help="Precision of weights.  [default: float64]")
-    ] = None,
+    calculator_args: NamedCalculatorArgs = None,
+    dtype: Dtype = None,
     device: Device = "auto",
     batch_atoms: Annotated[
         int, typer.Option(min=1, help="Displaced supercells that go together, in atoms.")
@@ -76,7 +71,7 @@ def phonons(  # noqa: PLR0913, PLR0917  # the options of a command are its argum
         Path | None,
         typer.Option(help="Folder of all files; what it holds is not computed again.  [default: new]"),
     ] = None,
-    track: Annotated[bool, typer.Option("--track/--no-track", help="Keep the test in MLflow.")] = True,
+    track: Track = True,
 ) -> None:
     """Harmonic phonons: ω_max, S, F, C_V, stability, bands. Exit code 1: a crystal failed."""
     sizes = _displacements(displacement, displacements, method)
@@ -106,9 +101,9 @@ def phonons(  # noqa: PLR0913, PLR0917  # the options of a command are its argum
             dtype=dtype,
             device=device,
         )
-    print_wide(result.rows)
+    print_wide(result.rows, words=_WORDS)
     if result.error_rows:
-        print_wide(result.error_rows)
+        print_wide(result.error_rows, words=_WORDS)
     for line in result.lines:
         typer.echo(line)
     typer.echo("")

@@ -1,10 +1,11 @@
 """`esen train`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from esen_cli.options import Device
 from esen_cli.output import chosen_folder, fresh_folder, print_result, started_folder
 from esen_cli.shipped import find_recipe
 
@@ -16,9 +17,6 @@ Overrides = Annotated[
     typer.Option(
         "--set", metavar="KEY=VALUE", help="Change a key of the recipe, as in model.lmax=3. Repeatable."
     ),
-]
-Device = Annotated[
-    Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute; auto: a GPU if there is one.")
 ]
 
 

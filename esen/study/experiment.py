@@ -124,8 +124,7 @@ def _run(recipe: Recipe, output: Path, resume: bool, device: str) -> ExperimentR
             tracker=tracker,
             device=place,
             console=console,
-            resumed=resumed,
-            initial=initial,
+            start=initial if resumed is None else resumed,
             team=team,
         )
         if not team.is_first:

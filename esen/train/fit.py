@@ -53,7 +53,7 @@ class FitResult:
     device: str
 
 
-def fit(  # noqa: PLR0913  # all that a run is made of
+def fit(
     recipe: Recipe,
     data: TrainingData,
     folder: Path,
@@ -61,8 +61,7 @@ def fit(  # noqa: PLR0913  # all that a run is made of
     tracker: Tracker,
     device: torch.device,
     console: Console,
-    resumed: Checkpoint | None = None,
-    initial: Initial | None = None,
+    start: Checkpoint | Initial | None = None,
     team: Team = ALONE,
 ) -> FitResult:
     """Train as the recipe says, from the beginning or from a checkpoint, into a folder.
@@ -74,8 +73,8 @@ def fit(  # noqa: PLR0913  # all that a run is made of
         tracker: of the run; if there are several stages, each has a child of it, too.
         device: where to compute.
         console: for progress and notes.
-        resumed: an interrupted run to go on with.
-        initial: what `train.init_from` names; not needed to go on.
+        start: the last checkpoint of an interrupted run to go on with; or what `train.init_from` names; None: random
+            weights.
         team: the processes that share the work, each with a folder of its own; the first one's is the run's.
 
     Raises:
@@ -86,15 +85,7 @@ def fit(  # noqa: PLR0913  # all that a run is made of
     check_freezing(recipe)
     for note in check_steps(recipe.train, device):
         console.print(note, highlight=False, soft_wrap=True)
-    if resumed is None:
-        state = _begin(recipe, data, initial, device, console)
-        state.progress.data = data.fingerprint
-        if team.is_first:  # from now on there is something to go on from
-            save_checkpoint(folder / "last.safetensors", state.full_checkpoint(recipe, {}))
-    else:
-        state = _go_on(recipe, data, resumed, folder, device)
-    if resumed is None or not is_finished(resumed, recipe):  # what was trained stays as it was described
-        write_atomically(folder / "recipe.yaml", dump_recipe(recipe).encode())
+    state = _started(recipe, data, folder, start, device, console, team)
     tracker.artifact(folder / "recipe.yaml")
     record = Record(folder, up_to_step=state.progress.step, validated=state.progress.batch == 0)
     epochs = tuple(stage.epochs for stage in recipe.train.stages)
@@ -133,6 +124,29 @@ def fit(  # noqa: PLR0913  # all that a run is made of
                 ).run()
     progress = state.progress
     return FitResult(folder / "last.safetensors", progress.step, progress.seconds, str(device))
+
+
+def _started(
+    recipe: Recipe,
+    data: TrainingData,
+    folder: Path,
+    start: Checkpoint | Initial | None,
+    device: torch.device,
+    console: Console,
+    team: Team,
+) -> TrainState:
+    """Where the training begins, or goes on; its recipe is in the folder."""
+    if isinstance(start, Checkpoint):
+        state = _go_on(recipe, data, start, folder, device)
+    else:
+        state = _begin(recipe, data, start, device, console)
+        state.progress.data = data.fingerprint
+        if team.is_first:  # from now on there is something to go on from
+            save_checkpoint(folder / "last.safetensors", state.full_checkpoint(recipe, {}))
+    finished = isinstance(start, Checkpoint) and is_finished(start, recipe)
+    if not finished:  # what was trained stays as it was described
+        write_atomically(folder / "recipe.yaml", dump_recipe(recipe).encode())
+    return state
 
 
 def check_freezing(recipe: Recipe) -> None:

@@ -152,7 +152,6 @@ def train(
         tracker=tracker or NullTracker(),
         device=torch.device("cpu"),
         console=Console(file=StringIO()),
-        resumed=resumed,
-        initial=initial,
+        start=initial if resumed is None else resumed,
         team=team,
     )

@@ -70,7 +70,7 @@ def traj_records(path: Path) -> Iterator[Record]:
                 count += 1
     except InputError:
         raise
-    except Exception as error:
+    except Exception as error:  # the same
         raise _unreadable(path, count, error) from error
 
 
@@ -95,7 +95,7 @@ def db_records(path: Path) -> Iterator[Record]:
             count += 1
     except InputError:
         raise
-    except Exception as error:
+    except Exception as error:  # the same
         raise _unreadable(path, count, error) from error
     if not count:
         raise InputError(f"{path}: the database has no rows")
@@ -105,7 +105,7 @@ def _read_only(path: Path) -> Any:
     """A database that is not written to, not even to bring it up to date."""
     from ase.db.sqlite import SQLite3Database
 
-    class ReadOnly(SQLite3Database):  # type: ignore[misc]
+    class ReadOnly(SQLite3Database):  # type: ignore[misc]  # ASE has no types
         def _connect(self) -> Any:
             return sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True, timeout=20)
 

@@ -27,7 +27,7 @@ def forces(case: Case) -> Outcome:
     checked = []
     for direction in directions:
         d = direction / np.linalg.norm(direction)
-        slope = _slope(case, lambda h, d=d: named(moved(case.structure, h * d), "displaced"))  # type: ignore[misc]
+        slope = _slope(case, lambda h, d=d: named(moved(case.structure, h * d), "displaced"))  # type: ignore[misc]  # mypy finds no type for a lambda with a default
         checked.append((float((case.prediction.forces.numpy() * d).sum()), slope))
     return Outcome.of(_compare(case, "forces", [(-f, s) for f, s in checked], "eV/Å", 1.0))
 
@@ -43,7 +43,7 @@ def stress(case: Case) -> Outcome:
     checked = []
     for strain in strains:
         unit = (strain + strain.T) / np.linalg.norm(strain + strain.T)
-        slope = _slope(case, lambda h, e=unit: named(strained(case.structure, h * e), "strained"))  # type: ignore[misc]
+        slope = _slope(case, lambda h, e=unit: named(strained(case.structure, h * e), "strained"))  # type: ignore[misc]  # mypy finds no type for a lambda with a default
         work = float((case.prediction.stress[0].numpy() * unit).sum()) * case.structure.volume
         checked.append((work, slope))
     compared = _compare(case, "stress", checked, "eV/Å³", case.structure.volume)

@@ -100,7 +100,7 @@ def _inconsistency(case: Case, a: int, b: int, scan: Scan) -> tuple[float, float
     for place in np.linspace(0, POINTS - 1, CHECKED).round().astype(int):
         r, force = float(scan.distance[place]), float(scan.force[place])
         slope = derivative(
-            lambda steps, r=r: _along(case, a, b, [r + h for h in steps])[0][:, None],  # type: ignore[misc]
+            lambda steps, r=r: _along(case, a, b, [r + h for h in steps])[0][:, None],  # type: ignore[misc]  # mypy finds no type for a lambda with a default
             max(case.noise.energy, 1e-15 * abs(float(scan.energy[place]))),
             _STEPS,
         )

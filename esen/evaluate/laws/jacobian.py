@@ -57,7 +57,7 @@ def difference_jacobian(case: Case, atoms: Int64[np.ndarray, " k"]) -> Jacobian:
     for atom in atoms:
         for axis in range(3):
             column = derivative(
-                lambda places, a=int(atom), x=axis: forces_along(a, x, places),  # type: ignore[misc]
+                lambda places, a=int(atom), x=axis: forces_along(a, x, places),  # type: ignore[misc]  # mypy finds no type for a lambda with a default
                 case.noise.forces,
                 steps,
             )

@@ -100,7 +100,7 @@ def examine(case: Case, line: Line) -> tuple[Scan, dict[str, Jump]]:
     jumps: dict[str, Jump] = {}
     for name, which, values, of, noise in looks:
         jumps[name] = largest_jump(
-            lambda at, i=which: predict(at)[i],  # type: ignore[misc]
+            lambda at, i=which: predict(at)[i],  # type: ignore[misc]  # mypy finds no type for a lambda with a default
             (line.distances, values),
             of,
             noise,
