@@ -15,6 +15,7 @@ from esen_cli.mae import mae
 from esen_cli.md_drift import md_drift
 from esen_cli.phonons import phonons
 from esen_cli.recipe import recipe_app
+from esen_cli.relax import relax
 from esen_cli.train import train
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -55,6 +56,7 @@ app.command()(mae)
 app.command()(check)
 app.command("md-drift")(md_drift)
 app.command()(phonons)
+app.command()(relax)
 app.command("import")(import_checkpoint)
 app.add_typer(recipe_app, name="recipe")
 app.add_typer(data_app, name="data")

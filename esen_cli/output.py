@@ -5,11 +5,14 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
 from esen.errors import InputError
+
+if TYPE_CHECKING:
+    from esen.study.materials.share import Share
 
 RUNS = Path("runs")
 LAST = "last.safetensors"
@@ -77,6 +80,18 @@ def not_a_run(folder: Path) -> Path:
             f"--output {folder}: holds a run, whose own results would be overwritten; give another folder"
         )
     return writable(folder)
+
+
+def agreed_folder(name: str, given: Path | None, share: "Share") -> Path:
+    """The folder given by `--output`, or a new one; the same in all processes of torchrun.
+
+    Raises:
+        InputError: it cannot be written to, or a training left its results there.
+    """
+    chosen = share.first_says(
+        "folder", lambda: str(fresh_folder(name) if given is None else not_a_run(given))
+    )
+    return Path(chosen)
 
 
 def writable(folder: Path) -> Path:

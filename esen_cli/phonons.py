@@ -8,7 +8,7 @@ import typer
 
 from esen.errors import InputError
 from esen_cli.options import Device, Dtype, NamedCalculatorArgs, Track
-from esen_cli.output import fresh_folder, not_a_run, print_result, print_wide
+from esen_cli.output import agreed_folder, print_result, print_wide
 
 if TYPE_CHECKING:
     from esen.evaluate.phonons.protocol import PhononProtocol
@@ -71,15 +71,17 @@ def phonons(  # noqa: PLR0913, PLR0917  # the options of a command are its argum
         Path | None,
         typer.Option(help="Folder of all files; what it holds is not computed again.  [default: new]"),
     ] = None,
+    retry: Annotated[bool, typer.Option("--retry", help="Compute crystals anew that failed.")] = False,
+    plots: Annotated[bool, typer.Option("--plots/--no-plots", help="Draw bands of every crystal.")] = True,
     track: Track = True,
 ) -> None:
     """Harmonic phonons: ω_max, S, F, C_V, stability, bands. Exit code 1: a crystal failed."""
     sizes = _displacements(displacement, displacements, method)
-    folder = fresh_folder("phonons") if output is None else not_a_run(output)
-
     from esen.evaluate.phonons.protocol import PROTOCOLS
+    from esen.study.materials.share import share_of_processes
     from esen.study.phonons.choose import choose_inputs
-    from esen.study.phonons.run import PhononOptions, run_phonons
+    from esen.study.phonons.run import run_phonons
+    from esen.study.phonons.work import PhononOptions
     from esen.track import make_tracker
 
     chosen: PhononProtocol = replace(PROTOCOLS[protocol], method=method)
@@ -88,20 +90,29 @@ def phonons(  # noqa: PLR0913, PLR0917  # the options of a command are its argum
     if len(sizes) == 1:
         chosen, sizes = replace(chosen, displacement=sizes[0]), ()
     crystals = choose_inputs(inputs, chosen, supercell=supercell, min_width=min_width, frames=frames)
-    options = PhononOptions(displacements=sizes, allow_direct=allow_direct, batch_atoms=batch_atoms)
-    with make_tracker(track, run_name=folder.name) as tracker:
-        result = run_phonons(
-            [potential, *(also or ())],
-            crystals,
-            chosen,
-            options,
-            output=folder,
-            tracker=tracker,
-            calculator_args=calculator_args or (),
-            dtype=dtype,
-            device=device,
-        )
+    options = PhononOptions(
+        displacements=sizes, allow_direct=allow_direct, batch_atoms=batch_atoms, plots=plots, retry=retry
+    )
+    with share_of_processes() as share:
+        folder = agreed_folder("phonons", output, share)
+        with make_tracker(track and share.is_first, run_name=folder.name) as tracker:
+            result = run_phonons(
+                [potential, *(also or ())],
+                crystals,
+                chosen,
+                options,
+                output=folder,
+                tracker=tracker,
+                share=share,
+                calculator_args=calculator_args or (),
+                dtype=dtype,
+                device=device,
+            )
+    if result is None:  # not the first process
+        return
     print_wide(result.rows, words=_WORDS)
+    if result.convergence_rows:
+        print_wide(result.convergence_rows, words=("ω_max (THz) of",))
     if result.error_rows:
         print_wide(result.error_rows, words=_WORDS)
     for line in result.lines:

@@ -39,7 +39,7 @@ def converted(
                 yield frames, through, watch
         return
     context = get_context("spawn")  # a fork would take threads' locks along
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=_end_with_parent) as pool:
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=end_with_parent) as pool:
         waiting: deque[tuple[Future[tuple[int, StressWatch]] | int, float]] = deque()
         try:
             for number, through, part in parts:
@@ -75,7 +75,7 @@ def _parts(stream: Iterator[tuple[float, str, Record]], length: int) -> Iterator
         number += 1
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Let this process end when its parent is killed, which no pool does by itself, and not before."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
 

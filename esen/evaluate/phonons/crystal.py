@@ -44,6 +44,7 @@ class Crystal:
         primitive: the primitive lattice vectors, likewise.
         known: reference values.
         reference: phonopy with force constants of the reference method, where there are force sets.
+        masses: of the atoms of the unit cell, in u; None: those of the elements.
     """
 
     name: str
@@ -52,11 +53,14 @@ class Crystal:
     primitive: Float64[np.ndarray, "3 3"]
     known: Known = Known()
     reference: Phonopy | None = None
+    masses: Float64[np.ndarray, " N"] | None = None
 
 
-def to_phonopy(structure: Structure) -> PhonopyAtoms:
-    """The atoms as phonopy has them, with its masses of the elements."""
-    return PhonopyAtoms(numbers=structure.numbers, cell=structure.cell, positions=structure.positions)
+def to_phonopy(structure: Structure, masses: Float64[np.ndarray, " N"] | None = None) -> PhonopyAtoms:
+    """The atoms as phonopy has them; without masses, with its masses of the elements."""
+    return PhonopyAtoms(
+        numbers=structure.numbers, cell=structure.cell, positions=structure.positions, masses=masses
+    )
 
 
 def from_phonopy(atoms: PhonopyAtoms, source: str) -> Structure:
@@ -74,7 +78,7 @@ def make_phonopy(crystal: Crystal, symprec: float) -> Phonopy:
     """Phonopy of the crystal, without forces."""
     return quietly(
         Phonopy,
-        to_phonopy(crystal.unitcell),
+        to_phonopy(crystal.unitcell, crystal.masses),
         supercell_matrix=crystal.supercell,
         primitive_matrix=crystal.primitive,
         symprec=symprec,
@@ -87,8 +91,13 @@ def supercell_for(cell: Float64[np.ndarray, "3 3"], shortest: float) -> Int64[np
 
     Width is measured between opposite faces: 1 / |row of the inverse|.
     """
-    widths = 1 / np.linalg.norm(np.linalg.inv(cell), axis=0)
+    widths = widths_of(cell)
     return np.diag(np.maximum(1, np.ceil(shortest / widths - 1e-6))).astype(np.int64)
+
+
+def widths_of(cell: Float64[np.ndarray, "3 3"]) -> Float64[np.ndarray, " 3"]:
+    """Distances between opposite faces, in Å."""
+    return np.asarray(1 / np.linalg.norm(np.linalg.inv(cell), axis=0))
 
 
 def quietly(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from jaxtyping import Float64
 from phonopy import Phonopy
+from torch import Tensor
 
 from esen.data.structure import Structure
 from esen.errors import InputError
@@ -42,19 +43,20 @@ def by_displacements(phonons: Phonopy, protocol: PhononProtocol, forces_of: Forc
         quietly(phonons.symmetrize_force_constants, show_drift=False)
 
 
-def by_hessian(phonons: Phonopy, differentiable: Potential, device: str) -> None:
+def by_hessian(phonons: Phonopy, differentiable: Potential, device: str, batch_atoms: int = 512) -> None:
     """Give phonopy the exact force constants Φ_ij = ∂²E/∂r_i ∂r_j of the undisplaced supercell.
 
     Args:
         phonons: of the crystal.
         differentiable: a potential whose forces can be differentiated by the positions.
         device: where it is.
+        batch_atoms: rows are computed together up to so many atoms.
 
     Raises:
         InputError: one of them is not finite.
     """
     supercell = from_phonopy(phonons.supercell, "supercell")
-    rows = hessian_rows(differentiable, supercell, phonons.primitive.p2s_map.tolist(), device)
+    rows = hessian_rows(differentiable, supercell, phonons.primitive.p2s_map.tolist(), device, batch_atoms)
     if not np.isfinite(rows).all():
         raise InputError("supercell: second derivatives of its energy are not finite")
     phonons.force_constants = rows
@@ -66,20 +68,36 @@ def by_hessian(phonons: Phonopy, differentiable: Potential, device: str) -> None
 
 
 def hessian_rows(
-    differentiable: Potential, structure: Structure, atoms: Sequence[int], device: str
+    differentiable: Potential, structure: Structure, atoms: Sequence[int], device: str, batch_atoms: int = 512
 ) -> Float64[np.ndarray, "k N 3 3"]:
-    """Φ_iα,jβ = −∂F_iα/∂r_jβ in eV/Å² of some atoms i and all j, by one backward pass through the forces a row.
+    """Φ_iα,jβ = −∂F_iα/∂r_jβ in eV/Å² of some atoms i and all j, by a backward pass through the forces a row.
 
-    In a cell smaller than twice the reach of the network, atoms j stand for all their images, as they do for
-    displacements of the same cell.
+    Rows go through the backward pass together, as many as make `batch_atoms` atoms. In a cell smaller than twice the
+    reach of the network, atoms j stand for all their images, as they do for displacements of the same cell.
     """
     graph = make_graph(structure, differentiable.cutoff, differentiable.backend).to(device)
     positions = graph.positions.clone().requires_grad_()
     with torch.enable_grad():
         forces = differentiable(replace(graph, positions=positions)).forces
-    rows = []
-    for component in forces[torch.tensor(atoms, device=device)].reshape(-1):
-        (row,) = torch.autograd.grad(component, positions, retain_graph=True, materialize_grads=True)
-        rows.append(-row.cpu().numpy())
-    found = np.stack(rows).reshape(len(atoms), 3, len(structure), 3)
+    components = forces[torch.tensor(atoms, device=device)].reshape(-1)
+    at_once = max(1, batch_atoms // max(1, len(structure)))
+    rows = [
+        _rows(components[start : start + at_once], positions, last=start + at_once >= len(components))
+        for start in range(0, len(components), at_once)
+    ]
+    found = -np.concatenate(rows).reshape(len(atoms), 3, len(structure), 3)
     return np.ascontiguousarray(found.transpose(0, 2, 1, 3))
+
+
+def _rows(components: Tensor, positions: Tensor, *, last: bool) -> np.ndarray:
+    """Derivatives of each of several components by all positions, in one batched backward pass."""
+    directions = torch.eye(len(components), dtype=components.dtype, device=components.device)
+    (rows,) = torch.autograd.grad(
+        components,
+        positions,
+        directions,
+        is_grads_batched=True,
+        retain_graph=not last,
+        materialize_grads=True,
+    )
+    return np.asarray(rows.cpu().numpy(), dtype=np.float64)

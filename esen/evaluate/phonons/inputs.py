@@ -91,6 +91,7 @@ def crystal_of_yaml(path: Path, protocol: PhononProtocol) -> Crystal:
         unitcell=from_phonopy(found.unitcell, str(path)),
         supercell=np.array(found.supercell_matrix, dtype=np.int64),
         primitive=np.asarray(primitive, dtype=np.float64),
+        masses=np.array(found.unitcell.masses, dtype=np.float64),
     )
     if found.force_constants is None and _has_forces(found):
         quietly(found.produce_force_constants, calculate_full_force_constants=False)

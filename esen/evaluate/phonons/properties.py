@@ -114,6 +114,19 @@ def true_commensurate_points(phonons: Phonopy) -> Float64[np.ndarray, "Q 3"]:
     return np.array(get_commensurate_points(matrix), dtype=np.float64)
 
 
+def frequency_rmse(phonons: Phonopy, reference: Phonopy, protocol: PhononProtocol) -> float:
+    """Root mean square of the differences of all frequencies on the mesh, in THz, in their order at each point.
+
+    Points are compared by their place in units of the primitive reciprocal lattice, so that the cells may differ.
+    """
+    quietly(reference.run_mesh, mesh=protocol.mesh, is_gamma_center=False)
+    assert isinstance(reference.mesh, Mesh)
+    weights = np.array(reference.mesh.weights, dtype=np.float64)
+    known = np.sort(reference.mesh.frequencies, axis=1)
+    found = np.sort(frequencies_at(phonons, np.array(reference.mesh.qpoints)), axis=1)
+    return float(np.sqrt(np.average(((found - known) ** 2).mean(axis=1), weights=weights)))
+
+
 def imaginary_modes(points: Float64[np.ndarray, "Q 3"], frequencies: Float64[np.ndarray, "Q modes"]) -> int:
     """How many modes are imaginary: below −35 K among the three lowest at Γ, below zero elsewhere."""
     at_gamma = np.abs(points - np.rint(points)).max(axis=1) < 1e-8

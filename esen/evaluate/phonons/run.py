@@ -11,7 +11,7 @@ from phonopy import Phonopy
 
 from esen.data.structure import Structure
 from esen.errors import InputError
-from esen.evaluate.phonons.crystal import Crystal, make_phonopy
+from esen.evaluate.phonons.crystal import Crystal, make_phonopy, widths_of
 from esen.evaluate.phonons.force_constants import by_displacements, by_hessian
 from esen.evaluate.phonons.properties import Properties, measure
 from esen.evaluate.phonons.protocol import PhononProtocol
@@ -104,10 +104,21 @@ def phonons_at(crystal: Crystal, how: Relaxed | None, model: Model, protocol: Ph
             raise InputError(
                 "--method hessian: only conservative potentials of esen have exact second derivatives; leave it out"
             )
-        by_hessian(phonons, model.differentiable, model.device)
+        by_hessian(phonons, model.differentiable, model.device, model.batch_atoms)
     else:
         by_displacements(phonons, protocol, model.forces)
     return Phonons(crystal, how, phonons, measure(phonons, protocol))
+
+
+def notes_on(phonons: Phonopy, model: Model) -> tuple[str, ...]:
+    """What is to be known of a result: whether the supercell is narrower than the forces reach."""
+    width, reach = float(widths_of(phonons.supercell.cell).min()), 2 * model.potential.cutoff
+    if width >= reach:
+        return ()
+    return (
+        f"the supercell is {width:.2f} Å wide, less than twice the cutoff ({reach:g} Å): a displaced atom is felt"
+        " together with its images",
+    )
 
 
 def relaxed_crystal(crystal: Crystal, calculator: Any, protocol: PhononProtocol) -> tuple[Crystal, Relaxed]:

@@ -1,6 +1,6 @@
 """The whole test: every potential on every system, to the end or to where it is interrupted."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Unpack
@@ -132,8 +132,15 @@ def run_drift(
     )
 
 
-def resolve_all(potentials: Sequence[str], how: PotentialOptions) -> dict[str, Resolved]:
+def resolve_all(
+    potentials: Sequence[str], how: PotentialOptions, only: Collection[str] | None = None
+) -> dict[str, Resolved]:
     """All potentials, by what they are called. Arguments `NAME:KEY=VALUE` are for the one of that name alone.
+
+    Args:
+        potentials: each as `resolve_potential` takes it.
+        how: of `resolve_potential`.
+        only: those that are wanted; None: all.
 
     Raises:
         InputError: one cannot be had, no potential has such a name, or an option is for none of them.
@@ -144,7 +151,7 @@ def resolve_all(potentials: Sequence[str], how: PotentialOptions) -> dict[str, R
         raise InputError(f"--dtype {how.get('dtype')}: is for checkpoints, and none is given")
     if how.get("calculator_args") and all(checkpoints):
         raise InputError("--calculator-args: are for emt, lj and factories, and none is given")
-    arguments = [(_scope(argument), argument) for argument in how.get("calculator_args", ())]
+    arguments = scoped(how.get("calculator_args", ()))
     for scope, argument in arguments:
         if scope and scope not in named:
             raise InputError(
@@ -161,8 +168,14 @@ def resolve_all(potentials: Sequence[str], how: PotentialOptions) -> dict[str, R
             mine["dtype"] = how.get("dtype") or "float64"
         else:
             mine["dtype"] = None
-        resolved[label] = resolve_potential(text, **mine)
+        if only is None or label in only:
+            resolved[label] = resolve_potential(text, **mine)
     return resolved
+
+
+def scoped(arguments: Sequence[str]) -> list[tuple[str, str]]:
+    """Each argument after the name of the potential that it is for; empty: for all."""
+    return [(_scope(argument), argument) for argument in arguments]
 
 
 def _scope(argument: str) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -35,16 +36,24 @@ class Input:
     Attributes:
         name: unique among those of a run.
         source: the file.
-        load: reads it; raises InputError where it cannot be used.
+        read: reads it; raises InputError where it cannot be used. It can be sent to another process.
         supercell: how it is chosen, in words.
         known: reference values of an index.
     """
 
     name: str
     source: str
-    load: Callable[[], Crystal]
+    read: Callable[[], Crystal]
     supercell: str
     known: Known = field(default_factory=Known)
+
+    def load(self) -> Crystal:
+        """The crystal.
+
+        Raises:
+            InputError: the file cannot be used.
+        """
+        return self.read()
 
 
 def choose_inputs(
@@ -125,11 +134,13 @@ def with_reference_values(crystal: Crystal, protocol: PhononProtocol) -> Crystal
 
 
 def _of_yaml(path: Path, protocol: PhononProtocol, known: Known | None) -> Input:
-    def load() -> Crystal:
-        crystal = replace(crystal_of_yaml(path, protocol), known=known or Known())
-        return with_reference_values(crystal, protocol)
+    known = known or Known()
+    return Input(_name(path), str(path), partial(_load_yaml, path, protocol, known), "the file's", known)
 
-    return Input(_name(path), str(path), load, "the file's", known or Known())
+
+def _load_yaml(path: Path, protocol: PhononProtocol, known: Known) -> Crystal:
+    crystal = replace(crystal_of_yaml(path, protocol), known=known)
+    return with_reference_values(crystal, protocol)
 
 
 def _of_structure(
@@ -139,9 +150,7 @@ def _of_structure(
     width: float,
     protocol: PhononProtocol,
 ) -> Input:
-    def load() -> Crystal:
-        return crystal_of_structure(structure, name, matrix, width, protocol.symprec)
-
+    load = partial(crystal_of_structure, structure, name, matrix, width, protocol.symprec)
     words = f"{width:g} Å wide" if matrix is None else str(matrix.tolist())
     return Input(name, structure.source, load, words)
 

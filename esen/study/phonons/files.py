@@ -1,4 +1,4 @@
-"""The files of a run: tables, and what the numbers depend on."""
+"""The tables of a run."""
 
 import csv
 import io
@@ -6,50 +6,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from esen.errors import InputError
 from esen.evaluate.phonons.protocol import PhononProtocol
 from esen.evaluate.phonons.run import Phonons
 from esen.models.checkpoint import write_atomically
 from esen.study.phonons.record import QUANTITIES, Record
 from esen.study.phonons.rows import mean_errors
-
-MANIFEST = "manifest.json"
-
-
-def claim(output: Path, manifest: dict[str, dict[str, Any]]) -> None:
-    """Write what the numbers depend on, together with that of an earlier call of the same folder.
-
-    Args:
-        output: the folder, which is made.
-        manifest: `settings`, which are of the folder; `potentials` and `crystals`, by name, which may be added.
-
-    Raises:
-        InputError: the folder has records of something else.
-    """
-    output.mkdir(parents=True, exist_ok=True)
-    path = output / MANIFEST
-    new = json.loads(json.dumps(manifest))  # tuples as lists
-    if path.exists():
-        try:
-            old = json.loads(path.read_text())
-            for part, content in new.items():
-                _refuse_another(output, part, old[part], content)
-                content.update(old[part] | content)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{path}: not a manifest of esen phonons ({error!r})") from error
-    write_atomically(path, json.dumps(new, indent=1, ensure_ascii=False).encode() + b"\n")
-
-
-def _refuse_another(output: Path, part: str, old: dict[str, Any], new: dict[str, Any]) -> None:
-    for key in old.keys() & new.keys():
-        if old[key] != new[key]:
-            raise InputError(
-                f"--output {output}: was computed with {part}: {key} {old[key]}, now {new[key]}; give another folder"
-            )
 
 
 def write_tables(
@@ -61,7 +25,13 @@ def write_tables(
     head = ["potential", "crystal", "formula", "atoms", "supercell_atoms"]
     for quantity, unit in QUANTITIES.items():
         head += [f"{quantity} ({unit})", f"{quantity} reference"]
-    writer.writerow([*head, "true_max_frequency (K)", "lowest (THz)", "imaginary", "converged", "failure"])
+    head += [
+        "true_max_frequency (K)",
+        "max_frequency on the mesh (THz)",
+        "frequency RMSE (THz)",
+        "lowest (THz)",
+    ]
+    writer.writerow([*head, "lowest at", "imaginary", "converged", "notes", "failure"])
     for label, mine in records.items():
         for r in mine:
             numbers: list[object] = []
@@ -71,7 +41,14 @@ def write_tables(
                     "" if r.known[quantity] is None else r.known[quantity],
                 ]
             about = [label, r.name, r.formula, r.atoms, r.supercell_atoms]
-            ends = [r.max_commensurate, r.lowest, r.imaginary, r.converged, r.failure]
+            ends: list[object] = [
+                r.max_commensurate,
+                r.max_mesh,
+                "" if np.isnan(r.rmse) else r.rmse,
+                r.lowest,
+            ]
+            ends += [" ".join(f"{x:.4g}" for x in r.lowest_at), r.imaginary, r.converged]
+            ends += ["; ".join(r.notes), r.failure]
             writer.writerow([*about, *numbers, *ends])
     content = {
         "protocol": asdict(protocol),

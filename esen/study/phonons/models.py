@@ -1,11 +1,12 @@
 """Potentials as phonons need them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from esen.errors import InputError
 from esen.evaluate.phonons.run import Model
 from esen.md.calculator import EsenCalculator
 from esen.models.potential import EsenPotential
+from esen.study.drift.names import labelled
 from esen.study.drift.run import resolve_all
 from esen.study.potentials import PotentialOptions, Resolved
 
@@ -14,13 +15,20 @@ REFERENCE = "reference"
 
 
 def models_of(
-    potentials: Sequence[str], how: PotentialOptions, *, exact: bool, allow_direct: bool, batch_atoms: int
+    potentials: Sequence[str],
+    how: PotentialOptions,
+    *,
+    wanted: Collection[str],
+    exact: bool,
+    allow_direct: bool,
+    batch_atoms: int,
 ) -> dict[str, Model | None]:
     """All potentials by what they are called; `reference` has no model.
 
     Args:
         potentials: each as `resolve_potential` takes it, or `reference`.
         how: of `resolve_potential`.
+        wanted: what those are called that have something to compute; the others are not loaded.
         exact: whether second derivatives are wanted.
         allow_direct: whether forces may be no gradient.
         batch_atoms: of the models.
@@ -30,7 +38,7 @@ def models_of(
     """
     models: dict[str, Model | None] = {}
     computed = [text for text in potentials if text != REFERENCE]
-    for label, resolved in (resolve_all(computed, how) if computed else {}).items():
+    for label, resolved in (resolve_all(computed, how, wanted) if computed else {}).items():
         direct = is_direct(resolved)
         if direct and not allow_direct:
             raise InputError(
@@ -51,7 +59,7 @@ def models_of(
             batch_atoms=batch_atoms,
             elements=_elements(resolved),
         )
-    if REFERENCE in models:
+    if REFERENCE in labelled(computed):
         raise InputError(
             f"{REFERENCE}: means the force sets of the input; give the potential's folder another name"
         )

@@ -1,69 +1,159 @@
-"""Band structure and density of states, of several computations of one crystal."""
+"""Pictures: bands of one crystal, values of many against their references, convergence with the displacement."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from phonopy import Phonopy
-from phonopy.phonon.band_structure import get_band_qpoints_by_seekpath
 
-from esen.evaluate.phonons.crystal import quietly
+from esen.evaluate.phonons.protocol import THZ_TO_KELVIN
 from esen.models.checkpoint import write_atomically
+from esen.study.phonons.bands import Bands
+from esen.study.phonons.record import QUANTITIES, SYMBOLS, Record
+from esen.study.phonons.rows import Studies
 
 _COLOURS = ("#2166ac", "#b2182b", "#4d9221", "#e08214", "#762a83")
 _REFERENCE = "#8a8a8a"
-_POINTS = 101
+_BENEATH = "DFT"
 
 
-def bands_plot(phonons: Mapping[str, Phonopy], reference: Phonopy | None, title: str, path: Path) -> None:
-    """Bands along seekpath's path of the first, and densities of states; the reference in grey beneath.
+def bands_plot(
+    panels: Mapping[str, Mapping[str, Bands]], reference: Bands | None, title: str, path: Path
+) -> None:
+    """Bands, and densities of states beside them; the reference in grey beneath, over whose lengths all are drawn.
 
-    Every computation runs along the path of its own reciprocal lattice, drawn over the lengths of the first.
+    Args:
+        panels: what is drawn over each other, by what it is called; the panels stand side by side.
+        reference: beneath each.
+        title: of the picture, before the names of several panels.
+        path: of the picture.
 
     Raises:
         OSError: the file cannot be written.
     """
-    figure = Figure(figsize=(8.6, 4.6), dpi=140, layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True, width_ratios=(3.2, 1))
-    drawn = ({"reference": reference} if reference is not None else {}) | dict(phonons)
-    first = next(iter(drawn.values()))
-    points, labels, connections = get_band_qpoints_by_seekpath(first.primitive, _POINTS)
-    distances = None
-    colours = iter(_COLOURS * (1 + len(phonons) // len(_COLOURS)))
-    for name, one in drawn.items():
-        is_reference = name == "reference" and reference is not None
-        colour = _REFERENCE if is_reference else next(colours)
-        width, style = (2.4, "-") if is_reference else (1.1, "-")
-        quietly(one.run_band_structure, points, path_connections=connections, labels=labels)
-        assert one.band_structure is not None
-        distances = one.band_structure.distances if distances is None else distances
-        for number, (x, y) in enumerate(zip(distances, one.band_structure.frequencies, strict=True)):
-            lines = left.plot(x, y, color=colour, linewidth=width, linestyle=style)
+    panels = panels or {"": {}}
+    figure = Figure(figsize=(1.0 + 7.6 * len(panels), 4.8), dpi=140, layout="constrained")
+    axes = figure.subplots(1, 2 * len(panels), sharey=True, width_ratios=(3.6, 1) * len(panels))
+    for number, (name, drawn) in enumerate(panels.items()):
+        left, right = axes[2 * number : 2 * number + 2]
+        _panel(left, right, drawn, reference)
+        left.set_title(f"{title}, {name}" if len(panels) > 1 else title, fontsize=11)
+        if number == 0:
+            left.set_ylabel("frequency (THz)")
+    every = [one for drawn in panels.values() for one in drawn.values()] + (
+        [] if reference is None else [reference]
+    )
+    low = min(float(one.frequencies.min()) for one in every)
+    high = max(float(one.frequencies.max()) for one in every)
+    axes[0].set_ylim(low - 0.03 * (high - low), high + 0.05 * (high - low))
+    _write(figure, path)
+
+
+def _panel(left: Any, right: Any, drawn: Mapping[str, Bands], reference: Bands | None) -> None:
+    first = next(iter(drawn.values())) if reference is None else reference
+    distances = [x for x, _ in first.lines()]
+    curves = [(_BENEATH, reference, _REFERENCE, 2.4)] if reference is not None else []
+    curves += [
+        (name, one, colour, 1.1)
+        for (name, one), colour in zip(drawn.items(), _shades(len(drawn)), strict=True)
+    ]
+    for name, one, colour, width in curves:
+        for number, (x, (_, y)) in enumerate(zip(distances, one.lines(), strict=True)):
+            lines = left.plot(x, y, color=colour, linewidth=width)
             if number == 0:
-                lines[0].set_label("DFT" if is_reference else name)
-        quietly(one.run_mesh, mesh=(20, 20, 20))
-        quietly(one.run_total_dos)
-        dos = one.total_dos
-        assert dos is not None
-        right.plot(dos.dos, dos.frequency_points, color=colour, linewidth=width)
-    assert distances is not None
-    _ticks(left, distances, labels, connections)
+                lines[0].set_label(name)
+        right.plot(one.states, one.levels, color=colour, linewidth=width)
+    _ticks(left, distances, first.labels.tolist(), first.connected.tolist())
     left.axhline(0, color="#9a9a9a", linewidth=0.6)
-    left.set(ylabel="frequency (THz)", xlim=(distances[0][0], distances[-1][-1]))
-    left.set_title(title, fontsize=11)
+    left.set(xlim=(distances[0][0], distances[-1][-1]))
     right.set(xlabel="states / THz", xlim=(0, None))
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=8)
-    left.legend(fontsize=8, frameon=False, loc="best")
+    left.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.07), ncols=4)
+
+
+def _shades(count: int) -> list[str]:
+    """A few colours that are told apart, or many that follow each other."""
+    if count <= len(_COLOURS):
+        return list(_COLOURS[:count])
+    return [to_hex(colormaps["viridis"](0.92 * number / (count - 1))) for number in range(count)]
+
+
+def parity_plots(records: Mapping[str, Sequence[Record]], path: Path) -> None:
+    """ω_max, S, F and C_V of every crystal against their references, a panel each.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    figure = Figure(figsize=(10.6, 3.1), dpi=140, layout="constrained")
+    colours = _shades(len(records))
+    for axes, (quantity, unit) in zip(figure.subplots(1, len(QUANTITIES)), QUANTITIES.items(), strict=True):
+        ends = []
+        for (label, mine), colour in zip(records.items(), colours, strict=True):
+            compared = [record for record in mine if np.isfinite(record.error(quantity))]
+            known = [record.known[quantity] or 0.0 for record in compared]
+            values = [record.values[quantity] for record in compared]
+            ends += known + values
+            axes.plot(known, values, "o", color=colour, markersize=3.5, alpha=0.7, label=label)
+        if ends:
+            low, high = min(ends), max(ends)
+            margin = 0.05 * (high - low) or 1.0
+            line = (low - margin, high + margin)
+            axes.plot(line, line, color=_REFERENCE, linewidth=0.8, zorder=0)
+            axes.set(xlim=line, ylim=line)
+        axes.set_aspect("equal")
+        axes.set_xlabel(f"reference ({unit})", fontsize=8)
+        axes.set_title(f"{SYMBOLS[quantity]} ({unit})", fontsize=9)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(labelsize=7)
+    figure.axes[0].legend(fontsize=7, frameon=False)
+    _write(figure, path)
+
+
+def convergence_plot(studies: Studies, title: str, path: Path) -> None:
+    """ω_max and S of one crystal over the displacement, a curve a potential.
+
+    Args:
+        studies: by potential: displacements in Å with what was found at them.
+        title: the crystal.
+        path: of the picture.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    figure = Figure(figsize=(8.6, 3.4), dpi=140, layout="constrained")
+    colours = _shades(len(studies))
+    left, right = figure.subplots(1, 2)
+    for (label, study), colour in zip(studies.items(), colours, strict=True):
+        found = [(size, record) for size, record in study if not record.failure]
+        sizes = [size for size, _ in found]
+        style = {"color": colour, "linewidth": 1.2, "marker": "o", "markersize": 4, "label": label}
+        left.plot(sizes, [record.max_commensurate / THZ_TO_KELVIN for _, record in found], **style)
+        right.plot(sizes, [record.values["entropy"] for _, record in found], **style)
+    left.set(ylabel="ω_max (THz)")
+    right.set(ylabel="S (J/K/mol)")
+    for axes in (left, right):
+        axes.set(xscale="log", xlabel="displacement (Å)")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(labelsize=8)
+        axes.ticklabel_format(axis="y", useOffset=False)
+    left.set_title(title, fontsize=10)
+    left.legend(fontsize=8, frameon=False)
+    _write(figure, path)
+
+
+def _write(figure: Figure, path: Path) -> None:
     content = io.BytesIO()
     figure.savefig(content, format="png")
     write_atomically(path, content.getvalue())
 
 
-def _ticks(axes: object, distances: list[np.ndarray], labels: list[str], connections: list[bool]) -> None:
+def _ticks(axes: Any, distances: list[np.ndarray], labels: list[str], connections: list[bool]) -> None:
     """The names of the special points, two where the path jumps."""
     places, names, number = [float(distances[0][0])], [labels[0]], 1
     for x, connected in zip(distances, connections, strict=True):
@@ -74,6 +164,6 @@ def _ticks(axes: object, distances: list[np.ndarray], labels: list[str], connect
             number += 1
         places.append(float(x[-1]))
         names.append(name)
-    axes.set_xticks(places, [name.replace("$\\mathrm{", "").replace("}$", "") for name in names])  # type: ignore[attr-defined]
+    axes.set_xticks(places, names)
     for place in places:
-        axes.axvline(place, color="#dddddd", linewidth=0.6, zorder=0)  # type: ignore[attr-defined]
+        axes.axvline(place, color="#dddddd", linewidth=0.6, zorder=0)

@@ -1,17 +1,10 @@
-"""What is kept of one crystal: a file as soon as it is computed, so that a run can be stopped anywhere."""
+"""What is kept of one crystal."""
 
-import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from esen.errors import InputError
-from esen.evaluate.phonons.crystal import Crystal, Known
+from esen.evaluate.phonons.crystal import Known
 from esen.evaluate.phonons.properties import ROOM, Properties
 from esen.evaluate.phonons.run import Phonons
-from esen.models.checkpoint import write_atomically
 
 QUANTITIES = {
     "max_frequency": "K",
@@ -20,6 +13,7 @@ QUANTITIES = {
     "heat_capacity": "J/K/mol",
 }
 """What is compared, in the order of the MDR table."""
+SYMBOLS = {"max_frequency": "ω_max", "entropy": "S", "free_energy": "F", "heat_capacity": "C_V"}
 
 
 @dataclass(frozen=True)
@@ -40,6 +34,8 @@ class Record:
         lowest_at: where, in the primitive reciprocal lattice.
         groups: space groups before and after relaxation; None: not relaxed.
         converged: whether the relaxation came to its end; None: not relaxed.
+        rmse: of all frequencies on the mesh against those of the force sets of the input, in THz.
+        notes: what is to be known.
         failure: why there are no values; empty: there are.
     """
 
@@ -56,6 +52,8 @@ class Record:
     lowest_at: tuple[float, ...] = ()
     groups: tuple[int, ...] | None = None
     converged: bool | None = None
+    rmse: float = float("nan")
+    notes: tuple[str, ...] = ()
     failure: str = ""
 
     def error(self, quantity: str) -> float:
@@ -75,16 +73,23 @@ def values_of(properties: Properties) -> dict[str, float]:
     }
 
 
-def record_of(crystal: Crystal, found: Phonons, known: Known) -> Record:
-    """What was found of a crystal."""
+def record_of(name: str, found: Phonons, rmse: float = float("nan"), notes: tuple[str, ...] = ()) -> Record:
+    """What was found of a crystal.
+
+    Args:
+        name: of the crystal, at this displacement.
+        found: its phonons.
+        rmse: of frequencies, in THz.
+        notes: on them.
+    """
     p, how = found.properties, found.relaxed
     return Record(
-        name=crystal.name,
+        name=name,
         formula=formula_of(found),
         atoms=len(found.phonopy.primitive),
         supercell_atoms=len(found.phonopy.supercell),
         values=values_of(p),
-        known=asdict(known),
+        known=asdict(found.crystal.known),
         max_commensurate=p.max_commensurate,
         max_mesh=p.max_mesh,
         imaginary=p.imaginary,
@@ -92,6 +97,8 @@ def record_of(crystal: Crystal, found: Phonons, known: Known) -> Record:
         lowest_at=p.lowest_at,
         groups=None if how is None else how.groups,
         converged=None if how is None else how.converged,
+        rmse=rmse,
+        notes=notes,
     )
 
 
@@ -105,38 +112,3 @@ def formula_of(found: Phonons) -> str:
     from ase.formula import Formula
 
     return str(Formula.from_list(list(found.phonopy.primitive.symbols)).format("hill"))
-
-
-def write_record(path: Path, record: Record) -> None:
-    """Write it, whole or not at all."""
-    text = json.dumps(_plain(asdict(record)), indent=1, ensure_ascii=False, allow_nan=False)
-    write_atomically(path, text.encode() + b"\n")
-
-
-def read_record(path: Path) -> Record:
-    """A record that was written.
-
-    Raises:
-        InputError: it is damaged.
-    """
-    try:
-        content = json.loads(path.read_text())
-        for key in ("max_commensurate", "max_mesh", "lowest"):
-            content[key] = float("nan") if content[key] is None else content[key]
-        for key in ("lowest_at", "groups"):
-            content[key] = None if content[key] is None else tuple(content[key])
-        return Record(**content)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{path}: not a record of esen phonons ({error!r}); remove it to compute it anew"
-        ) from error
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return value

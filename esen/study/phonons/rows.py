@@ -5,10 +5,13 @@ from dataclasses import asdict
 
 import numpy as np
 
-from esen.evaluate.phonons.protocol import PROTOCOLS, PhononProtocol
-from esen.study.phonons.record import QUANTITIES, Record
+from esen.evaluate.phonons.protocol import PROTOCOLS, THZ_TO_KELVIN, PhononProtocol
+from esen.study.phonons.record import QUANTITIES, SYMBOLS, Record
 
 Row = dict[str, str | None]
+Studies = dict[str, list[tuple[float, Record]]]
+"""By potential: displacements in Å, with what was found at them."""
+_SHOWN = 3
 
 
 def mean_errors(records: Sequence[Record]) -> dict[str, float]:
@@ -30,13 +33,26 @@ def error_rows(records: Mapping[str, Sequence[Record]]) -> list[Row]:
             continue
         counted = sum(any(np.isfinite(record.error(q)) for q in QUANTITIES) for record in mine)
         row: Row = {"potential": label, "crystals": f"{counted} of {len(mine)}"}
-        names = {"max_frequency": "ω_max", "entropy": "S", "free_energy": "F", "heat_capacity": "C_V"}
         for quantity, unit in QUANTITIES.items():
             mean = errors[quantity]
-            row[f"MAE({names[quantity]}) {unit}"] = f"{mean:.3g}" if np.isfinite(mean) else None
+            row[f"MAE({SYMBOLS[quantity]}) {unit}"] = f"{mean:.3g}" if np.isfinite(mean) else None
         row["failed"] = str(sum(bool(record.failure) for record in mine))
         row["imaginary"] = str(sum(record.imaginary > 0 for record in mine))
         rows.append(row)
+    return rows
+
+
+def convergence_rows(studies: Mapping[str, Studies]) -> list[Row]:
+    """True ω_max at each displacement in THz, and how far it runs, a row a crystal and potential."""
+    rows: list[Row] = []
+    for name, of_potentials in studies.items():
+        for label, study in of_potentials.items():
+            found = {size: record.max_commensurate / THZ_TO_KELVIN for size, record in study}
+            values = np.array(list(found.values()))
+            row: Row = {"ω_max (THz) of": f"{label}, {name}" if len(studies) > 1 else label}
+            row |= {f"{size:g} Å": f"{x:.3f}" if np.isfinite(x) else None for size, x in found.items()}
+            run = 100 * (values.max() - values.min()) / values[0]
+            rows.append(row | {"range": f"{run:.2f} %" if np.isfinite(run) else None})
     return rows
 
 
@@ -58,6 +74,7 @@ def row_of(label: str, record: Record) -> Row:
         "F": f"{v['free_energy']:.3f}" if v else None,
         "C_V": f"{v['heat_capacity']:.3f}" if v else None,
         "lowest (THz)": f"{record.lowest:.3f}" if v else None,
+        "RMSE (THz)": f"{record.rmse:.3f}" if np.isfinite(record.rmse) else None,
         "verdict": verdict,
     }
 
@@ -74,9 +91,18 @@ def lines_of(records: Mapping[str, Sequence[Record]], protocol: PhononProtocol) 
     if changed:
         lines.append(f"{protocol.name}: NOT the protocol as it is: {', '.join(changed)}")
     for label, mine in records.items():
+        said: dict[str, list[str]] = {}
         for record in mine:
-            if record.failure:
-                lines.append(f"{label}, {record.name}: {record.failure}")
-            elif record.converged is False:
-                lines.append(f"{label}, {record.name}: the relaxation did not come to its end")
+            words = [record.failure] if record.failure else list(record.notes)
+            if not record.failure and record.converged is False:
+                words.append("the relaxation did not come to its end")
+            for one in words:
+                said.setdefault(one, []).append(record.name)
+        lines += [f"{label}, {_names(names)}: {one}" for one, names in said.items()]
     return lines
+
+
+def _names(names: Sequence[str]) -> str:
+    """The first few."""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more

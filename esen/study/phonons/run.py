@@ -7,38 +7,23 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from esen.errors import InputError
-from esen.evaluate.phonons.crystal import Crystal, quietly
-from esen.evaluate.phonons.properties import measure
 from esen.evaluate.phonons.protocol import PhononProtocol
-from esen.evaluate.phonons.run import Model, Phonons, phonons_at, relaxed_crystal
 from esen.study.drift.names import file_name, labelled
+from esen.study.materials.manifest import described_potentials
+from esen.study.materials.run import run_materials
+from esen.study.materials.share import ALONE, Share
 from esen.study.phonons.choose import Input
-from esen.study.phonons.files import claim, write_tables, write_thermal
-from esen.study.phonons.models import REFERENCE, models_of
-from esen.study.phonons.plots import bands_plot
-from esen.study.phonons.record import Record, failed, read_record, record_of, write_record
-from esen.study.phonons.rows import Row, error_rows, lines_of, mean_errors, row_of
+from esen.study.phonons.files import write_tables
+from esen.study.phonons.models import REFERENCE
+from esen.study.phonons.plots import convergence_plot, parity_plots
+from esen.study.phonons.record import QUANTITIES, Record
+from esen.study.phonons.rows import Row, Studies, convergence_rows, error_rows, lines_of, mean_errors, row_of
+from esen.study.phonons.work import Part, PhononOptions, PhononWork, make_jobs
 from esen.study.potentials import PotentialOptions
 from esen.track import Tracker
 
-Found = tuple[Record, Phonons | None]
-"""What is recorded, and the phonons themselves where they were computed just now."""
-
-
-@dataclass(frozen=True)
-class PhononOptions:
-    """What the user chooses, beside potentials, crystals and protocol.
-
-    Attributes:
-        displacements: in Å; more than one: a study of convergence.
-        allow_direct: whether potentials whose forces are no gradient are run.
-        batch_atoms: displaced supercells go together up to so many atoms.
-    """
-
-    displacements: tuple[float, ...] = ()
-    allow_direct: bool = False
-    batch_atoms: int = 512
+_FEW = 3
+"""Crystals whose pictures are named to the user."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +33,7 @@ class PhononResult:
     Attributes:
         rows: a row a potential, crystal and displacement.
         error_rows: mean absolute errors against references, a row a potential.
+        convergence_rows: of a study of displacements, a row a potential and crystal.
         lines: what is to be known.
         paths: of the files.
         records: by potential.
@@ -56,6 +42,7 @@ class PhononResult:
 
     rows: list[Row]
     error_rows: list[Row]
+    convergence_rows: list[Row]
     lines: list[str]
     paths: dict[str, Path]
     records: dict[str, list[Record]] = field(default_factory=dict)
@@ -70,8 +57,9 @@ def run_phonons(
     *,
     output: Path,
     tracker: Tracker,
+    share: Share = ALONE,
     **how: Unpack[PotentialOptions],
-) -> PhononResult:
+) -> PhononResult | None:
     """Compute, record and compare. What an earlier call of the same folder recorded is not computed again.
 
     Args:
@@ -81,37 +69,48 @@ def run_phonons(
         options: of the run.
         output: folder of all files.
         tracker: of the run.
+        share: of this process, under torchrun.
         **how: of `resolve_potential`; a checkpoint's dtype is float64 if none is given.
+
+    Returns:
+        None in all processes but the first.
 
     Raises:
         InputError: a potential cannot be used, or the folder has records of something else.
+        Interrupted: by the user.
     """
-    models = models_of(
-        potentials,
-        how,
-        exact=protocol.method == "hessian",
-        allow_direct=options.allow_direct,
-        batch_atoms=options.batch_atoms,
-    )
+    named = labelled([text for text in potentials if text != REFERENCE])
+    labels = (*named, *((REFERENCE,) if REFERENCE in potentials else ()))
+    work = PhononWork(tuple(potentials), labels, how, protocol, options, output)
+    jobs = make_jobs(inputs, {label: named.get(label, REFERENCE) for label in labels}, share.size)
+    parts = [Part(label, one) for one in inputs for label in labels]
+    wanted = {part.label for part in parts if options.retry or work.missing((part,))}
+    work = replace(work, wanted=tuple(wanted))
     settings = _manifest(potentials, inputs, protocol, options, how)
-    claim(output, settings)
-    tracker.params(settings["settings"] | {"potentials": list(potentials)})
-    records: dict[str, list[Record]] = {label: [] for label in models}
-    paths: dict[str, Path] = {}
-    for one in inputs:
-        crystal, found = _all_potentials(one, models, protocol, options, output)
-        for label, mine in found.items():
-            records[label] += [record for record, _ in mine]
-        path = _plot(one.name, crystal, found, output)
-        if path is not None and len(inputs) <= 3:
-            paths[f"bands of {one.name}"] = path
-    paths |= write_tables(output, protocol, records)
+
+    run_materials(
+        work,
+        jobs,
+        share,
+        output=output,
+        manifest=settings,
+        begun=lambda: tracker.params(settings["settings"] | {"potentials": list(potentials)}),
+        retried=[path for part in parts for path in work.paths(part)] if options.retry else (),
+        isolated=options.isolated,
+    )
+    if not share.is_first:
+        return None
+    records: dict[str, list[Record]] = {label: [] for label in labels}
+    for part in parts:
+        records[part.label] += work.records(part)
+    paths = _pictures(work, inputs, records) | write_tables(output, protocol, records)
     for label, done in records.items():
         errors = mean_errors(done)
         tracker.metrics({f"{label}/{name}": value for name, value in errors.items() if np.isfinite(value)}, 0)
     return PhononResult(
         rows=[row_of(label, record) for label, done in records.items() for record in done],
-        error_rows=error_rows(records),
+        error_rows=error_rows(_compared(work, records)),
+        convergence_rows=convergence_rows(_studies(work, inputs)),
         lines=lines_of(records, protocol),
         paths=paths,
         records=records,
@@ -127,124 +126,59 @@ def _manifest(
     how: PotentialOptions,
 ) -> dict[str, dict[str, Any]]:
     """What the numbers depend on."""
-    settings = asdict(protocol) | {
-        "displacements": options.displacements,
-        "calculator_args": list(how.get("calculator_args", ())),
-        "dtype": how.get("dtype") or "float64",
+    named = described_potentials([text for text in potentials if text != REFERENCE], how)
+    return {
+        "settings": asdict(protocol) | {"displacements": options.displacements},
+        "potentials": dict(named),
+        "crystals": {one.name: f"{one.source}, supercell: {one.supercell}" for one in inputs},
     }
-    named = labelled([text for text in potentials if text != REFERENCE])
-    crystals = {one.name: f"{one.source}, supercell: {one.supercell}" for one in inputs}
-    return {"settings": settings, "potentials": dict(named), "crystals": crystals}
 
 
-def _all_potentials(
-    one: Input,
-    models: Mapping[str, Model | None],
-    protocol: PhononProtocol,
-    options: PhononOptions,
-    output: Path,
-) -> tuple[Crystal | None, dict[str, list[Found]]]:
-    """A crystal with all potentials; it is read only if something is left to compute."""
-    found: dict[str, list[Found]] = {}
-    crystal, trouble = None, ""
-    for label, model in models.items():
-        folder = output / file_name(label)
-        folder.mkdir(exist_ok=True)
-        names = _names(one.name, protocol, options if model else PhononOptions())
-        paths = {name: folder / f"{file_name(name)}.json" for name in names}
-        if all(path.exists() for path in paths.values()):
-            found[label] = [(read_record(path), None) for path in paths.values()]
-            continue
-        try:
-            if crystal is None and not trouble:
-                crystal = replace(one.load(), name=one.name)
-        except InputError as error:
-            trouble = str(error)
-        if crystal is None:
-            found[label] = [(failed(name, one.known, trouble), None) for name in names]
-            for (record, _), path in zip(found[label], paths.values(), strict=True):
-                write_record(path, record)
-        elif model is None:
-            found[label] = [_reference(crystal, protocol, paths[one.name])]
-        else:
-            found[label] = _displaced(crystal, model, protocol, names, paths)
-    return crystal, found
-
-
-def _names(name: str, protocol: PhononProtocol, options: PhononOptions) -> dict[str, float]:
-    """What a crystal is called at each displacement."""
-    if len(options.displacements) > 1:
-        return {f"{name}@{displacement:g} Å": displacement for displacement in options.displacements}
-    return {name: (options.displacements or (protocol.displacement,))[0]}
-
-
-def _displaced(
-    crystal: Crystal,
-    model: Model,
-    protocol: PhononProtocol,
-    names: Mapping[str, float],
-    paths: Mapping[str, Path],
-) -> list[Found]:
-    """A crystal with one potential, relaxed once, at each displacement that is not recorded yet."""
-    found: list[Found] = []
-    at, how, trouble = crystal, None, ""
-    for name, displacement in names.items():
-        path = paths[name]
-        if path.exists():
-            found.append((read_record(path), None))
-            continue
-        phonons: Phonons | None = None
-        try:
-            if trouble:
-                raise InputError(trouble)
-            model.check_elements(crystal.unitcell)
-            if how is None and protocol.relax is not None:
-                try:
-                    at, how = relaxed_crystal(crystal, model.calculator, protocol)
-                except InputError as error:
-                    trouble = str(error)
-                    raise
-            exact = replace(protocol, displacement=displacement)
-            phonons = phonons_at(replace(at, name=name), how, model, exact)
-            record = record_of(phonons.crystal, phonons, crystal.known)
-            quietly(
-                phonons.phonopy.save,
-                path.with_suffix(".phonopy.yaml"),
-                settings={"force_constants": True, "force_sets": False},
-            )
-            write_thermal(path.with_suffix(".thermal.csv"), phonons)
-        except InputError as error:
-            record = failed(name, crystal.known, str(error))
-        write_record(path, record)
-        found.append((record, phonons))
+def _compared(work: PhononWork, records: Mapping[str, Sequence[Record]]) -> Mapping[str, Sequence[Record]]:
+    """By potential, and in a study by displacement, too."""
+    if len(work.options.displacements) < 2:
+        return records
+    found: dict[str, list[Record]] = {}
+    for label, mine in records.items():
+        for record in mine:
+            size = record.name.rpartition("@")[2] if label != REFERENCE else ""
+            found.setdefault(f"{label}, {size}" if size else label, []).append(record)
     return found
 
 
-def _reference(crystal: Crystal, protocol: PhononProtocol, path: Path) -> Found:
-    """The force sets of the input through the same measurement."""
-    if crystal.reference is None:
-        record = failed(crystal.name, crystal.known, f"{crystal.name}: the input holds no force sets")
-        write_record(path, record)
-        return record, None
-    phonons = Phonons(crystal, None, crystal.reference, measure(crystal.reference, protocol))
-    record = record_of(crystal, phonons, crystal.known)
-    write_thermal(path.with_suffix(".thermal.csv"), phonons)
-    write_record(path, record)
-    return record, phonons
+def _studies(work: PhononWork, inputs: Sequence[Input]) -> dict[str, Studies]:
+    """By crystal and potential: what was found at each displacement. Empty if there is no study."""
+    if len(work.options.displacements) < 2:
+        return {}
+    found: dict[str, Studies] = {}
+    for one in inputs:
+        parts = [Part(label, one) for label in work.labels if label != REFERENCE]
+        found[one.name] = {
+            part.label: list(zip(work.names(part).values(), work.records(part), strict=True))
+            for part in parts
+        }
+    return found
 
 
-def _plot(
-    name: str, crystal: Crystal | None, found: Mapping[str, Sequence[Found]], output: Path
-) -> Path | None:
-    """Bands of what was computed just now, over those of the reference."""
-    path = output / f"{file_name(name)}.bands.png"
-    drawn = {}
-    for label, mine in found.items():
-        for record, phonons in mine:
-            if phonons is not None and label != REFERENCE:
-                of = f", {record.name.rpartition('@')[2]}" if len(mine) > 1 else ""
-                drawn[f"{label}{of}"] = phonons.phonopy
-    reference = None if crystal is None else crystal.reference
-    if drawn or (REFERENCE in found and reference is not None):
-        bands_plot(drawn, reference, name, path)
-    return path if path.exists() else None
+def _pictures(
+    work: PhononWork, inputs: Sequence[Input], records: Mapping[str, Sequence[Record]]
+) -> dict[str, Path]:
+    """Draw what is of several crystals or displacements, and name the pictures of a few."""
+    paths: dict[str, Path] = {}
+    for one in inputs if len(inputs) <= _FEW else ():
+        if work.options.plots:
+            work.plot(one)  # anew, because potentials may have been computed by several calls
+        if work.plot_path(one).exists():
+            paths[f"bands of {one.name}"] = work.plot_path(one)
+    for name, of_potentials in _studies(work, inputs).items():
+        path = work.output / f"{file_name(name)}.convergence.png"
+        convergence_plot(of_potentials, name, path)
+        if len(inputs) <= _FEW:
+            paths[f"convergence of {name}"] = path
+    compared = sum(
+        any(np.isfinite(r.error(q)) for q in QUANTITIES) for mine in records.values() for r in mine
+    )
+    if compared and len(inputs) > 1:
+        paths["against references"] = work.output / "parity.png"
+        parity_plots(_compared(work, records), paths["against references"])
+    return paths

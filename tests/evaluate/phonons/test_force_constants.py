@@ -18,7 +18,7 @@ from esen.evaluate.phonons.run import Model
 from esen.graph.types import Potential
 from esen.models.potential import EsenPotential
 from tests.evaluate.phonons.crystals import STILL, copper, crystal_of, emt
-from tests.models.variants import potential_of, triclinic_crystal
+from tests.models.variants import VARIANTS, potential_of, triclinic_crystal
 
 
 def differentiable(potential: EsenPotential) -> Potential:
@@ -85,6 +85,16 @@ def test_rows_are_derivatives_of_forces() -> None:
         moved[0, 1] += sign * step
         ends.append(Model(potential, None).forces([replace(structure, positions=moved)])[0][2])
     np.testing.assert_allclose(rows[0, 0, :, 1], -(ends[0] - ends[1]) / (2 * step), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", [*VARIANTS, "nearest", "grid 6", "grid along edges"])
+def test_rows_together_are_rows_one_by_one(name: str) -> None:
+    potential, structure = differentiable(potential_of(name)), triclinic_crystal()
+    together = hessian_rows(potential, structure, [0, 2], "cpu")
+    single = hessian_rows(potential, structure, [0, 2], "cpu", batch_atoms=1)
+    np.testing.assert_allclose(together, single, rtol=1e-10, atol=1e-12 * np.abs(single).max())
+    some = hessian_rows(potential, structure, [0, 2], "cpu", batch_atoms=4 * len(structure))
+    np.testing.assert_allclose(some, single, rtol=1e-10, atol=1e-12 * np.abs(single).max())
 
 
 def test_displacements_are_those_of_phonopy_itself() -> None:

@@ -2,7 +2,6 @@
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from ase.build import bulk, molecule
@@ -22,6 +21,14 @@ class Counting(EMT):
         super().calculate(*args, **kwargs)
 
 
+class Pushing(EMT):
+    """A pressure that no lattice withstands."""
+
+    def calculate(self, *args, **kwargs):
+        super().calculate(*args, **kwargs)
+        self.results["stress"] = self.results["stress"] * 0 + [-5.0, -5.0, -5.0, 0.0, 0.0, 0.0]
+
+
 class Raising(EMT):
     def calculate(self, *args, **kwargs):
         raise RuntimeError("no neighbours\\nat all")
@@ -37,13 +44,3 @@ def _work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "counted.py").write_text(FACTORIES)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "counted", raising=False)
-
-
-@pytest.fixture
-def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A picture takes a second."""
-
-    def written(phonons: Any, reference: Any, title: str, path: Path) -> None:
-        path.write_text(title)
-
-    monkeypatch.setattr("esen.study.phonons.run.bands_plot", written)

@@ -9,7 +9,8 @@ import pytest
 from esen.errors import InputError
 from esen.evaluate.phonons.crystal import Known
 from esen.evaluate.phonons.protocol import PROTOCOLS
-from esen.study.phonons.record import Record, failed, read_record, write_record
+from esen.study.materials.records import read_record, write_record
+from esen.study.phonons.record import Record, failed
 from esen.study.phonons.rows import error_rows, lines_of, mean_errors, row_of
 
 VALUES = {"max_frequency": 300.0, "entropy": 75.0, "free_energy": -7.0, "heat_capacity": 48.0}
@@ -18,15 +19,17 @@ GOOD = Record("NaCl", "ClNa", 2, 64, VALUES, KNOWN, 300.0, 6.2, 3, -0.5, (0.5, 0
 BAD = failed("UO2", Known(entropy=1.0), "no uranium")
 
 
-@pytest.mark.parametrize("record", [GOOD, replace(GOOD, groups=None, converged=None)])
+@pytest.mark.parametrize(
+    "record", [replace(GOOD, rmse=0.1), replace(GOOD, rmse=0.2, groups=None, converged=None)]
+)
 def test_round_trip(record: Record, tmp_path: Path) -> None:
     write_record(tmp_path / "a.json", record)
-    assert read_record(tmp_path / "a.json") == record
+    assert read_record(tmp_path / "a.json", Record) == record
 
 
 def test_failures_round_trip(tmp_path: Path) -> None:
     write_record(tmp_path / "a.json", BAD)
-    found = read_record(tmp_path / "a.json")
+    found = read_record(tmp_path / "a.json", Record)
     assert (found.failure, found.known["entropy"], found.values) == ("no uranium", 1.0, {})
     assert np.isnan(found.lowest)
     assert np.isnan(found.error("entropy"))
@@ -36,8 +39,8 @@ def test_failures_round_trip(tmp_path: Path) -> None:
 def test_damaged_records_are_one_line(text: str, tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text(text)
-    with pytest.raises(InputError, match="not a record of esen phonons"):
-        read_record(path)
+    with pytest.raises(InputError, match="not a record of this command"):
+        read_record(path, Record)
 
 
 def test_errors_are_means_over_what_is_known() -> None:

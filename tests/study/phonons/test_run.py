@@ -3,6 +3,8 @@
 import csv
 import importlib
 import json
+import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,17 +13,22 @@ from typing import Any
 import numpy as np
 import phonopy
 import pytest
+from ase.build import bulk
+from ase.io import write
 
 from esen.errors import InputError
 from esen.evaluate.phonons.protocol import PROTOCOLS, PhononProtocol
 from esen.models.checkpoint import Checkpoint, save_checkpoint
 from esen.study.phonons.choose import choose_inputs
-from esen.study.phonons.run import PhononOptions, PhononResult, run_phonons
+from esen.study.phonons.run import PhononResult, run_phonons
+from esen.study.phonons.work import PhononOptions
 from esen.track import NullTracker
 from tests.evaluate.phonons.crystals import NACL
 from tests.models.variants import ABLATIONS, VARIANTS, potential_of
 
 QUICK = replace(PROTOCOLS["tight"], relax=None, mesh=(4, 4, 4), temperatures=(0.0, 300.0))
+QUIET = PhononOptions(plots=False, isolated=False)
+DRAWING = PhononOptions(isolated=False)
 
 
 def phonons(
@@ -29,11 +36,11 @@ def phonons(
     inputs: Sequence[str],
     protocol: PhononProtocol = QUICK,
     *,
-    options: PhononOptions = PhononOptions(),  # noqa: B008  # frozen
+    options: PhononOptions = QUIET,
     supercell: str | None = "2,2,2",
     **how: Any,
 ) -> PhononResult:
-    return run_phonons(
+    result = run_phonons(
         potentials,
         choose_inputs(inputs, protocol, supercell=supercell),
         protocol,
@@ -42,10 +49,12 @@ def phonons(
         tracker=NullTracker(),
         **how,
     )
+    assert result is not None
+    return result
 
 
 def test_everything_is_kept() -> None:
-    result = phonons(["emt"], ["cu.xyz"])
+    result = phonons(["emt"], ["cu.xyz"], options=DRAWING)
     assert not result.failed
     (record,) = result.records["emt"]
     assert (record.formula, record.atoms, record.supercell_atoms) == ("Cu", 1, 32)
@@ -66,7 +75,7 @@ def test_everything_is_kept() -> None:
 
 
 def test_the_reference_is_without_error() -> None:
-    result = phonons(["reference", "emt"], [str(NACL)], supercell=None)
+    result = phonons(["reference", "emt"], [str(NACL)], options=DRAWING, supercell=None)
     record = result.records["reference"][0]
     assert [record.error(quantity) for quantity in record.values] == [0.0] * 4
     assert result.error_rows[0]["MAE(S) J/K/mol"] == "0"
@@ -75,7 +84,6 @@ def test_the_reference_is_without_error() -> None:
     assert Path("out/NaCl.bands.png").exists()
 
 
-@pytest.mark.usefixtures("no_plots")
 def test_failures_are_recorded_and_the_rest_goes_on() -> None:
     result = phonons(["emt", "counted:Raising", "reference"], ["water.xyz", "u.xyz", "cu.xyz"])
     assert result.failed
@@ -93,14 +101,13 @@ def test_failures_are_recorded_and_the_rest_goes_on() -> None:
 
 def test_failed_relaxations_are_recorded() -> None:
     relaxing = replace(QUICK, relax="unit")
-    options = PhononOptions(displacements=(0.01, 0.02))
+    options = replace(QUIET, displacements=(0.01, 0.02))
     result = phonons(["counted:Raising"], ["cu.xyz"], relaxing, options=options)
     found = [record.failure for record in result.records["Raising"]]
     assert len(found) == 2
     assert all("relaxation ended by RuntimeError: no neighbours" in words for words in found)
 
 
-@pytest.mark.usefixtures("no_plots")
 def test_a_second_call_computes_nothing_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     first = phonons(["counted:Counting"], ["cu.xyz", "water.xyz"])
     counted = importlib.import_module("counted")
@@ -115,7 +122,6 @@ def test_a_second_call_computes_nothing_anew(monkeypatch: pytest.MonkeyPatch) ->
     assert len(counted.calls) > calls
 
 
-@pytest.mark.usefixtures("no_plots")
 def test_another_protocol_wants_another_folder() -> None:
     phonons(["emt"], ["cu.xyz"])
     with pytest.raises(InputError, match=r"--output out: was computed with settings: displacement 0\.01"):
@@ -128,9 +134,8 @@ def test_another_protocol_wants_another_folder() -> None:
         phonons(["emt"], ["cu.xyz"])
 
 
-@pytest.mark.usefixtures("no_plots")
 def test_several_displacements() -> None:
-    result = phonons(["emt"], ["cu.xyz"], options=PhononOptions(displacements=(0.001, 0.01, 0.1)))
+    result = phonons(["emt"], ["cu.xyz"], options=replace(QUIET, displacements=(0.001, 0.01, 0.1)))
     names = [record.name for record in result.records["emt"]]
     assert names == ["cu@0.001 Å", "cu@0.01 Å", "cu@0.1 Å"]
     entropies = [record.values["entropy"] for record in result.records["emt"]]
@@ -145,19 +150,17 @@ def saved(name: str) -> str:
     return path
 
 
-@pytest.mark.usefixtures("no_plots")
 def test_direct_forces_are_refused_unless_allowed() -> None:
     weights = saved("direct")
     with pytest.raises(InputError, match=r"not the gradient of its energy.*--allow-direct"):
         phonons([weights], ["cu.xyz"], supercell="1,1,1", device="cpu")
-    allowed = PhononOptions(allow_direct=True)
+    allowed = replace(QUIET, allow_direct=True)
     with pytest.raises(InputError, match="--method hessian: direct"):
         phonons([weights], ["cu.xyz"], replace(QUICK, method="hessian"), options=allowed, device="cpu")
     result = phonons([weights], ["cu.xyz"], options=allowed, supercell="1,1,1", device="cpu")
     assert result.records["direct"][0].failure == ""
 
 
-@pytest.mark.usefixtures("no_plots")
 def test_exact_derivatives_of_a_checkpoint() -> None:
     weights = saved("default")
     result = phonons([weights], ["cu.xyz"], replace(QUICK, method="hessian"), supercell="1,1,1", device="cpu")
@@ -166,7 +169,64 @@ def test_exact_derivatives_of_a_checkpoint() -> None:
     unknown = phonons([weights], ["u.xyz"], replace(QUICK, method="hessian"), supercell="1,1,1", device="cpu")
     assert "u.xyz, frame 0: the potential does not know U" in unknown.records["default"][0].failure
     with pytest.raises(InputError, match="--method hessian: emt has no exact second derivatives"):
-        phonons(["emt"], ["cu.xyz"], replace(QUICK, method="hessian"))
+        phonons(["emt"], ["cu.xyz"], replace(QUICK, method="hessian"), supercell="1,1,1")
+
+
+def test_crystals_that_are_relaxed_together_are_as_they_are_alone() -> None:
+    weights = saved("default")
+    for number, size in enumerate((3.6, 3.65, 3.7, 3.75, 3.8, 3.55, 3.5, 3.45)):
+        write(f"cu{number}.xyz", bulk("Cu", a=size), format="extxyz")
+    relaxing = replace(QUICK, relax="unit", fmax=0.01, relax_steps=3)
+    names = [f"cu{number}.xyz" for number in range(8)]
+    how: dict[str, Any] = {"supercell": "1,1,1", "device": "cpu"}
+    together = phonons([weights], [names[0], "u.xyz", *names[1:], "water.xyz"], relaxing, **how)
+    failures = [record.name for record in together.records["default"] if record.failure]
+    assert failures == ["u", "water"]
+    shutil.rmtree("out")
+    for number in (0, 5):
+        (alone,) = phonons([weights], [names[number]], relaxing, **how).records["default"]
+        (found,) = (record for record in together.records["default"] if record.name == alone.name)
+        for quantity, value in alone.values.items():
+            assert found.values[quantity] == pytest.approx(value, rel=1e-6)
+
+
+def test_potentials_of_an_earlier_call_are_drawn_and_listed_without_loading_them() -> None:
+    phonons(["counted:Counting"], ["cu.xyz"], options=DRAWING)
+    before = Path("out/cu.bands.png").read_bytes()
+    Path("counted.py").unlink()
+    sys.modules.pop("counted")
+    both = phonons(["counted:Counting", "emt"], ["cu.xyz"], options=DRAWING)
+    assert not both.failed
+    assert [row["potential"] for row in both.rows] == ["Counting", "emt"]
+    assert Path("out/cu.bands.png").read_bytes() != before
+
+
+def test_failures_are_computed_anew_where_the_user_asks() -> None:
+    assert phonons(["counted:Raising"], ["cu.xyz"]).failed
+    text = (
+        Path("counted.py")
+        .read_text()
+        .replace("raise RuntimeError", "pass  #")
+        .replace("pass  #", "super().calculate(*args, **kwargs)  #")
+    )
+    Path("counted.py").write_text(text)
+    sys.modules.pop("counted")
+    assert phonons(["counted:Raising"], ["cu.xyz"]).failed
+    assert not phonons(["counted:Raising"], ["cu.xyz"], options=replace(QUIET, retry=True)).failed
+
+
+def test_a_crystal_that_flies_apart_is_recorded() -> None:
+    relaxing = replace(QUICK, relax="unit")
+    result = phonons(["counted:Pushing"], ["cu.xyz"], relaxing)
+    assert "not the same crystal after relaxation" in result.records["Pushing"][0].failure
+    assert result.failed
+
+
+def test_a_narrow_supercell_is_noted() -> None:
+    result = phonons([saved("default")], ["cu.xyz"], supercell="1,1,1", device="cpu")
+    assert "less than twice the cutoff (8 Å)" in result.records["default"][0].notes[0]
+    assert any("less than twice the cutoff" in line for line in result.lines)
+    assert not result.failed
 
 
 def test_reference_is_no_name_of_a_potential() -> None:

@@ -1,0 +1,116 @@
+"""Second and third derivatives of the energy, from the forces of displaced supercells or from force sets."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from phono3py import Phono3py
+from phonopy.structure.atoms import PhonopyAtoms
+
+from esen.errors import InputError
+from esen.evaluate.conductivity.material import ForceSets, first_line
+from esen.evaluate.conductivity.protocol import ConductivityProtocol
+from esen.evaluate.phonons.crystal import from_phonopy, quietly
+from esen.evaluate.phonons.force_constants import Forces
+
+Progress = Callable[[int, int], None]
+"""Called with the displaced supercells that are done, and how many there are."""
+_AT_ONCE = 64
+
+
+def displace(phono3py: Phono3py, protocol: ConductivityProtocol) -> tuple[int, int]:
+    """Make the symmetry-distinct displacements; how many supercells for second and third derivatives."""
+    quietly(phono3py.generate_displacements, distance=protocol.displacement)
+    return (
+        len(phono3py.phonon_supercells_with_displacements),
+        len(phono3py.supercells_with_displacements),
+    )
+
+
+def second_by_displacements(
+    phono3py: Phono3py, protocol: ConductivityProtocol, forces_of: Forces, progress: Progress | None = None
+) -> None:
+    """Give phono3py the second derivatives, by central differences where symmetry does not make them so.
+
+    Raises:
+        InputError: a force is not finite.
+    """
+    cells = phono3py.phonon_supercells_with_displacements
+    phono3py.phonon_forces = _forces(cells, "second", forces_of, progress)
+    produce_second(phono3py, protocol)
+
+
+def third_by_displacements(
+    phono3py: Phono3py, protocol: ConductivityProtocol, forces_of: Forces, progress: Progress | None = None
+) -> None:
+    """Give phono3py the third derivatives, from supercells with one and two displaced atoms.
+
+    Raises:
+        InputError: a force is not finite.
+    """
+    cells = [cell for cell in phono3py.supercells_with_displacements if cell is not None]
+    phono3py.forces = _forces(cells, "third", forces_of, progress)
+    produce_third(phono3py, protocol)
+
+
+def use_force_sets(phono3py: Phono3py, sets: ForceSets, name: str) -> None:
+    """Give phono3py displacements and forces from a file.
+
+    Raises:
+        InputError: they do not fit.
+    """
+    try:
+        phono3py.dataset = _copied(sets.third)
+        if sets.second is not None:
+            phono3py.phonon_dataset = _copied(sets.second)
+    except Exception as error:  # of phono3py, by whatever name
+        raise InputError(f"{name}: phono3py cannot use its force sets ({first_line(error)})") from error
+
+
+def produce_second(phono3py: Phono3py, protocol: ConductivityProtocol) -> None:
+    """From displacements and forces to second derivatives."""
+    dataset = phono3py.phonon_dataset or phono3py.dataset
+    quietly(phono3py.produce_fc2, fc_calculator=_solver(dataset))
+    if protocol.symmetrize:
+        quietly(phono3py.symmetrize_fc2)
+
+
+def produce_third(phono3py: Phono3py, protocol: ConductivityProtocol) -> None:
+    """From displacements and forces to third derivatives; the second ones stay."""
+    second = phono3py.fc2
+    quietly(phono3py.produce_fc3, fc_calculator=_solver(phono3py.dataset))
+    phono3py.fc2 = second
+    if protocol.symmetrize:
+        quietly(phono3py.symmetrize_fc3)
+
+
+def _solver(dataset: Any) -> Any:
+    """Random displacements need a fit; phono3py's own differences are for symmetry-distinct ones."""
+    return "symfc" if dataset is not None and "displacements" in dataset else None
+
+
+def _forces(
+    cells: Sequence[PhonopyAtoms], order: str, forces_of: Forces, progress: Progress | None
+) -> np.ndarray:
+    found: list[np.ndarray] = []
+    for start in range(0, len(cells), _AT_ONCE):
+        some = [
+            from_phonopy(cell, f"displacement {start + number} for {order} derivatives")
+            for number, cell in enumerate(cells[start : start + _AT_ONCE], start=1)
+        ]
+        for structure, forces in zip(some, forces_of(some), strict=True):
+            if not np.isfinite(forces).all():
+                raise InputError(f"{structure.source}: its forces are not finite")
+            found.append(forces)
+        if progress is not None:
+            progress(len(found), len(cells))
+    return np.array(found, dtype=np.float64)
+
+
+def _copied(dataset: Any) -> Any:
+    """Deep, as phono3py keeps and extends what it is given."""
+    if isinstance(dataset, dict):
+        return {key: _copied(value) for key, value in dataset.items()}
+    if isinstance(dataset, list):
+        return [_copied(value) for value in dataset]
+    return dataset.copy() if isinstance(dataset, np.ndarray) else dataset

@@ -1,0 +1,203 @@
+"""What a user names: the benchmark's structures, structure files, phono3py's yaml with or without force sets."""
+
+import ast
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int64
+from phono3py.file_IO import parse_FORCES_FC2, parse_FORCES_FC3
+from phono3py.interface.phono3py_yaml import Phono3pyYaml
+
+from esen.data.structure import Structure
+from esen.errors import InputError
+from esen.evaluate.conductivity.material import ForceSets, Material, first_line, make_phono3py
+from esen.evaluate.phonons.crystal import from_phonopy, matrix_of, quietly, supercell_for
+from esen.evaluate.phonons.inputs import PACKED, is_phonopy_yaml
+
+_NAMES = ("material_id", "mp_id")
+_MESHES = ("q_point_mesh", "q_mesh")
+_GROUPS = ("symm.no", "spg_num", "spg")
+
+
+@dataclass(frozen=True, eq=False)
+class Sizes:
+    """Supercells and mesh, where the file does not say.
+
+    Attributes:
+        fc2: supercell for second derivatives; None: as wide as `fc2_width`.
+        fc3: that for third derivatives; None: as wide as `fc3_width`.
+        fc2_width: least width in Å.
+        fc3_width: the same.
+        mesh: divisions of the Brillouin zone, or the length in Å that phono3py makes them from.
+    """
+
+    fc2: Int64[np.ndarray, "3 3"] | None = None
+    fc3: Int64[np.ndarray, "3 3"] | None = None
+    fc2_width: float = 12.0
+    fc3_width: float = 8.0
+    mesh: tuple[int, int, int] | float = 50.0
+
+
+def is_of_benchmark(structure: Structure) -> bool:
+    """Whether the frame says which supercells it wants, as those of phononDB-PBE-103 do."""
+    return {"fc2_supercell", "fc3_supercell"} <= set(structure.info)
+
+
+def material_of_benchmark(structure: Structure) -> Material:
+    """A material of a frame of the benchmark's extxyz, which names supercells and mesh.
+
+    Raises:
+        InputError: a key is missing or is not what it should be.
+    """
+    name = str(_one_of(structure, _NAMES))
+    _check_periodic(structure)
+    mesh = _numbers(structure, _first(structure, _MESHES))
+    if mesh.shape != (3,) or mesh.min() < 1:
+        raise InputError(f"{structure.source}: the mesh is {mesh.tolist()}, expected three divisions")
+    group = next((structure.info[key] for key in _GROUPS if key in structure.info), None)
+    return Material(
+        name=name,
+        unitcell=structure,
+        fc2_supercell=_matrix(structure, "fc2_supercell"),
+        fc3_supercell=_matrix(structure, "fc3_supercell"),
+        mesh=(int(mesh[0]), int(mesh[1]), int(mesh[2])),
+        label=str(structure.info.get("name", "")),
+        space_group=None if group is None else int(group),
+    )
+
+
+def material_of_structure(structure: Structure, name: str, sizes: Sizes, symprec: float) -> Material:
+    """A material of a structure file; the primitive cell is found by spglib.
+
+    Raises:
+        InputError: it is not periodic in three directions, or phono3py cannot use it.
+    """
+    _check_periodic(structure)
+    fc2 = supercell_for(structure.cell, sizes.fc2_width) if sizes.fc2 is None else sizes.fc2
+    fc3 = supercell_for(structure.cell, sizes.fc3_width) if sizes.fc3 is None else sizes.fc3
+    found = Material(name, structure, fc2, fc3, (1, 1, 1), label=name)
+    return _with_mesh(found, sizes, symprec)
+
+
+def is_phono3py_yaml(path: Path) -> bool:
+    """Whether it is a yaml that names phono3py: `phono3py_disp.yaml`, `phono3py_params.yaml.xz`.
+
+    >>> is_phono3py_yaml(Path("phono3py_disp.yaml")), is_phono3py_yaml(Path("phonopy.yaml"))
+    (True, False)
+    """
+    return is_phonopy_yaml(path) and "phono3py" in path.name
+
+
+def material_of_yaml(path: Path, sizes: Sizes, symprec: float) -> Material:
+    """A material of phono3py's yaml, packed or not.
+
+    Force sets in it, or in `FORCES_FC3` (and `FORCES_FC2`) in the same folder, are the reference. Nothing is read from
+    the folder that one works in. Non-analytical corrections are not used.
+
+    Raises:
+        InputError: it cannot be read, or is in other units than eV and Å.
+    """
+    try:
+        found = Phono3pyYaml()
+        quietly(found.read, path)
+        unitcell = from_phonopy(found.unitcell, str(path))
+        third = np.array(found.supercell_matrix, dtype=np.int64).reshape(3, 3)
+        second = third if found.phonon_supercell_matrix is None else found.phonon_supercell_matrix
+        reference = _force_sets(found, path.parent)
+    except Exception as error:  # of yaml, phonopy, phono3py
+        raise InputError(f"{path}: phono3py cannot read it ({first_line(error)})") from error
+    if found.calculator not in (None, "vasp"):
+        raise InputError(f"{path}: is in the units of {found.calculator}; expected eV and Å, as of VASP")
+    primitive = None if found.primitive_matrix is None else np.array(found.primitive_matrix, dtype=np.float64)
+    name = path.name.split(".yaml")[0].split(".yml")[0]
+    material = Material(
+        name=path.resolve().parent.name if name in ("phono3py_disp", "phono3py_params") else name,
+        unitcell=unitcell,
+        fc2_supercell=np.array(second, dtype=np.int64).reshape(3, 3),
+        fc3_supercell=third,
+        mesh=(1, 1, 1),
+        primitive=primitive,
+        reference=reference,
+        masses=np.array(found.unitcell.masses, dtype=np.float64),
+    )
+    return _with_mesh(material, sizes, symprec)
+
+
+def _force_sets(found: Phono3pyYaml, folder: Path) -> ForceSets | None:
+    third: Any = found.dataset
+    second: Any = None if found.phonon_supercell_matrix is None else found.phonon_dataset
+    if third is not None and not _has_forces(third) and (path := _beside(folder, "FORCES_FC3")):
+        parse_FORCES_FC3(third, path)
+    if second is not None and not _has_forces(second) and (path := _beside(folder, "FORCES_FC2")):
+        parse_FORCES_FC2(second, path)
+    if not _has_forces(third):
+        return None
+    if found.phonon_supercell_matrix is not None and not _has_forces(second):
+        return None
+    return ForceSets(third, second)
+
+
+def _has_forces(dataset: Any) -> bool:
+    if not dataset:
+        return False
+    if "first_atoms" not in dataset:
+        return "forces" in dataset
+    first = dataset["first_atoms"]
+    every = first + [two for one in first for two in one.get("second_atoms", [])]
+    return bool(first) and all("forces" in one for one in every)
+
+
+def _beside(folder: Path, name: str) -> Path | None:
+    return next((path for end in ("", *PACKED) if (path := folder / f"{name}{end}").is_file()), None)
+
+
+def _with_mesh(material: Material, sizes: Sizes, symprec: float) -> Material:
+    if not isinstance(sizes.mesh, float | int):
+        return replace(material, mesh=sizes.mesh)
+    small = replace(
+        material, fc2_supercell=np.eye(3, dtype=np.int64), fc3_supercell=np.eye(3, dtype=np.int64)
+    )
+    probe = make_phono3py(small, symprec, single=True)
+    probe.mesh_numbers = float(sizes.mesh)
+    x, y, z = (int(number) for number in probe.mesh_numbers)
+    return replace(material, mesh=(x, y, z))
+
+
+def _check_periodic(structure: Structure) -> None:
+    if not structure.pbc.all():
+        raise InputError(f"{structure.source}: conductivity needs a crystal, periodic in three directions")
+
+
+def _first(structure: Structure, keys: tuple[str, ...]) -> str:
+    return next((key for key in keys if key in structure.info), keys[0])
+
+
+def _one_of(structure: Structure, keys: tuple[str, ...]) -> Any:
+    key = _first(structure, keys)
+    if key not in structure.info:
+        raise InputError(f"{structure.source}: says no {' or '.join(keys)}, as frames of phononDB-PBE-103 do")
+    return structure.info[key]
+
+
+def _numbers(structure: Structure, key: str) -> Int64[np.ndarray, "*any"]:
+    value = _one_of(structure, (key,))
+    try:
+        given = ast.literal_eval(value.removeprefix("_JSON").strip()) if isinstance(value, str) else value
+        found = np.asarray(given, dtype=np.float64)
+        if not (found == np.rint(found)).all():
+            raise ValueError("not whole numbers")
+    except (ValueError, SyntaxError, TypeError) as error:
+        raise InputError(f"{structure.source}: {key} is {value!r}, expected whole numbers") from error
+    return found.astype(np.int64)
+
+
+def _matrix(structure: Structure, key: str) -> Int64[np.ndarray, "3 3"]:
+    found = _numbers(structure, key)
+    if found.size not in (3, 9):
+        raise InputError(f"{structure.source}: {key} has {found.size} numbers, expected 3 or 9")
+    matrix = matrix_of(found.ravel().tolist())
+    if round(np.linalg.det(matrix)) == 0:
+        raise InputError(f"{structure.source}: {key} is {matrix.tolist()}, which spans no volume")
+    return matrix

@@ -1,0 +1,207 @@
+"""One material from its unit cell to its thermal conductivity."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+from phono3py import Phono3py
+from phonopy.phonon.grid import get_ir_grid_points
+
+from esen.errors import InputError
+from esen.evaluate.conductivity.force_constants import (
+    Progress,
+    displace,
+    produce_second,
+    produce_third,
+    second_by_displacements,
+    third_by_displacements,
+    use_force_sets,
+)
+from esen.evaluate.conductivity.material import Material, first_line, make_phono3py
+from esen.evaluate.conductivity.protocol import ConductivityProtocol
+from esen.evaluate.conductivity.transport import Transport, solve
+from esen.evaluate.phonons.crystal import quietly
+from esen.evaluate.phonons.run import Model
+from esen.evaluate.relax import Relaxed, RelaxSpec, relax, space_group
+
+
+@dataclass(frozen=True, eq=False)
+class Harmonic:
+    """Phonons on the mesh.
+
+    Attributes:
+        points: irreducible, in units of the primitive reciprocal lattice.
+        weights: how many points of the mesh each stands for.
+        frequencies: in THz, imaginary ones negative.
+        imaginary: how many modes of all points are.
+        lowest: the lowest frequency.
+        lowest_at: where it is.
+    """
+
+    points: Float64[np.ndarray, "Q 3"]
+    weights: Float64[np.ndarray, " Q"]
+    frequencies: Float64[np.ndarray, "Q s"]
+    imaginary: int
+    lowest: float
+    lowest_at: tuple[float, float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Conductivity:
+    """Of one material.
+
+    Attributes:
+        material: with the cell that it was computed at.
+        relaxed: how it got there; None: it was taken as it is.
+        groups: numbers of the space group before and after the relaxation.
+        harmonic: phonons on the mesh.
+        displacements: how many supercells for second and for third derivatives; zeros for force sets.
+        transport: None where `reason` says why not.
+    """
+
+    material: Material
+    relaxed: Relaxed | None
+    groups: tuple[int, int]
+    harmonic: Harmonic
+    displacements: tuple[int, int]
+    transport: Transport | None
+
+    @property
+    def reason(self) -> str | None:
+        """Why there is no conductivity."""
+        if self.harmonic.imaginary:
+            at = ", ".join(f"{x:.3g}" for x in self.harmonic.lowest_at)
+            return f"imaginary modes: {self.harmonic.lowest:.3f} THz at ({at})"
+        if self.groups[0] != self.groups[1]:
+            return f"the space group changed from {self.groups[0]} to {self.groups[1]}"
+        return None
+
+
+def relaxed_material(
+    material: Material, calculator: Any, protocol: ConductivityProtocol
+) -> tuple[Material, Relaxed]:
+    """The material with its unit cell relaxed; its space groups are those at `protocol.symprec`.
+
+    Raises:
+        InputError: the calculator raises, or what it gives is not finite.
+    """
+    spec = RelaxSpec(
+        fmax=protocol.fmax,
+        steps=protocol.relax_steps,
+        tilt=protocol.tilt,
+        keep_symmetry=protocol.keep_symmetry,
+        symprec=protocol.relax_symprec,
+    )
+    found = relax(material.unitcell, calculator, spec)
+    groups = tuple(space_group(cell, protocol.symprec) for cell in (material.unitcell, found.structure))
+    found = replace(found, groups=(groups[0], groups[1]))
+    return replace(material, unitcell=found.structure), found
+
+
+def conductivity_at(
+    material: Material,
+    relaxed: Relaxed | None,
+    model: Model,
+    protocol: ConductivityProtocol,
+    progress: Progress | None = None,
+) -> Conductivity:
+    """Displace the material as it is, and solve. Third derivatives are computed of stable materials alone.
+
+    Args:
+        material: at the cell that the conductivity is wanted of.
+        relaxed: how it got there.
+        model: the potential.
+        protocol: how.
+        progress: called with the supercells for third derivatives that are done, and how many there are.
+
+    Raises:
+        InputError: the potential cannot compute the material, or phono3py cannot use it; the message says.
+    """
+    model.check_elements(material.unitcell)
+    phono3py = make_phono3py(material, protocol.symprec)
+    group = space_group(material.unitcell, protocol.symprec)
+    sizes = displace(phono3py, protocol)
+    try:
+        second_by_displacements(phono3py, protocol, model.forces)
+        found = Conductivity(
+            material=material,
+            relaxed=relaxed,
+            groups=(group, group) if relaxed is None else relaxed.groups,
+            harmonic=harmonic(phono3py, protocol),
+            displacements=sizes,
+            transport=None,
+        )
+        if found.reason is not None:
+            return found
+        third_by_displacements(phono3py, protocol, model.forces, progress)
+    except InputError as error:
+        where = "" if str(error).startswith(material.name) else f"{material.name}: "
+        raise InputError(f"{where}{error}") from error
+    return replace(found, transport=solve(phono3py, protocol, material.name))
+
+
+def reference_conductivity(material: Material, protocol: ConductivityProtocol) -> Conductivity:
+    """That of the reference method, from the force sets of the material, by the same steps.
+
+    Raises:
+        InputError: there are none, or phono3py cannot use them.
+    """
+    if material.reference is None:
+        raise InputError(f"{material.name}: has no force sets of a reference method")
+    phono3py = make_phono3py(material, protocol.symprec, single=material.reference.second is None)
+    use_force_sets(phono3py, material.reference, material.name)
+    group = space_group(material.unitcell, protocol.symprec)
+    try:
+        produce_second(phono3py, protocol)
+        found = Conductivity(material, None, (group, group), harmonic(phono3py, protocol), (0, 0), None)
+        if found.reason is not None:
+            return found
+        produce_third(phono3py, protocol)
+    except Exception as error:  # of phono3py and symfc, by whatever name
+        raise InputError(
+            f"{material.name}: phono3py cannot use its force sets ({first_line(error)})"
+        ) from error
+    return replace(found, transport=solve(phono3py, protocol, material.name))
+
+
+def harmonic(phono3py: Phono3py, protocol: ConductivityProtocol) -> Harmonic:
+    """Phonons on the whole mesh, of a phono3py that has second derivatives."""
+    quietly(phono3py.init_phph_interaction, symmetrize_fc3q=False)
+    quietly(phono3py.run_phonon_solver)
+    every, _, addresses = phono3py.get_phonon_data()
+    grid = phono3py.grid
+    assert grid is not None
+    points = np.array(addresses @ grid.QDinv.T, dtype=np.float64)
+    irreducible, weights, _ = get_ir_grid_points(grid)
+    chosen = grid.grg2bzg[irreducible]
+    place = np.unravel_index(int(np.nanargmin(every)), every.shape)[0] if np.isfinite(every).any() else 0
+    x, y, z = (float(value) for value in points[place])
+    return Harmonic(
+        points=points[chosen],
+        weights=np.array(weights, dtype=np.float64),
+        frequencies=np.array(every[chosen], dtype=np.float64),
+        imaginary=imaginary_modes(points, np.array(every, dtype=np.float64), protocol),
+        lowest=float(every[place].min()),
+        lowest_at=(x, y, z),
+    )
+
+
+def imaginary_modes(
+    points: Float64[np.ndarray, "Q 3"],
+    frequencies: Float64[np.ndarray, "Q s"],
+    protocol: ConductivityProtocol,
+) -> int:
+    """How many modes are below the limits of the protocol, or no number at all.
+
+    >>> from esen.evaluate.conductivity.protocol import PROTOCOLS
+    >>> points = np.array([[0.0, 0.0, 0.0], [0.5, 0.0, 0.0]])
+    >>> frequencies = np.array([[-0.009, 0.0, 0.0, 5.0], [-1e-9, 1.0, 2.0, 3.0]])
+    >>> imaginary_modes(points, frequencies, PROTOCOLS["phonondb-103"])
+    1
+    """
+    at_gamma = np.abs(points).max(axis=1) < 1e-8
+    limits = np.full(frequencies.shape, protocol.other_limit)
+    limits[at_gamma, :3] = protocol.acoustic_limit
+    limits[at_gamma, 3:] = protocol.optical_limit
+    return int(((frequencies < limits) | np.isnan(frequencies)).sum())

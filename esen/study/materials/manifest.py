@@ -1,0 +1,84 @@
+"""What the numbers of a folder depend on."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from esen.errors import InputError
+from esen.md.calculator import find_weights
+from esen.models.checkpoint import write_atomically
+from esen.study.drift.names import labelled
+from esen.study.drift.run import scoped
+from esen.study.materials.records import plain
+from esen.study.potentials import PotentialOptions, is_checkpoint
+
+MANIFEST = "manifest.json"
+
+
+def claim(output: Path, manifest: dict[str, dict[str, Any]]) -> None:
+    """Write what the numbers depend on, together with that of an earlier call of the same folder.
+
+    Args:
+        output: the folder, which is made.
+        manifest: parts by name: `settings`, which are of the folder; `potentials` and materials, by name, which may be
+            added by a later call.
+
+    Raises:
+        InputError: the folder has records of something else.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    new, old = plain(manifest), refuse_another(output, manifest)
+    for part, content in new.items():
+        content.update(old.get(part, {}) | content)
+    write_atomically(output / MANIFEST, json.dumps(new, indent=1, ensure_ascii=False).encode() + b"\n")
+
+
+def refuse_another(output: Path, manifest: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The manifest of an earlier call of the folder; empty: there was none.
+
+    Raises:
+        InputError: the folder has records of something else.
+    """
+    path = output / MANIFEST
+    if not path.exists():
+        return {}
+    try:
+        old: dict[str, dict[str, Any]] = json.loads(path.read_text())
+        for part, content in plain(manifest).items():
+            _compare(output, part, old[part], content)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: not a manifest of this command ({error!r})") from error
+    return old
+
+
+def described_potentials(potentials: Sequence[str], how: PotentialOptions) -> dict[str, str]:
+    """By what they are called: as the user gave them, with what else makes them what they are.
+
+    That is the arguments of calculators, and of checkpoints the precision and the beginning of their hash (SHA-256).
+
+    Raises:
+        InputError: a folder holds no checkpoint.
+    """
+    found = {}
+    for label, text in labelled(potentials).items():
+        if is_checkpoint(text):
+            words: list[str] = [how.get("dtype") or "float64"]
+            if Path(text).exists():
+                digest = hashlib.sha256(find_weights(Path(text)).read_bytes()).hexdigest()
+                words.append(f"sha256 {digest[:12]}")
+        else:
+            words = [
+                a.removeprefix(f"{s}:") for s, a in scoped(how.get("calculator_args", ())) if s in ("", label)
+            ]
+        found[label] = f"{text} ({', '.join(words)})" if words else text
+    return found
+
+
+def _compare(output: Path, part: str, old: dict[str, Any], new: dict[str, Any]) -> None:
+    for key in old.keys() & new.keys():
+        if old[key] != new[key]:
+            raise InputError(
+                f"--output {output}: was computed with {part}: {key} {old[key]}, now {new[key]}; give another folder"
+            )

@@ -1,0 +1,1 @@
+"""What `esen relax` does from end to end."""

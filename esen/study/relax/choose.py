@@ -1,0 +1,57 @@
+"""Which structures are relaxed, and what they are called."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from esen.data.readers.opening import unpacked
+from esen.data.structure import Structure
+from esen.md.systems import read_geometries
+from esen.study.drift.names import distinct
+
+ALL = ":"
+"""The frames of a file that are taken if none are named."""
+
+
+@dataclass(frozen=True, eq=False)
+class Input:
+    """A structure to relax.
+
+    Attributes:
+        name: unique among those of a run.
+        structure: as the file has it, without labels.
+    """
+
+    name: str
+    structure: Structure
+
+    @property
+    def described(self) -> str:
+        """Where it came from, and the beginning of the hash (SHA-256) of its geometry."""
+        s = self.structure
+        arrays = (s.numbers, s.positions, s.cell, s.pbc)
+        content = b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)
+        return f"{s.source} (sha256 {hashlib.sha256(content).hexdigest()[:12]})"
+
+
+def choose_inputs(files: Sequence[str], frames: str = ALL) -> list[Input]:
+    """The structures of files, in their order: `MgO` of `MgO.cif`, `MgO#3` where several frames of it are taken.
+
+    Args:
+        files: in any format that esen or ASE reads.
+        frames: of each file, a Python slice.
+
+    Raises:
+        InputError: a file is missing or cannot be read, nothing is selected, or a structure cannot be true.
+    """
+    names, structures = [], []
+    for text in files:
+        path = Path(text).expanduser()
+        stem, read = Path(unpacked(path)).stem, read_geometries(path, frames)
+        for number, structure in read:
+            names.append(stem if len(read) == 1 else f"{stem}#{number}")
+            structures.append(structure)
+    return [Input(name, structure) for name, structure in zip(distinct(names), structures, strict=True)]

@@ -1,0 +1,109 @@
+"""A conductivity against its reference, and means over materials."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from esen.errors import InputError
+from esen.evaluate.conductivity.compare import Score, compare, failed, score, summarize
+from esen.evaluate.conductivity.metrics import sre
+from esen.evaluate.conductivity.reference import ReferenceConductivity, reference_of
+from esen.evaluate.conductivity.run import conductivity_at
+from tests.evaluate.conductivity.materials import PUBLISHED, aluminium, coarse, emt, simple_cubic
+
+
+def made(modes: list[list[float]], frequencies: list[list[float]] | None = None) -> ReferenceConductivity:
+    found, weights = np.array([modes]), np.ones(len(modes))
+    return ReferenceConductivity(
+        material="made",
+        temperatures=np.array([300.0]),
+        kappa=found.sum(axis=(1, 2)) / weights.sum(),
+        modes=found,
+        weights=weights,
+        frequencies=None if frequencies is None else np.array(frequencies),
+    )
+
+
+def test_a_material_is_like_itself() -> None:
+    found = coarse()
+    same = compare(found, reference_of(found))
+    assert (same.srme, same.srd, same.sre, same.spectrum, same.reason) == (0.0, 0.0, 0.0, 0.0, None)
+
+
+def test_another_lattice_constant_is_told_apart() -> None:
+    smaller = aluminium()
+    smaller = replace(smaller, unitcell=replace(smaller.unitcell, cell=smaller.unitcell.cell * 0.99))
+    smaller = replace(
+        smaller, unitcell=replace(smaller.unitcell, positions=smaller.unitcell.positions * 0.99)
+    )
+    found = conductivity_at(smaller, None, emt(), PUBLISHED)
+    result, reference = compare(found, reference_of(coarse())), reference_of(coarse())
+    assert found.transport is not None
+    assert result.reason is None
+    assert result.sre == pytest.approx(sre(found.transport.mean[0], reference.kappa[0]))
+    assert 0 < result.sre <= result.srme < 1
+    assert result.spectrum is not None
+    assert 0.1 < result.spectrum < 2
+
+
+def test_imaginary_modes_score_worst_and_keep_their_spectrum() -> None:
+    found = conductivity_at(simple_cubic(), None, emt(), PUBLISHED)
+    result = compare(found, reference_of(coarse()))
+    assert (result.srme, result.srd, result.sre, result.imaginary) == (2.0, -2.0, 2.0, True)
+    assert result.reason is not None
+    assert result.reason.startswith("imaginary modes")
+    assert result.spectrum is not None
+    assert result.spectrum > 1
+
+
+def test_other_modes_count_as_failed_with_the_reason() -> None:
+    result = score(made([[1.0, 1.0], [2.0, 0.0]]), made([[1.0, 1.0]]))
+    assert (result.srme, result.srd) == (2.0, 0.0)
+    assert result.reason is not None
+    assert "2 × 2 (points × modes) with 1 × 2" in result.reason
+
+
+def test_what_is_out_of_bounds_counts_as_failed() -> None:
+    cancelling = score(made([[9.0, -8.0]]), made([[0.0, 1.0]]))
+    assert (cancelling.srme, cancelling.srd) == (2.0, 0.0)
+    assert cancelling.reason == "an SRME of 18, above its bound of 2"
+    negative = score(made([[-2.0, 1.0]]), made([[0.0, 1.0]]))
+    assert (negative.srme, negative.srd, negative.reason) == (2.0, -2.0, "a conductivity of -1 W/m/K")
+
+
+def test_the_temperature_is_that_of_the_reference() -> None:
+    cold, warm = made([[1.0, 1.0]]), made([[4.0, 0.0]])
+    both = replace(
+        cold,
+        temperatures=np.array([100.0, 300.0]),
+        kappa=np.concatenate([cold.kappa, warm.kappa]),
+        modes=np.concatenate([cold.modes, warm.modes]),
+    )
+    assert score(both, warm).srme == 0.0
+    with pytest.raises(InputError, match="made: its reference is at 200 K; it was computed at 100, 300 K"):
+        score(both, replace(warm, temperatures=np.array([200.0])))
+
+
+def test_spectra_are_compared_where_both_are_known() -> None:
+    known = made([[1.0, 1.0]], [[1.0, 2.0]])
+    assert score(known, made([[1.0, 1.0]], [[1.5, 2.5]])).spectrum == pytest.approx(0.5)
+    assert score(known, made([[1.0, 1.0]])).spectrum is None
+
+
+def test_means_are_over_all_materials() -> None:
+    scores = [
+        Score(0.5, -0.25, 0.1),
+        Score(0.3, 0.25, None),
+        failed("it melted"),
+        failed("imaginary", True, 0.5),
+    ]
+    found = summarize(scores)
+    assert found.materials == 4
+    assert found.srme == pytest.approx((0.5 + 0.3 + 2 + 2) / 4)
+    assert found.sre == pytest.approx((0.25 + 0.25 + 2 + 2) / 4)
+    assert found.srd == pytest.approx((-0.25 + 0.25 - 2 - 2) / 4)
+    assert (found.failure_rate, found.imaginary_rate, found.spectrum) == (0.5, 0.25, pytest.approx(0.3))
+    assert summarize([failed("it melted")]).spectrum is None
+    with pytest.raises(InputError, match="no material that has a reference"):
+        summarize([])

@@ -1,0 +1,54 @@
+"""Processes share out what is to be done."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from esen.study.materials.share import ALONE, share_of_processes
+
+SCRIPT = """
+import sys, time
+from pathlib import Path
+from esen.study.materials.share import share_of_processes
+
+with share_of_processes() as share:
+    folder = Path(share.first_says("folder", lambda: sys.argv[1]))
+    for number, job in share.take(range(7)):
+        time.sleep(0.05)
+        (folder / f"{job}-of-{share.rank}").write_text(str(number))
+    share.wait_for_all()
+    if share.is_first:
+        (folder / "seen").write_text(str(len(list(folder.glob("*-of-*")))))
+"""
+
+
+def test_alone_everything_is_done_here() -> None:
+    with share_of_processes() as share:
+        assert share is ALONE
+        assert share.first_says("a", lambda: "b") == "b"
+        assert list(share.take("xyz")) == [(0, "x"), (1, "y"), (2, "z")]
+        share.wait_for_all()
+
+
+def test_two_processes_do_each_job_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT)
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
+    from torch.distributed import TCPStore
+
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    shared |= {"MASTER_PORT": str(store.port), "TORCHELASTIC_USE_AGENT_STORE": "True"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, str(tmp_path / "script.py"), str(tmp_path) if rank == 0 else "elsewhere"],
+            env=os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+        )
+        for rank in range(2)
+    ]
+    assert [process.wait(60) for process in processes] == [0, 0]
+    done = sorted(path.name for path in tmp_path.glob("*-of-*"))
+    assert [name[0] for name in done] == list("0123456")
+    assert {name[-1] for name in done} == {"0", "1"}
+    assert (tmp_path / "seen").read_text() == "7"
