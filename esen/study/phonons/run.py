@@ -24,6 +24,8 @@ from esen.track import Tracker
 
 _FEW = 3
 """Crystals whose pictures are named to the user."""
+_MANY = 200
+"""Crystals beyond which only means are tracked."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,9 +106,7 @@ def run_phonons(
     for part in parts:
         records[part.label] += work.records(part)
     paths = _pictures(work, inputs, records) | write_tables(output, protocol, records)
-    for label, done in records.items():
-        errors = mean_errors(done)
-        tracker.metrics({f"{label}/{name}": value for name, value in errors.items() if np.isfinite(value)}, 0)
+    _track(tracker, records, paths)
     return PhononResult(
         rows=[row_of(label, record) for label, done in records.items() for record in done],
         error_rows=error_rows(_compared(work, records)),
@@ -116,6 +116,18 @@ def run_phonons(
         records=records,
         failed=any(record.failure for done in records.values() for record in done),
     )
+
+
+def _track(tracker: Tracker, records: Mapping[str, Sequence[Record]], paths: Mapping[str, Path]) -> None:
+    """Mean errors, the values of each crystal where there are not too many, and all files of the whole run."""
+    for label, mine in records.items():
+        errors = mean_errors(mine)
+        tracker.metrics({f"{label}/MAE {name}": x for name, x in errors.items() if np.isfinite(x)}, 0)
+        tracker.metrics({f"{label}/failed": float(sum(bool(record.failure) for record in mine))}, 0)
+        for record in mine if len(mine) <= _MANY else ():
+            tracker.metrics({f"{label}/{record.name}/{name}": x for name, x in record.values.items()}, 0)
+    for path in paths.values():
+        tracker.artifact(path)
 
 
 def _manifest(

@@ -5,7 +5,7 @@ import importlib
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -227,6 +227,24 @@ def test_a_narrow_supercell_is_noted() -> None:
     assert "less than twice the cutoff (8 Å)" in result.records["default"][0].notes[0]
     assert any("less than twice the cutoff" in line for line in result.lines)
     assert not result.failed
+
+
+def test_what_is_tracked() -> None:
+    class Kept(NullTracker):
+        def metrics(self, values: Mapping[str, float], step: int) -> None:
+            kept.update(values)
+
+        def artifact(self, path: Path, folder: str = "") -> None:
+            files.append(path.name)
+
+    kept: dict[str, float] = {}
+    files: list[str] = []
+    inputs = choose_inputs([str(NACL), "cu.xyz"], QUICK, supercell="2,2,2")
+    run_phonons(["reference"], inputs, QUICK, QUIET, output=Path("out"), tracker=Kept())
+    assert kept["reference/MAE entropy"] == 0
+    assert kept["reference/failed"] == 1
+    assert kept["reference/NaCl/entropy"] == pytest.approx(75.0, abs=0.5)
+    assert files == ["parity.png", "phonons.csv", "result.json"]
 
 
 def test_reference_is_no_name_of_a_potential() -> None:
