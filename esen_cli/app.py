@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 
 from esen.errors import InputError
 from esen_cli.check import check
+from esen_cli.conductivity import conductivity
 from esen_cli.data import data_app
 from esen_cli.import_checkpoint import import_checkpoint
 from esen_cli.mae import mae
@@ -56,6 +57,7 @@ app.command()(mae)
 app.command()(check)
 app.command("md-drift")(md_drift)
 app.command()(phonons)
+app.command()(conductivity)
 app.command()(relax)
 app.command("import")(import_checkpoint)
 app.add_typer(recipe_app, name="recipe")

@@ -1,5 +1,7 @@
 """What no training set may hold. Each mistake is named with its file, frame and atom."""
 
+from collections.abc import Collection
+
 import numpy as np
 from ase.data import chemical_symbols
 from jaxtyping import Float64
@@ -39,6 +41,22 @@ def check_structure(structure: Structure, max_elements: int) -> None:
     _check_distances(structure, where)
     if structure.stress is not None and not is_symmetric(structure.stress):
         raise InputError(f"{where}: the stress is not symmetric: {structure.stress.tolist()}")
+
+
+def check_known(structure: Structure, elements: Collection[int] | None) -> None:
+    """Refuse a structure with elements that a potential was not made for.
+
+    Args:
+        structure: any.
+        elements: atomic numbers that it was made for; None or none: not known.
+
+    Raises:
+        InputError: names those that it does not know.
+    """
+    unknown = set(structure.numbers.tolist()) - set(elements or structure.numbers.tolist())
+    if unknown:
+        names = ", ".join(chemical_symbols[number] for number in sorted(unknown))
+        raise InputError(f"{structure.source}: the potential does not know {names}")
 
 
 def _check_shapes(structure: Structure, where: str) -> None:

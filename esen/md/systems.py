@@ -162,7 +162,14 @@ def _structures(path: Path) -> Iterator[Structure]:
         return
     for record in FORMATS[kind].records(path):
         frame = FORMATS[kind].parse(record)
-        yield Structure(frame.numbers, frame.positions, frame.cell, frame.pbc, source=frame.source)
+        yield Structure(
+            frame.numbers,
+            frame.positions,
+            frame.cell,
+            frame.pbc,
+            info=dict(frame.values),
+            source=frame.source,
+        )
 
 
 def _format(path: Path) -> str | None:

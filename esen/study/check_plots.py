@@ -1,6 +1,5 @@
 """Plots of `esen check`: what happens as an atom is pulled away, and the curves of two atoms."""
 
-import io
 import math
 import textwrap
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from esen.evaluate.laws.law import Scan
 from esen.evaluate.laws.smoothness import WINDOW
-from esen.models.checkpoint import write_atomically
+from esen.study.figures import write_figure
 
 _BLUE, _GREY = "#2166ac", "#9a9a9a"
 _COLOURS = ("#2166ac", "#b2182b", "#4d9221", "#e08214", "#762a83", "#1b7837")
@@ -42,7 +41,7 @@ def smoothness_plot(scans: Sequence[Scan], name: str, path: Path) -> None:
                 axes.set_ylabel(label)
         column[0].set_title(_wrapped(scan.about), fontsize=9)
         column[2].set_xlabel("distance (Å)")
-    _save(figure, path)
+    write_figure(figure, path)
 
 
 def diatomics_plot(scans: Sequence[Scan], name: str, path: Path) -> None:
@@ -73,7 +72,7 @@ def diatomics_plot(scans: Sequence[Scan], name: str, path: Path) -> None:
         axes.axhline(0, color=_GREY, linewidth=0.6)
         _plain(axes)
     energies.legend(fontsize=8, frameon=False)
-    _save(figure, path)
+    write_figure(figure, path)
 
 
 def _near_mark(scan: Scan) -> np.ndarray:
@@ -93,9 +92,3 @@ def _plain(axes: Axes) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.tick_params(labelsize=8)
-
-
-def _save(figure: Figure, path: Path) -> None:
-    content = io.BytesIO()
-    figure.savefig(content, format="png")
-    write_atomically(path, content.getvalue())

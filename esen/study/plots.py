@@ -1,6 +1,5 @@
 """Figures. Drawn without pyplot, so that no window, no global state and no display is needed."""
 
-import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from esen.evaluate.report import Errors, MaeReport, Parity
-from esen.models.checkpoint import write_atomically
+from esen.study.figures import write_figure
 
 _BLUE, _GREY = "#2166ac", "#9a9a9a"
 _SINGLE_POINTS = 3000
@@ -39,7 +38,7 @@ def parity_plot(report: MaeReport, path: Path) -> None:
     _parity(energy, about_mean, overall.energy, "Energy", "meV/atom", "eV/atom, about the mean")
     _parity(forces, report.forces, overall.forces, "Forces", "meV/Å", "eV/Å")
     _parity(stress, report.stress, overall.stress, "Stress", "meV/Å³", "eV/Å³")
-    _save(figure, path)
+    write_figure(figure, path)
 
 
 def _parity(axes: Axes, pairs: Parity, errors: Errors, title: str, error_unit: str, unit: str) -> None:
@@ -127,7 +126,7 @@ def training_curves(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     _finish(errors, "Validation MAE, last value in the legend", drawn, last)
     if drawn:
         errors.legend(fontsize=8, frameon=False)
-    _save(figure, path)
+    write_figure(figure, path)
 
 
 def _loss_curve(axes: Axes, rows: Sequence[Mapping[str, Any]], colour: str, label: str) -> bool:
@@ -179,12 +178,6 @@ def _finish(axes: Axes, title: str, drawn: bool, last_step: float) -> None:
     axes.grid(axis="y", color="#e6e6e6", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.tick_params(which="both", labelsize=8)
-
-
-def _save(figure: Figure, path: Path) -> None:
-    content = io.BytesIO()
-    figure.savefig(content, format="png")
-    write_atomically(path, content.getvalue())
 
 
 def _empty(axes: Axes, words: str) -> None:

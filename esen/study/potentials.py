@@ -60,6 +60,18 @@ class Resolved:
     calculator: Any = None
 
     @property
+    def direct(self) -> bool:
+        """Whether its forces come from a head of their own, and are no gradient."""
+        return isinstance(self.potential, EsenPotential) and self.potential.direct is not None
+
+    @property
+    def possible_elements(self) -> tuple[int, ...] | None:
+        """Atomic numbers it was made for, else those that its network has a place for; None: not known."""
+        if self.elements or not isinstance(self.potential, EsenPotential):
+            return self.elements
+        return tuple(range(1, self.potential.spec.max_elements))
+
+    @property
     def differentiable(self) -> Potential | None:
         """A copy whose forces can be differentiated by the positions; None where that is not possible."""
         if not isinstance(self.potential, EsenPotential):

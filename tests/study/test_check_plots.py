@@ -45,7 +45,7 @@ def test_what_cannot_be_written_is_an_os_error(tmp_path: Path) -> None:
 
 def test_more_curves_than_colours_are_all_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[Figure] = []
-    monkeypatch.setattr("esen.study.check_plots._save", lambda figure, path: drawn.append(figure))
+    monkeypatch.setattr("esen.study.check_plots.write_figure", lambda figure, path: drawn.append(figure))
     diatomics_plot([scan("diatomic")] * 14, "toy", tmp_path / "plot.png")
     energies, forces = drawn[0].axes
     for axes in (energies, forces):

@@ -39,7 +39,7 @@ FILES = {
 @pytest.fixture(autouse=True)
 def _quick_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes longer than the trainings. `trained_run` is made before, with its figures."""
-    monkeypatch.setattr(esen.study.plots, "_save", lambda _, path: write_atomically(path, b"\x89PNG"))
+    monkeypatch.setattr(esen.study.plots, "write_figure", lambda _, path: write_atomically(path, b"\x89PNG"))
 
 
 @pytest.fixture

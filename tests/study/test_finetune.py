@@ -19,7 +19,7 @@ from tests.train.small import crystals, molecule, recipe_of, write_frames
 
 @pytest.fixture(autouse=True)
 def _quick_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(esen.study.plots, "_save", lambda _, path: write_atomically(path, b"\x89PNG"))
+    monkeypatch.setattr(esen.study.plots, "write_figure", lambda _, path: write_atomically(path, b"\x89PNG"))
 
 
 def tuning(folder: Path, source: Path, model: dict[str, Any] | None = None, **changes: Any) -> Recipe:

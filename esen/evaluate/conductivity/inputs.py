@@ -90,6 +90,16 @@ def is_phono3py_yaml(path: Path) -> bool:
     return is_phonopy_yaml(path) and "phono3py" in path.name
 
 
+def name_of_yaml(path: Path) -> str:
+    """Of the file, or of its folder where phono3py named the file.
+
+    >>> name_of_yaml(Path("MgO/phono3py_disp.yaml.xz")), name_of_yaml(Path("phono3py-NaCl.yaml"))
+    ('MgO', 'phono3py-NaCl')
+    """
+    name = path.name.split(".yaml")[0].split(".yml")[0]
+    return path.resolve().parent.name if name in ("phono3py_disp", "phono3py_params") else name
+
+
 def material_of_yaml(path: Path, sizes: Sizes, symprec: float) -> Material:
     """A material of phono3py's yaml, packed or not.
 
@@ -111,9 +121,8 @@ def material_of_yaml(path: Path, sizes: Sizes, symprec: float) -> Material:
     if found.calculator not in (None, "vasp"):
         raise InputError(f"{path}: is in the units of {found.calculator}; expected eV and Å, as of VASP")
     primitive = None if found.primitive_matrix is None else np.array(found.primitive_matrix, dtype=np.float64)
-    name = path.name.split(".yaml")[0].split(".yml")[0]
     material = Material(
-        name=path.resolve().parent.name if name in ("phono3py_disp", "phono3py_params") else name,
+        name=name_of_yaml(path),
         unitcell=unitcell,
         fc2_supercell=np.array(second, dtype=np.int64).reshape(3, 3),
         fc3_supercell=third,

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from ase.data import chemical_symbols
 from jaxtyping import Int64
 from phonopy import Phonopy
 
+from esen.data.checks import check_known
 from esen.data.structure import Structure
 from esen.errors import InputError
 from esen.evaluate.phonons.crystal import Crystal, make_phonopy, widths_of
@@ -46,10 +46,7 @@ class Model:
         Raises:
             InputError: it does not; says which.
         """
-        unknown = set(structure.numbers.tolist()) - set(self.elements or structure.numbers.tolist())
-        if unknown:
-            names = ", ".join(chemical_symbols[number] for number in sorted(unknown))
-            raise InputError(f"{structure.source}: the potential does not know {names}")
+        check_known(structure, self.elements)
 
     def forces(self, structures: Sequence[Structure]) -> list[np.ndarray]:
         """Forces on the atoms of each structure, in eV/Å."""

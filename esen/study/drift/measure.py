@@ -17,9 +17,9 @@ from esen.md.engine import Failure
 from esen.md.files import read_series
 from esen.md.protocols import Protocol
 from esen.md.systems import System
-from esen.study.drift.names import file_name
 from esen.study.drift.result import OrderTest, Trajectory
 from esen.study.drift.simulation import Begun, Simulation
+from esen.study.names import file_name
 from esen.study.potentials import Resolved
 
 ORDER_PS = 1.0

@@ -1,6 +1,5 @@
 """Energy against time, a line a potential; fluctuation against timestep."""
 
-import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, SymmetricalLogLocator
 
-from esen.models.checkpoint import write_atomically
 from esen.study.drift.result import OrderTest, Trajectory
 from esen.study.drift.rows import with_error
+from esen.study.figures import write_figure
 
 _COLOURS = ("#2166ac", "#b2182b", "#4d9221", "#e08214", "#762a83", "#1b7837", "#878787", "#c51b7d")
 _POINTS = 400
@@ -48,7 +47,7 @@ def energy_plot(trajectories: Sequence[Trajectory], path: Path) -> None:
         handles = {line.get_label(): line for axes in grid.flat for line in axes.get_lines()}
         shown = [handles[name] for name in potentials if name in handles]
         figure.legend(shown, potentials, loc="outside upper center", ncols=4, fontsize=9, frameon=False)
-    _save(figure, path)
+    write_figure(figure, path)
 
 
 def _panel(
@@ -127,15 +126,9 @@ def order_plot(orders: Sequence[OrderTest], path: Path) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
     _plain(axes)
     axes.legend(fontsize=8, frameon=False)
-    _save(figure, path)
+    write_figure(figure, path)
 
 
 def _plain(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(which="both", labelsize=8)
-
-
-def _save(figure: Figure, path: Path) -> None:
-    content = io.BytesIO()
-    figure.savefig(content, format="png")
-    write_atomically(path, content.getvalue())

@@ -11,9 +11,9 @@ from esen.md.nve import BatchNve
 from esen.md.protocols import Protocol
 from esen.md.simulate import Plan, StoppedError, read_state, simulate
 from esen.md.systems import System
-from esen.study.drift.names import file_name
 from esen.study.drift.options import FRAMES, DriftOptions
 from esen.study.drift.progress import DriftDisplay
+from esen.study.names import file_name
 from esen.study.potentials import Resolved
 from esen.train.interrupt import Interrupted, StopSignal
 

@@ -9,10 +9,10 @@ from typing import Any
 from esen.errors import InputError
 from esen.md.calculator import find_weights
 from esen.models.checkpoint import write_atomically
-from esen.study.drift.names import labelled
-from esen.study.drift.run import scoped
 from esen.study.materials.records import plain
+from esen.study.names import labelled
 from esen.study.potentials import PotentialOptions, is_checkpoint
+from esen.study.resolve import scoped
 
 MANIFEST = "manifest.json"
 

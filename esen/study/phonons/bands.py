@@ -8,8 +8,8 @@ from jaxtyping import Float64
 from phonopy import Phonopy
 from phonopy.phonon.band_structure import get_band_qpoints_by_seekpath
 
-from esen.errors import InputError
 from esen.evaluate.phonons.crystal import Crystal, make_phonopy, quietly
+from esen.study.materials.arrays import read_arrays, write_arrays
 
 _POINTS = 101
 _DOS_MESH = (20, 20, 20)
@@ -88,10 +88,7 @@ def bands_of(phonons: Phonopy, path: Lines) -> Bands:
 
 def write_bands(path: Path, bands: Bands) -> None:
     """As NumPy's .npz, whole or not at all."""
-    whole = path.with_name(path.name + ".part")
-    with whole.open("wb") as file:
-        np.savez_compressed(file, **vars(bands))
-    whole.replace(path)
+    write_arrays(path, bands)
 
 
 def read_bands(path: Path) -> Bands:
@@ -100,11 +97,7 @@ def read_bands(path: Path) -> Bands:
     Raises:
         InputError: it is damaged.
     """
-    try:
-        with np.load(path, allow_pickle=False) as content:
-            return Bands(**{key: content[key] for key in content.files})
-    except (OSError, ValueError, TypeError, EOFError) as error:
-        raise InputError(f"{path}: damaged ({error}); remove it to compute it anew") from error
+    return read_arrays(path, Bands)
 
 
 def _plain(label: str) -> str:

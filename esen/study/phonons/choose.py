@@ -20,7 +20,7 @@ from esen.evaluate.phonons.inputs import (
 from esen.evaluate.phonons.properties import measure
 from esen.evaluate.phonons.protocol import PhononProtocol
 from esen.md.systems import read_geometries
-from esen.study.drift.names import distinct
+from esen.study.names import distinct
 from esen.study.phonons.record import values_of
 
 MIN_WIDTH = 12.0
@@ -106,8 +106,12 @@ def choose_inputs(
     return [replace(one, name=name) for one, name in zip(found, names, strict=True)]
 
 
-def parse_supercell(text: str) -> Int64[np.ndarray, "3 3"]:
+def parse_supercell(text: str, option: str = "--supercell") -> Int64[np.ndarray, "3 3"]:
     """`2,2,2`, or nine numbers row by row, as phonopy's matrix.
+
+    Args:
+        text: as the user gave it.
+        option: which.
 
     Raises:
         InputError: it is neither, or spans no volume.
@@ -121,7 +125,7 @@ def parse_supercell(text: str) -> Int64[np.ndarray, "3 3"]:
         values = []
     if len(values) not in (3, 9) or np.linalg.det(matrix_of(values)) < 0.5:
         raise InputError(
-            f"--supercell {text}: expected three whole numbers above 0, such as 2,2,2, or nine of a matrix"
+            f"{option} {text}: expected three whole numbers above 0, such as 2,2,2, or nine of a matrix"
         )
     return matrix_of(values)
 

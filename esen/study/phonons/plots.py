@@ -1,23 +1,18 @@
 """Pictures: bands of one crystal, values of many against their references, convergence with the displacement."""
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from esen.evaluate.phonons.protocol import THZ_TO_KELVIN
-from esen.models.checkpoint import write_atomically
+from esen.study.figures import REFERENCE, shades, write_figure
 from esen.study.phonons.bands import Bands
 from esen.study.phonons.record import QUANTITIES, SYMBOLS, Record
 from esen.study.phonons.rows import Studies
 
-_COLOURS = ("#2166ac", "#b2182b", "#4d9221", "#e08214", "#762a83")
-_REFERENCE = "#8a8a8a"
 _BENEATH = "DFT"
 
 
@@ -50,16 +45,16 @@ def bands_plot(
     low = min(float(one.frequencies.min()) for one in every)
     high = max(float(one.frequencies.max()) for one in every)
     axes[0].set_ylim(low - 0.03 * (high - low), high + 0.05 * (high - low))
-    _write(figure, path)
+    write_figure(figure, path)
 
 
 def _panel(left: Any, right: Any, drawn: Mapping[str, Bands], reference: Bands | None) -> None:
     first = next(iter(drawn.values())) if reference is None else reference
     distances = [x for x, _ in first.lines()]
-    curves = [(_BENEATH, reference, _REFERENCE, 2.4)] if reference is not None else []
+    curves = [(_BENEATH, reference, REFERENCE, 2.4)] if reference is not None else []
     curves += [
         (name, one, colour, 1.1)
-        for (name, one), colour in zip(drawn.items(), _shades(len(drawn)), strict=True)
+        for (name, one), colour in zip(drawn.items(), shades(len(drawn)), strict=True)
     ]
     for name, one, colour, width in curves:
         for number, (x, (_, y)) in enumerate(zip(distances, one.lines(), strict=True)):
@@ -77,13 +72,6 @@ def _panel(left: Any, right: Any, drawn: Mapping[str, Bands], reference: Bands |
     left.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.07), ncols=4)
 
 
-def _shades(count: int) -> list[str]:
-    """A few colours that are told apart, or many that follow each other."""
-    if count <= len(_COLOURS):
-        return list(_COLOURS[:count])
-    return [to_hex(colormaps["viridis"](0.92 * number / (count - 1))) for number in range(count)]
-
-
 def parity_plots(records: Mapping[str, Sequence[Record]], path: Path) -> None:
     """ω_max, S, F and C_V of every crystal against their references, a panel each.
 
@@ -91,7 +79,7 @@ def parity_plots(records: Mapping[str, Sequence[Record]], path: Path) -> None:
         OSError: the file cannot be written.
     """
     figure = Figure(figsize=(10.6, 3.1), dpi=140, layout="constrained")
-    colours = _shades(len(records))
+    colours = shades(len(records))
     for axes, (quantity, unit) in zip(figure.subplots(1, len(QUANTITIES)), QUANTITIES.items(), strict=True):
         ends = []
         for (label, mine), colour in zip(records.items(), colours, strict=True):
@@ -104,7 +92,7 @@ def parity_plots(records: Mapping[str, Sequence[Record]], path: Path) -> None:
             low, high = min(ends), max(ends)
             margin = 0.05 * (high - low) or 1.0
             line = (low - margin, high + margin)
-            axes.plot(line, line, color=_REFERENCE, linewidth=0.8, zorder=0)
+            axes.plot(line, line, color=REFERENCE, linewidth=0.8, zorder=0)
             axes.set(xlim=line, ylim=line)
         axes.set_aspect("equal")
         axes.set_xlabel(f"reference ({unit})", fontsize=8)
@@ -112,7 +100,7 @@ def parity_plots(records: Mapping[str, Sequence[Record]], path: Path) -> None:
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=7)
     figure.axes[0].legend(fontsize=7, frameon=False)
-    _write(figure, path)
+    write_figure(figure, path)
 
 
 def convergence_plot(studies: Studies, title: str, path: Path) -> None:
@@ -127,7 +115,7 @@ def convergence_plot(studies: Studies, title: str, path: Path) -> None:
         OSError: the file cannot be written.
     """
     figure = Figure(figsize=(8.6, 3.4), dpi=140, layout="constrained")
-    colours = _shades(len(studies))
+    colours = shades(len(studies))
     left, right = figure.subplots(1, 2)
     for (label, study), colour in zip(studies.items(), colours, strict=True):
         found = [(size, record) for size, record in study if not record.failure]
@@ -144,13 +132,7 @@ def convergence_plot(studies: Studies, title: str, path: Path) -> None:
         axes.ticklabel_format(axis="y", useOffset=False)
     left.set_title(title, fontsize=10)
     left.legend(fontsize=8, frameon=False)
-    _write(figure, path)
-
-
-def _write(figure: Figure, path: Path) -> None:
-    content = io.BytesIO()
-    figure.savefig(content, format="png")
-    write_atomically(path, content.getvalue())
+    write_figure(figure, path)
 
 
 def _ticks(axes: Any, distances: list[np.ndarray], labels: list[str], connections: list[bool]) -> None:

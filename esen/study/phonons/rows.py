@@ -1,17 +1,16 @@
 """Records as rows of tables and as words."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 
 import numpy as np
 
 from esen.evaluate.phonons.protocol import PROTOCOLS, THZ_TO_KELVIN, PhononProtocol
+from esen.study.materials.words import protocol_lines, remark_lines
 from esen.study.phonons.record import QUANTITIES, SYMBOLS, Record
 
 Row = dict[str, str | None]
 Studies = dict[str, list[tuple[float, Record]]]
 """By potential: displacements in Å, with what was found at them."""
-_SHOWN = 3
 
 
 def mean_errors(records: Sequence[Record]) -> dict[str, float]:
@@ -84,25 +83,14 @@ def lines_of(records: Mapping[str, Sequence[Record]], protocol: PhononProtocol) 
     lines = [
         "per primitive cell at 300 K: S, C_V in J/K/mol, F in kJ/mol; ω_max as the MDR benchmark takes it (its"
         " commensurate points are read in the primitive basis), true ω_max at those of the supercell",
-        f"protocol {protocol.name}: {protocol.source}",
+        *protocol_lines(protocol, PROTOCOLS),
     ]
-    published = asdict(PROTOCOLS.get(protocol.name, protocol))
-    changed = [f"{key} {value}" for key, value in asdict(protocol).items() if value != published[key]]
-    if changed:
-        lines.append(f"{protocol.name}: NOT the protocol as it is: {', '.join(changed)}")
     for label, mine in records.items():
-        said: dict[str, list[str]] = {}
+        remarks = []
         for record in mine:
             words = [record.failure] if record.failure else list(record.notes)
             if not record.failure and record.converged is False:
                 words.append("the relaxation did not come to its end")
-            for one in words:
-                said.setdefault(one, []).append(record.name)
-        lines += [f"{label}, {_names(names)}: {one}" for one, names in said.items()]
+            remarks += [(record.name, one) for one in words]
+        lines += remark_lines(label, remarks)
     return lines
-
-
-def _names(names: Sequence[str]) -> str:
-    """The first few."""
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more

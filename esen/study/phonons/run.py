@@ -8,13 +8,13 @@ from typing import Any, Unpack
 import numpy as np
 
 from esen.evaluate.phonons.protocol import PhononProtocol
-from esen.study.drift.names import file_name, labelled
 from esen.study.materials.manifest import described_potentials
+from esen.study.materials.models import REFERENCE
 from esen.study.materials.run import run_materials
 from esen.study.materials.share import ALONE, Share
+from esen.study.names import file_name, labelled
 from esen.study.phonons.choose import Input
 from esen.study.phonons.files import write_tables
-from esen.study.phonons.models import REFERENCE
 from esen.study.phonons.plots import convergence_plot, parity_plots
 from esen.study.phonons.record import QUANTITIES, Record
 from esen.study.phonons.rows import Row, Studies, convergence_rows, error_rows, lines_of, mean_errors, row_of

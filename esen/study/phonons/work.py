@@ -17,13 +17,13 @@ from esen.evaluate.relax import Relaxed
 from esen.evaluate.together import together
 from esen.graph.types import Potential
 from esen.md.calculator import EsenCalculator
-from esen.study.drift.names import file_name
 from esen.study.materials.failures import reason_of
+from esen.study.materials.models import REFERENCE, models_of
 from esen.study.materials.records import read_record, write_record
+from esen.study.names import file_name
 from esen.study.phonons.bands import Bands, Lines, bands_of, path_of, read_bands, write_bands
 from esen.study.phonons.choose import Input
 from esen.study.phonons.files import write_thermal
-from esen.study.phonons.models import REFERENCE, models_of
 from esen.study.phonons.plots import bands_plot
 from esen.study.phonons.record import Record, failed, record_of
 from esen.study.potentials import PotentialOptions, is_checkpoint

@@ -10,7 +10,7 @@ import numpy as np
 from esen.data.readers.opening import unpacked
 from esen.data.structure import Structure
 from esen.md.systems import read_geometries
-from esen.study.drift.names import distinct
+from esen.study.names import distinct
 
 ALL = ":"
 """The frames of a file that are taken if none are named."""

@@ -8,10 +8,10 @@ from typing import Any, Unpack
 import numpy as np
 
 from esen.evaluate.relax import RelaxSpec
-from esen.study.drift.names import file_name
 from esen.study.materials.manifest import described_potentials
 from esen.study.materials.run import run_materials
 from esen.study.materials.share import ALONE, Share
+from esen.study.names import file_name
 from esen.study.potentials import PotentialOptions, is_checkpoint
 from esen.study.relax.choose import Input
 from esen.study.relax.files import write_results

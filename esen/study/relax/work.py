@@ -5,10 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from ase.data import chemical_symbols
-
+from esen.data.checks import check_known
 from esen.data.structure import Structure
 from esen.errors import InputError
 from esen.evaluate.relax import Relaxed, RelaxSpec, relax
@@ -16,10 +14,9 @@ from esen.evaluate.together import together
 from esen.graph.batch import pack_batches
 from esen.graph.types import Potential
 from esen.md.calculator import EsenCalculator
-from esen.models.potential import EsenPotential
-from esen.study.drift.names import file_name
 from esen.study.materials.failures import reason_of
 from esen.study.materials.records import read_record, write_record
+from esen.study.names import file_name
 from esen.study.potentials import PotentialOptions, Resolved, is_checkpoint, resolve_potential
 from esen.study.relax.choose import Input
 from esen.study.relax.record import Record, failed, record_of
@@ -101,7 +98,7 @@ class RelaxWork:
             known = []
             for (one,) in self.missing(job):
                 try:
-                    check_elements(resolved, one.structure)
+                    check_known(one.structure, resolved.possible_elements)
                     known.append(one)
                 except InputError as error:
                     self._write(failed(one, str(error)), one)
@@ -134,29 +131,9 @@ class RelaxWork:
         if isinstance(outcome, Exception):
             record = failed(one, reason_of(outcome, self.path(one).with_suffix(".traceback.txt")))
         else:
-            record = record_of(one, outcome, direct=is_direct(resolved.potential))
+            record = record_of(one, outcome, direct=resolved.direct)
         self._write(record, one)
 
     def _write(self, record: Record, one: Input) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         write_record(self.path(one), record)
-
-
-def check_elements(resolved: Resolved, structure: Structure) -> None:
-    """Whether the potential knows all atoms.
-
-    Raises:
-        InputError: it does not; says which.
-    """
-    elements = resolved.elements
-    if not elements and isinstance(resolved.potential, EsenPotential):
-        elements = tuple(range(1, resolved.potential.spec.max_elements))
-    unknown = set(structure.numbers.tolist()) - set(elements or structure.numbers.tolist())
-    if unknown:
-        names = ", ".join(chemical_symbols[number] for number in sorted(unknown))
-        raise InputError(f"{structure.source}: the potential does not know {names}")
-
-
-def is_direct(potential: Any) -> bool:
-    """Whether the forces come from a head of their own."""
-    return isinstance(potential, EsenPotential) and potential.direct is not None

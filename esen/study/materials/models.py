@@ -1,14 +1,13 @@
-"""Potentials as phonons need them."""
+"""Potentials as phonons and conductivities need them."""
 
 from collections.abc import Collection, Sequence
 
 from esen.errors import InputError
 from esen.evaluate.phonons.run import Model
 from esen.md.calculator import EsenCalculator
-from esen.models.potential import EsenPotential
-from esen.study.drift.names import labelled
-from esen.study.drift.run import resolve_all
-from esen.study.potentials import PotentialOptions, Resolved
+from esen.study.names import labelled
+from esen.study.potentials import PotentialOptions
+from esen.study.resolve import resolve_all
 
 REFERENCE = "reference"
 """The potential that is the force sets of the input."""
@@ -39,13 +38,12 @@ def models_of(
     models: dict[str, Model | None] = {}
     computed = [text for text in potentials if text != REFERENCE]
     for label, resolved in (resolve_all(computed, how, wanted) if computed else {}).items():
-        direct = is_direct(resolved)
-        if direct and not allow_direct:
+        if resolved.direct and not allow_direct:
             raise InputError(
                 f"{resolved.text}: its forces are not the gradient of its energy, so that what they give are no"
                 " phonons; --allow-direct runs it all the same"
             )
-        differentiable = resolved.differentiable if exact and not direct else None
+        differentiable = resolved.differentiable if exact and not resolved.direct else None
         if exact and differentiable is None:
             raise InputError(
                 f"--method hessian: {resolved.text} has no exact second derivatives, as conservative potentials of"
@@ -57,22 +55,10 @@ def models_of(
             device=resolved.device,
             differentiable=differentiable,
             batch_atoms=batch_atoms,
-            elements=_elements(resolved),
+            elements=resolved.possible_elements,
         )
     if REFERENCE in labelled(computed):
         raise InputError(
             f"{REFERENCE}: means the force sets of the input; give the potential's folder another name"
         )
     return models | ({REFERENCE: None} if REFERENCE in potentials else {})
-
-
-def is_direct(resolved: Resolved) -> bool:
-    """Whether the forces come from a head of their own."""
-    return isinstance(resolved.potential, EsenPotential) and resolved.potential.direct is not None
-
-
-def _elements(resolved: Resolved) -> tuple[int, ...] | None:
-    """Those it was trained on, else those that its network has a place for."""
-    if resolved.elements or not isinstance(resolved.potential, EsenPotential):
-        return resolved.elements
-    return tuple(range(1, resolved.potential.spec.max_elements))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from esen.study.drift.names import distinct, file_name, labelled
+from esen.study.names import distinct, file_name, labelled
 
 
 def test_short_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,1 @@
+"""Thermal conductivity of many materials with several potentials, against references."""

@@ -1,0 +1,169 @@
+"""`esen conductivity`."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from esen.errors import InputError
+from esen_cli.options import Device, Dtype, NamedCalculatorArgs, Track
+from esen_cli.output import agreed_folder, print_result, print_wide
+
+if TYPE_CHECKING:
+    from esen.evaluate.conductivity.protocol import ConductivityProtocol
+
+_WORDS = ("potential", "material", "verdict", "verdicts")
+"""Columns of the tables that are no numbers."""
+
+
+def conductivity(  # noqa: PLR0913, PLR0917  # the options of a command are its arguments
+    potential: Annotated[
+        str,
+        typer.Argument(
+            help="Weights (.safetensors), a run's folder, emt, lj, module:factory (ASE),"
+            " or reference: the force sets of a phono3py yaml."
+        ),
+    ],
+    structures: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="STRUCTURE...",
+            help="Structure files, the extxyz of phononDB-PBE-103, or phono3py yaml (also .xz, .bz2, .gz).",
+        ),
+    ],
+    also: Annotated[
+        list[str] | None, typer.Option(metavar="POTENTIAL", help="One more potential. Repeatable.")
+    ] = None,
+    protocol: Annotated[
+        Literal["tight", "phonondb-103"] | None,
+        typer.Option(
+            help="How cells are relaxed, displaced and solved.  [default: phonondb-103 if all materials are of"
+            " that benchmark, else tight]"
+        ),
+    ] = None,
+    reference: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Conductivities that all are compared with: of the benchmark, or kappas.json.gz of another run.",
+        ),
+    ] = None,
+    displacement: Annotated[float | None, typer.Option(metavar="Å", help="[default: 0.01]")] = None,
+    temperatures: Annotated[str | None, typer.Option(metavar="K,K,...", help="[default: 300]")] = None,
+    fc2: Annotated[
+        str | None,
+        typer.Option(metavar="N,N,N", help="Supercell for second derivatives.  [default: as --fc2-width]"),
+    ] = None,
+    fc3: Annotated[
+        str | None,
+        typer.Option(metavar="N,N,N", help="Supercell for third derivatives.  [default: as --fc3-width]"),
+    ] = None,
+    fc2_width: Annotated[
+        float | None, typer.Option(metavar="Å", help="Least width of the supercell.  [default: 12]")
+    ] = None,
+    fc3_width: Annotated[
+        float | None, typer.Option(metavar="Å", help="Least width of the supercell.  [default: 8]")
+    ] = None,
+    mesh: Annotated[
+        str | None,
+        typer.Option(metavar="N,N,N|Å", help="Points of the Brillouin zone, or a length.  [default: 50]"),
+    ] = None,
+    isotopes: Annotated[
+        bool,
+        typer.Option("--isotopes/--no-isotopes", help="The natural mixture of isotopes scatters."),
+    ] = True,
+    relax: Annotated[
+        bool, typer.Option("--relax/--no-relax", help="Relax positions and cell first, as the protocol does.")
+    ] = True,
+    allow_direct: Annotated[
+        bool, typer.Option("--allow-direct", help="Run potentials whose forces are no gradient, too.")
+    ] = False,
+    frames: Annotated[
+        str | None,
+        typer.Option(
+            help="Frames of each structure file, a slice such as ::10."
+            "  [default: all of the benchmark, the first of others]"
+        ),
+    ] = None,
+    calculator_args: NamedCalculatorArgs = None,
+    dtype: Dtype = None,
+    device: Device = "auto",
+    batch_atoms: Annotated[
+        int, typer.Option(min=1, help="Displaced supercells that go together, in atoms.")
+    ] = 512,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Folder of all files; what it holds is not computed again.  [default: new]"),
+    ] = None,
+    retry: Annotated[bool, typer.Option("--retry", help="Compute materials anew that failed.")] = False,
+    plots: Annotated[
+        bool, typer.Option("--plots/--no-plots", help="Draw the modes of every material.")
+    ] = True,
+    track: Track = True,
+) -> None:
+    """Lattice thermal conductivity: κ, κ_SRME, κ_SRE. Exit code 1: a material failed."""
+    changes = _changes(displacement, temperatures)
+    from esen.evaluate.conductivity.protocol import PROTOCOLS
+    from esen.study.conductivity.choose import Wanted, choose_inputs
+    from esen.study.conductivity.run import run_conductivity
+    from esen.study.conductivity.work import ConductivityOptions
+    from esen.study.materials.share import share_of_processes
+    from esen.track import make_tracker
+
+    inputs = choose_inputs(structures, Wanted(fc2, fc3, fc2_width, fc3_width, mesh), frames=frames)
+    name = protocol or ("phonondb-103" if all(one.of_benchmark for one in inputs) else "tight")
+    chosen: ConductivityProtocol = replace(PROTOCOLS[name], **changes)
+    chosen = replace(chosen, relax=chosen.relax and relax, isotopes=chosen.isotopes and isotopes)
+    options = ConductivityOptions(
+        reference=reference, allow_direct=allow_direct, batch_atoms=batch_atoms, plots=plots, retry=retry
+    )
+    with share_of_processes() as share:
+        folder = agreed_folder("conductivity", output, share)
+        with make_tracker(track and share.is_first, run_name=folder.name) as tracker:
+            result = run_conductivity(
+                [potential, *(also or ())],
+                inputs,
+                chosen,
+                options,
+                output=folder,
+                tracker=tracker,
+                share=share,
+                calculator_args=calculator_args or (),
+                dtype=dtype,
+                device=device,
+            )
+    if result is None:  # not the first process
+        return
+    print_wide(result.rows, words=_WORDS)
+    if result.summary_rows:
+        print_wide(result.summary_rows, words=_WORDS)
+    for line in result.lines:
+        typer.echo(line)
+    typer.echo("")
+    print_result([], result.paths)
+    if result.failed:
+        raise typer.Exit(1)
+
+
+def _changes(displacement: float | None, temperatures: str | None) -> dict[str, Any]:
+    """What the user wants otherwise than the protocol."""
+    found: dict[str, Any] = {}
+    if displacement is not None:
+        if not 0 < displacement < 1:
+            raise InputError(
+                f"--displacement {displacement}: expected a length between 0 and 1 Å, such as 0.01"
+            )
+        found["displacement"] = displacement
+    if temperatures is not None:
+        try:
+            values = tuple(float(part) for part in temperatures.split(","))
+        except ValueError:
+            values = ()
+        if not values or not all(0 < v < math.inf for v in values) or len(set(values)) < len(values):
+            raise InputError(
+                f"--temperatures {temperatures}: expected different temperatures above 0 K, such as 300,600"
+            )
+        found["temperatures"] = values
+    return found
