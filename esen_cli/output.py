@@ -89,7 +89,7 @@ def agreed_folder(name: str, given: Path | None, share: "Share") -> Path:
         InputError: it cannot be written to, or a training left its results there.
     """
     chosen = share.first_says(
-        "folder", lambda: str(fresh_folder(name) if given is None else not_a_run(given))
+        "folder", lambda: str(fresh_folder(name) if given is None else not_a_run(given.expanduser()))
     )
     return Path(chosen)
 

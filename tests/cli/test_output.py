@@ -5,7 +5,16 @@ import pytest
 from rich.table import Table
 
 from esen.errors import InputError
-from esen_cli.output import chosen_folder, fresh_folder, not_a_run, print_result, started_folder, writable
+from esen.study.materials.share import ALONE
+from esen_cli.output import (
+    agreed_folder,
+    chosen_folder,
+    fresh_folder,
+    not_a_run,
+    print_result,
+    started_folder,
+    writable,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -116,3 +125,8 @@ def test_results_of_a_run_are_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "last.safetensors").touch()
     with pytest.raises(InputError, match="holds a run, whose own results would be overwritten"):
         not_a_run(tmp_path)
+
+
+def test_a_home_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert agreed_folder("relax", Path("~/cu"), ALONE) == tmp_path / "cu"

@@ -58,6 +58,8 @@ def crystal_of_structure(
     """
     if not structure.pbc.all():
         raise InputError(f"{structure.source}: phonons need a crystal, periodic in three directions")
+    if np.linalg.det(structure.cell) < 0:  # phonopy wants a right-handed basis; of the same lattice
+        structure = replace(structure, cell=-structure.cell)
     matrix = supercell_for(structure.cell, shortest) if supercell is None else supercell
     try:
         atoms = to_phonopy(structure)
@@ -141,12 +143,22 @@ def read_index(path: Path) -> dict[str, Known]:
 
 
 def _json_rows(content: Any) -> Sequence[Mapping[str, Any]]:
-    """Rows, columns, or columns of numbered values: what pandas may have written."""
+    """Rows, columns, columns of numbered or named values, `split` or `table`: what pandas may have written."""
     if isinstance(content, list):
         return content
+    if "data" in content:
+        rows, columns = content["data"], content.get("columns")
+        if columns is None:
+            return rows
+        named = zip(content["index"], rows, strict=True)
+        return [{"mp_id": key, **dict(zip(columns, row, strict=True))} for key, row in named]
     if all(isinstance(value, dict) and "entropy" in value for value in content.values()):
         return [{"mp_id": key, **value} for key, value in content.items()]
-    columns = {k: list(v.values()) if isinstance(v, dict) else v for k, v in content.items()}
+    columns: dict[str, Any] = {}
+    for name, values in content.items():
+        if isinstance(values, dict):
+            columns.setdefault("mp_id", list(values))  # unless there is such a column, too
+        columns[name] = list(values.values()) if isinstance(values, dict) else values
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 

@@ -3,6 +3,7 @@
 import zipfile
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import uuid4
 
 import numpy as np
 
@@ -13,10 +14,14 @@ A = TypeVar("A")
 
 def write_arrays(path: Path, arrays: Any) -> None:
     """As NumPy's .npz, whole or not at all."""
-    whole = path.with_name(path.name + ".part")
-    with whole.open("wb") as file:
-        np.savez_compressed(file, **vars(arrays))
-    whole.replace(path)
+    # Of a name of its own: two processes may write the same reference at once.
+    part = path.with_name(f".{path.name}.{uuid4().hex[:8]}.part")
+    try:
+        with part.open("wb") as file:
+            np.savez_compressed(file, **vars(arrays))
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def read_arrays(path: Path, kind: type[A]) -> A:

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from esen.data.structure import Structure
 from esen.errors import InputError
 from esen.md.calculator import find_weights
 from esen.models.checkpoint import write_atomically
@@ -66,14 +69,28 @@ def described_potentials(potentials: Sequence[str], how: PotentialOptions) -> di
         if is_checkpoint(text):
             words: list[str] = [how.get("dtype") or "float64"]
             if Path(text).exists():
-                digest = hashlib.sha256(find_weights(Path(text)).read_bytes()).hexdigest()
-                words.append(f"sha256 {digest[:12]}")
+                words.append(digest(find_weights(Path(text)).read_bytes()))
         else:
             words = [
                 a.removeprefix(f"{s}:") for s, a in scoped(how.get("calculator_args", ())) if s in ("", label)
             ]
         found[label] = f"{text} ({', '.join(words)})" if words else text
     return found
+
+
+def digest(content: bytes) -> str:
+    """By what a content is known again: the beginning of its hash.
+
+    >>> digest(b"Cu")
+    'sha256 b62c681738d1'
+    """
+    return f"sha256 {hashlib.sha256(content).hexdigest()[:12]}"
+
+
+def geometry_digest(structure: Structure) -> str:
+    """`digest` of atoms, cell and periods."""
+    arrays = (structure.numbers, structure.positions, structure.cell, structure.pbc)
+    return digest(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays))
 
 
 def _compare(output: Path, part: str, old: dict[str, Any], new: dict[str, Any]) -> None:

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from uuid import uuid4
 
+from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
 from esen.errors import InputError
@@ -87,10 +89,32 @@ def share_of_processes() -> Iterator[Share]:
         store, rank, size = next(rendezvous("env://"))
     except (RuntimeError, ValueError) as error:
         raise InputError(f"torchrun: the processes did not find each other: {error}") from error
-    share = Share(rank, size, store)
+    share = Share(rank, size, PrefixStore(_agreed_start(store, rank, size), store))
     yield share
     # The store may live in the first process: it stays until the others have read their last.
-    store.add("left", 1)
+    share.store.add("left", 1)
     until = time.monotonic() + _MANY_SECONDS
-    while share.is_first and store.add("left", 0) < size and time.monotonic() < until:
+    while share.is_first and share.store.add("left", 0) < size and time.monotonic() < until:
         time.sleep(0.05)
+
+
+def _agreed_start(store: Any, rank: int, size: int) -> str:
+    """What this start of the processes is called, the same in all of them.
+
+    When torchrun starts them again (`--max-restarts`), the store is still that of the first time: what was taken or
+    ended then is not so now. Each process asks with a word of its own, made anew, so that no old answer is taken.
+    """
+    word = uuid4().hex
+    if rank:
+        store.set(f"asked/{rank}", word)
+        while not store.check([f"answer/{word}"]):
+            time.sleep(0.05)
+        start = str(store.get(f"answer/{word}").decode())
+        store.add(f"heard/{start}", 1)
+        return start
+    while store.add(f"heard/{word}", 0) < size - 1:
+        for key in (f"asked/{other}" for other in range(1, size)):
+            if store.check([key]):
+                store.set(f"answer/{store.get(key).decode()}", word)
+        time.sleep(0.05)
+    return word

@@ -20,6 +20,7 @@ from esen.evaluate.phonons.inputs import (
 from esen.evaluate.phonons.properties import measure
 from esen.evaluate.phonons.protocol import PhononProtocol
 from esen.md.systems import read_geometries
+from esen.study.materials.manifest import digest, geometry_digest
 from esen.study.names import distinct
 from esen.study.phonons.record import values_of
 
@@ -37,6 +38,7 @@ class Input:
         name: unique among those of a run.
         source: the file.
         read: reads it; raises InputError where it cannot be used. It can be sent to another process.
+        hashed: gives by what its content is known again; a file is read for it.
         supercell: how it is chosen, in words.
         known: reference values of an index.
     """
@@ -44,6 +46,7 @@ class Input:
     name: str
     source: str
     read: Callable[[], Crystal]
+    hashed: Callable[[], str]
     supercell: str
     known: Known = field(default_factory=Known)
 
@@ -54,6 +57,11 @@ class Input:
             InputError: the file cannot be used.
         """
         return self.read()
+
+    @property
+    def described(self) -> str:
+        """What its numbers depend on: the file and its content, and the supercell."""
+        return f"{self.source} ({self.hashed()}), supercell: {self.supercell}"
 
 
 def choose_inputs(
@@ -123,7 +131,8 @@ def parse_supercell(text: str, option: str = "--supercell") -> Int64[np.ndarray,
         values = [int(part) for part in text.split(",")]
     except ValueError:
         values = []
-    if len(values) not in (3, 9) or np.linalg.det(matrix_of(values)) < 0.5:
+    of_three = len(values) == 3 and min(values) > 0
+    if not (of_three or len(values) == 9) or np.linalg.det(matrix_of(values)) < 0.5:
         raise InputError(
             f"{option} {text}: expected three whole numbers above 0, such as 2,2,2, or nine of a matrix"
         )
@@ -139,7 +148,12 @@ def with_reference_values(crystal: Crystal, protocol: PhononProtocol) -> Crystal
 
 def _of_yaml(path: Path, protocol: PhononProtocol, known: Known | None) -> Input:
     known = known or Known()
-    return Input(_name(path), str(path), partial(_load_yaml, path, protocol, known), "the file's", known)
+    read = partial(_load_yaml, path, protocol, known)
+    return Input(_name(path), str(path), read, partial(_file_digest, path), "the file's", known)
+
+
+def _file_digest(path: Path) -> str:
+    return digest(path.read_bytes())
 
 
 def _load_yaml(path: Path, protocol: PhononProtocol, known: Known) -> Crystal:
@@ -156,7 +170,7 @@ def _of_structure(
 ) -> Input:
     load = partial(crystal_of_structure, structure, name, matrix, width, protocol.symprec)
     words = f"{width:g} Å wide" if matrix is None else str(matrix.tolist())
-    return Input(name, structure.source, load, words)
+    return Input(name, structure.source, load, partial(geometry_digest, structure), words)
 
 
 def _name(path: Path) -> str:

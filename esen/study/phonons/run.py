@@ -88,7 +88,7 @@ def run_phonons(
     parts = [Part(label, one) for one in inputs for label in labels]
     wanted = {part.label for part in parts if options.retry or work.missing((part,))}
     work = replace(work, wanted=tuple(wanted))
-    settings = _manifest(potentials, inputs, protocol, options, how)
+    settings = _manifest(potentials, inputs, protocol, options, how, hashed=share.is_first)
 
     run_materials(
         work,
@@ -136,13 +136,15 @@ def _manifest(
     protocol: PhononProtocol,
     options: PhononOptions,
     how: PotentialOptions,
+    *,
+    hashed: bool,
 ) -> dict[str, dict[str, Any]]:
-    """What the numbers depend on."""
+    """What the numbers depend on; the first process alone, which compares them, reads all files for their hashes."""
     named = described_potentials([text for text in potentials if text != REFERENCE], how)
     return {
         "settings": asdict(protocol) | {"displacements": options.displacements},
         "potentials": dict(named),
-        "crystals": {one.name: f"{one.source}, supercell: {one.supercell}" for one in inputs},
+        "crystals": {one.name: one.described for one in inputs if hashed},
     }
 
 

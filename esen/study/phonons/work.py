@@ -2,14 +2,14 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from esen.errors import InputError
-from esen.evaluate.phonons.crystal import Crystal, quietly
+from esen.evaluate.phonons.crystal import Crystal, Known, quietly
 from esen.evaluate.phonons.properties import frequency_rmse, measure
 from esen.evaluate.phonons.protocol import PhononProtocol
 from esen.evaluate.phonons.run import Model, Phonons, notes_on, phonons_at, relaxed_crystal
@@ -135,7 +135,8 @@ class PhononWork:
             parts = [part for (part,) in self.missing(job)]
             self._compute(parts, models[job[0].label], read)
             for part in parts if self.options.plots else ():
-                self.plot(part.crystal)
+                with suppress(FileNotFoundError):  # another process has drawn it at the same moment
+                    self.plot(part.crystal)
 
         return do
 
@@ -174,7 +175,11 @@ class PhononWork:
 
     def records(self, part: Part) -> list[Record]:
         """What is recorded of a crystal."""
-        return [read_record(path, Record) for path in self.paths(part)]
+        found = [read_record(path, Record) for path in self.paths(part)]
+        known = part.crystal.known
+        if known == Known():
+            return found
+        return [replace(one, known=asdict(known)) for one in found]  # the index may be newer than the record
 
     def _compute(self, parts: Sequence[Part], model: Model | None, read: Callable[[Input], Crystal]) -> None:
         given: dict[Part, Crystal] = {}

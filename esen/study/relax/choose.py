@@ -1,15 +1,13 @@
 """Which structures are relaxed, and what they are called."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from esen.data.readers.opening import unpacked
 from esen.data.structure import Structure
 from esen.md.systems import read_geometries
+from esen.study.materials.manifest import geometry_digest
 from esen.study.names import distinct
 
 ALL = ":"
@@ -31,10 +29,7 @@ class Input:
     @property
     def described(self) -> str:
         """Where it came from, and the beginning of the hash (SHA-256) of its geometry."""
-        s = self.structure
-        arrays = (s.numbers, s.positions, s.cell, s.pbc)
-        content = b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)
-        return f"{s.source} (sha256 {hashlib.sha256(content).hexdigest()[:12]})"
+        return f"{self.structure.source} ({geometry_digest(self.structure)})"
 
 
 def choose_inputs(files: Sequence[str], frames: str = ALL) -> list[Input]:

@@ -4,6 +4,7 @@ import bz2
 import gzip
 import json
 import lzma
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from ase import Atoms
 
 from esen.errors import InputError
-from esen.evaluate.phonons.crystal import Known
+from esen.evaluate.phonons.crystal import Known, make_phonopy
 from esen.evaluate.phonons.inputs import (
     crystal_of_structure,
     crystal_of_yaml,
@@ -85,12 +86,26 @@ def test_molecules_have_no_phonons() -> None:
         crystal_of_structure(molecule, "co", None, 12.0, 1e-5)
 
 
+def test_a_left_handed_cell_is_the_same_crystal() -> None:
+    right = structure_of(corundum(), "right.xyz")
+    left = replace(right, cell=right.cell[[1, 0, 2]], source="left.xyz")
+    assert np.linalg.det(left.cell) < 0
+    crystal = crystal_of_structure(left, "left", None, 5.0, 1e-5)
+    assert np.linalg.det(crystal.unitcell.cell) > 0
+    assert np.linalg.det(crystal.primitive) == pytest.approx(1 / 3)
+    made = make_phonopy(crystal, 1e-5)
+    assert made.symmetry.dataset.number == 167
+
+
 ROWS = [
     {"mp_id": "mp-1", "max_freq": 300.5, "entropy": 75.0, "free_energy": -7.0, "heat_capacity": 48.0},
     {"mp_id": "mp-2", "max_freq": 100.0, "entropy": 1.5, "free_energy": 2.5, "heat_capacity": None},
 ]
 KEYED = {str(row["mp_id"]): {k: v for k, v in row.items() if k != "mp_id"} for row in ROWS}
 COLUMNS = {key: {str(i): row[key] for i, row in enumerate(ROWS)} for key in ROWS[0]}
+NAMED = {key: {row["mp_id"]: row[key] for row in ROWS} for key in list(ROWS[0])[1:]}
+VALUES = [list(row.values()) for row in ROWS]
+UNNAMED = [values[1:] for values in VALUES]
 LISTS = {key: [row[key] for row in ROWS] for key in ROWS[0]}
 
 
@@ -107,6 +122,10 @@ def as_csv() -> str:
         ("pbe.json", json.dumps(KEYED)),
         ("pbe.json", json.dumps(COLUMNS)),
         ("pbe.json", json.dumps(LISTS)),
+        ("pbe.json", json.dumps(NAMED)),
+        ("pbe.json", json.dumps({"columns": list(ROWS[0]), "index": [0, 1], "data": VALUES})),
+        ("pbe.json", json.dumps({"columns": list(ROWS[0])[1:], "index": ["mp-1", "mp-2"], "data": UNNAMED})),
+        ("pbe.json", json.dumps({"schema": {}, "data": [{"index": 7, **row} for row in ROWS]})),
         ("pbe.csv", as_csv()),
     ],
 )

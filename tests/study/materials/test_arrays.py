@@ -1,5 +1,6 @@
 """Dataclasses of arrays in files."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,14 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     again = read_arrays(tmp_path / "a.npz", Pair)
     assert again.one.shape == (0, 3)
     assert again.names.tolist() == ["Γ", "X"]
+    assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
+
+
+def test_two_may_write_the_same_at_once(tmp_path: Path) -> None:
+    pair = Pair(np.random.default_rng(0).normal(size=(2000, 3)), np.array(["X"]))
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda number: write_arrays(tmp_path / "a.npz", pair), range(24)))
+    assert np.array_equal(read_arrays(tmp_path / "a.npz", Pair).one, pair.one)
     assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
 
 

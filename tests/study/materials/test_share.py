@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
+from torch.distributed import TCPStore
 
 from esen.study.materials.share import ALONE, share_of_processes
 
@@ -33,22 +33,27 @@ def test_alone_everything_is_done_here() -> None:
         share.wait_for_all()
 
 
-def test_two_processes_do_each_job_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "script.py").write_text(SCRIPT)
-    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
-    from torch.distributed import TCPStore
+def test_two_processes_do_each_job_once_also_when_torchrun_starts_them_again(tmp_path: Path) -> None:
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # torchrun keeps it
+    for start in ("first", "again"):
+        folder = tmp_path / start
+        folder.mkdir()
+        _run_two(folder, store.port)
+        done = sorted(path.name for path in folder.glob("*-of-*"))
+        assert [name[0] for name in done] == list("0123456")
+        assert {name[-1] for name in done} == {"0", "1"}
+        assert (folder / "seen").read_text() == "7"
 
-    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    shared |= {"MASTER_PORT": str(store.port), "TORCHELASTIC_USE_AGENT_STORE": "True"}
+
+def _run_two(folder: Path, port: int) -> None:
+    (folder / "script.py").write_text(SCRIPT)
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    shared |= {"TORCHELASTIC_USE_AGENT_STORE": "True"}
     processes = [
         subprocess.Popen(
-            [sys.executable, str(tmp_path / "script.py"), str(tmp_path) if rank == 0 else "elsewhere"],
+            [sys.executable, str(folder / "script.py"), str(folder) if rank == 0 else "elsewhere"],
             env=os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
         )
         for rank in range(2)
     ]
     assert [process.wait(60) for process in processes] == [0, 0]
-    done = sorted(path.name for path in tmp_path.glob("*-of-*"))
-    assert [name[0] for name in done] == list("0123456")
-    assert {name[-1] for name in done} == {"0", "1"}
-    assert (tmp_path / "seen").read_text() == "7"

@@ -81,7 +81,7 @@ def test_mistakes_are_one_line(inputs: list[str], options: dict[str, Any], messa
     assert message in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["2", "2,2", "2,2,x", "0,2,2", "-1,2,2", "1,0,0,1,0,0,0,0,1", ""])
+@pytest.mark.parametrize("text", ["2", "2,2", "2,2,x", "0,2,2", "-1,2,2", "-1,-1,2", "1,0,0,1,0,0,0,0,1", ""])
 def test_supercells_that_are_none(text: str) -> None:
     with pytest.raises(InputError, match="expected three whole numbers above 0"):
         parse_supercell(text)

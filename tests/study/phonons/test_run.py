@@ -122,6 +122,25 @@ def test_a_second_call_computes_nothing_anew(monkeypatch: pytest.MonkeyPatch) ->
     assert len(counted.calls) > calls
 
 
+def test_a_yaml_that_was_changed_wants_another_folder() -> None:
+    Path("salt.yaml").write_bytes(NACL.read_bytes())
+    phonons(["reference"], ["salt.yaml"], supercell=None)
+    Path("salt.yaml").write_bytes(NACL.read_bytes() + b"\n")
+    with pytest.raises(InputError, match=r"was computed with crystals: salt salt\.yaml \(sha256 "):
+        phonons(["reference"], ["salt.yaml"], supercell=None)
+
+
+def test_an_index_may_come_later() -> None:
+    Path("pbe").mkdir()
+    Path("pbe/mp-1.yaml").write_bytes(NACL.read_bytes())
+    (record,) = phonons(["reference"], ["pbe"], supercell=None).records["reference"]
+    assert record.error("entropy") == 0
+    row = {"mp_id": "mp-1", "max_freq": 1.0, "entropy": 2.0, "free_energy": 3.0, "heat_capacity": 4.0}
+    Path("pbe/pbe.json").write_text(json.dumps([row]))
+    (record,) = phonons(["reference"], ["pbe"], supercell=None).records["reference"]
+    assert record.error("entropy") == pytest.approx(record.values["entropy"] - 2.0)
+
+
 def test_another_protocol_wants_another_folder() -> None:
     phonons(["emt"], ["cu.xyz"])
     with pytest.raises(InputError, match=r"--output out: was computed with settings: displacement 0\.01"):
@@ -129,6 +148,9 @@ def test_another_protocol_wants_another_folder() -> None:
     with pytest.raises(InputError, match="was computed with crystals: cu"):
         phonons(["emt"], ["cu.xyz"], supercell="1,1,1")
     assert len(phonons(["emt", "counted:Counting"], ["cu.xyz"]).rows) == 2  # more may come
+    write("cu.xyz", bulk("Cu", a=3.7, cubic=True), format="extxyz")
+    with pytest.raises(InputError, match=r"was computed with crystals: cu cu\.xyz, frame 0 \(sha256 "):
+        phonons(["emt"], ["cu.xyz"])
     Path("out/manifest.json").write_text("[]")
     with pytest.raises(InputError, match="not a manifest"):
         phonons(["emt"], ["cu.xyz"])
