@@ -10,6 +10,7 @@ from ase.constraints import FixSymmetry
 from ase.filters import FrechetCellFilter
 from ase.optimize import FIRE, LBFGS
 from jaxtyping import Float64
+from scipy.spatial import KDTree
 
 from esen.data.neighbours import neighbour_list
 from esen.data.structure import Structure
@@ -19,8 +20,11 @@ MELTED_VOLUME = 2.0
 """A crystal whose volume is more than doubled or halved is not the one that was given: melting changes it by a tenth,
 changes of phase by less than a half."""
 MELTED_SHARE = 0.5
-"""Of the distance to its nearest neighbour. An atom that has gone further is nearer to another's place than to its own;
-a crystal melts when its atoms vibrate by 0.1 to 0.15 of it (Lindemann 1910)."""
+"""Of the distance to the nearest neighbour, root mean square over atoms. Those that have gone further are nearer to
+another's place than to their own; a crystal melts when its atoms vibrate by 0.1 to 0.15 of it (Lindemann 1910). Single
+atoms may go further: a group that turns does not melt the crystal."""
+CLOSEST = 0.4
+"""Å; the shortest bond there is, that of H₂, is 0.74."""
 RUNAWAY_VOLUME = 10.0
 """Where the volume is so many times as large or as small, there is no way back: the relaxation ends."""
 
@@ -64,7 +68,8 @@ class Relaxed:
         volume_ratio: after to before; 1 without three periods.
         displacement: of the atom that moved furthest, in Å: relative to the lattice, in terms of the relaxed one, and
             to the mean of all atoms.
-        share: largest displacement of an atom in units of its own distance to the nearest neighbour in the beginning.
+        share: root mean square over atoms of their displacements, each in units of its own distance to the nearest
+            neighbour in the beginning.
     """
 
     structure: Structure
@@ -91,7 +96,7 @@ class Relaxed:
         if self._swollen:
             return f"its volume is {self.volume_ratio:.3g} times what it was"
         return (
-            f"an atom moved by {self.share:.2g} of the distance to its nearest neighbour"
+            f"its atoms moved by {self.share:.2g} of the distance to their nearest neighbours"
             f" (the furthest by {self.displacement:.3g} Å)"
         )
 
@@ -113,6 +118,7 @@ def relax(structure: Structure, calculator: Any, spec: RelaxSpec) -> Relaxed:
         with np.errstate(all="ignore"):  # what overflows is not finite, and found below
             return _relax(structure, calculator, spec)
     except InputError:
+        forget_failure(calculator)
         raise
     except PropertyNotImplementedError as error:
         name = type(calculator).__name__
@@ -121,6 +127,7 @@ def relax(structure: Structure, calculator: Any, spec: RelaxSpec) -> Relaxed:
             " without a stress, relax positions alone: --no-cell"
         ) from error
     except (Exception, SystemExit) as error:  # whatever a foreign calculator meets, or a script that it calls
+        forget_failure(calculator)
         raise InputError(
             f"{structure.source}: relaxation ended by {type(error).__name__}: {_line(error)}"
         ) from error
@@ -129,6 +136,11 @@ def relax(structure: Structure, calculator: Any, spec: RelaxSpec) -> Relaxed:
 def _relax(structure: Structure, calculator: Any, spec: RelaxSpec) -> Relaxed:
     atoms = Atoms(structure.numbers, structure.positions, cell=structure.cell, pbc=structure.pbc)
     crystal = bool(structure.pbc.all())
+    nearest = nearest_distances(structure)
+    if nearest.min() < CLOSEST:
+        raise InputError(
+            f"{structure.source}: atoms are {nearest.min():.2g} Å apart, closer than any; are its lengths in Å?"
+        )
     before = space_group(structure, spec.symprec)
     if spec.keep_symmetry and crystal:
         atoms.set_constraint(FixSymmetry(atoms, symprec=spec.symprec))
@@ -168,8 +180,14 @@ def _relax(structure: Structure, calculator: Any, spec: RelaxSpec) -> Relaxed:
         fmax_before=fmax_before,
         volume_ratio=_volume_ratio(start, atoms) if crystal else 1.0,
         displacement=float(moved.max()),
-        share=float((moved / nearest_distances(structure)).max()),
+        share=float(np.sqrt(np.mean((moved / nearest) ** 2))),
     )
+
+
+def forget_failure(calculator: Any) -> None:
+    """Let a calculator of ASE begin anew with the next structure: one that raised may take it for the last one."""
+    if callable(reset := getattr(calculator, "reset", None)):
+        reset()
 
 
 def space_group(structure: Structure, symprec: float) -> int:
@@ -194,8 +212,12 @@ def fractional(structure: Structure) -> Float64[np.ndarray, "N 3"]:
 def nearest_distances(structure: Structure) -> Float64[np.ndarray, " N"]:
     """From each atom to the nearest other, images included, in Å; infinite for an atom that is all alone."""
     found = np.full(len(structure), np.inf)
-    if len(structure) == 1 and not structure.pbc.any():
-        return found
+    if not structure.pbc.any():
+        return (
+            found
+            if len(structure) == 1
+            else KDTree(structure.positions).query(structure.positions, k=2)[0][:, 1]
+        )
     cutoff = 3.0
     while not np.isfinite(found).all():
         sender, receiver, shift = neighbour_list(structure.positions, structure.cell, structure.pbc, cutoff)

@@ -15,6 +15,7 @@ from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 
 from esen.errors import InputError
+from esen.evaluate.relax import forget_failure
 from esen.graph.types import Graph, Potential, Prediction
 from esen.md.calculator import AsePotential, choose_device, choose_dtype, find_weights
 from esen.models.checkpoint import load_potential
@@ -101,6 +102,7 @@ class CheckedCalculator(AsePotential):
             raise
         except _ANYTHING as error:
             name = type(self.calculator).__name__
+            forget_failure(self.calculator)
             raise InputError(f"the calculator {name} raised {_one_line(error)}") from error
 
 

@@ -147,11 +147,11 @@ def _json_rows(content: Any) -> Sequence[Mapping[str, Any]]:
     if isinstance(content, list):
         return content
     if "data" in content:
-        rows, columns = content["data"], content.get("columns")
-        if columns is None:
+        rows: list[Any] = content["data"]
+        if "columns" not in content:
             return rows
         named = zip(content["index"], rows, strict=True)
-        return [{"mp_id": key, **dict(zip(columns, row, strict=True))} for key, row in named]
+        return [{"mp_id": key, **dict(zip(content["columns"], row, strict=True))} for key, row in named]
     if all(isinstance(value, dict) and "entropy" in value for value in content.values()):
         return [{"mp_id": key, **value} for key, value in content.items()]
     columns: dict[str, Any] = {}

@@ -22,6 +22,7 @@ from esen.evaluate.conductivity.inputs import (
 from esen.evaluate.conductivity.material import Material
 from esen.evaluate.phonons.inputs import is_phonopy_yaml
 from esen.md.systems import read_geometries
+from esen.study.materials.manifest import digest, geometry_digest
 from esen.study.names import distinct
 from esen.study.phonons.choose import FIRST, parse_supercell
 
@@ -38,6 +39,7 @@ class Input:
         source: the file, and the frame.
         read: reads it, with the distance in Å to which atoms are equivalent; raises InputError where it cannot be used.
             It can be sent to another process.
+        hashed: by what its content is known again.
         sizes: supercells and mesh, in words.
         of_benchmark: whether it is a frame of phononDB-PBE-103.
         is_crystal: whether it is periodic in three directions, as far as is known before it is read.
@@ -46,9 +48,15 @@ class Input:
     name: str
     source: str
     read: Callable[[float], Material]
+    hashed: str
     sizes: str
     of_benchmark: bool = False
     is_crystal: bool = True
+
+    @property
+    def described(self) -> str:
+        """What its numbers depend on."""
+        return f"{self.source} ({self.hashed}), supercells: {self.sizes}"
 
     def load(self, symprec: float) -> Material:
         """The material.
@@ -120,7 +128,8 @@ def choose_inputs(
             raise InputError(f"{text}: {problem}; expected a file of structures, or a phono3py yaml")
         if is_phono3py_yaml(path):
             read = partial(material_of_yaml, path, sizes)
-            found.append(Input(name_of_yaml(path), str(path), read, f"the file's, mesh {_of_mesh(sizes)}"))
+            words = f"the file's, mesh {_of_mesh(sizes)}"
+            found.append(Input(name_of_yaml(path), str(path), read, _of_files(path), words))
         elif is_phonopy_yaml(path):
             raise InputError(
                 f"{text}: a yaml that does not name phono3py; expected a name such as phono3py_disp.yaml"
@@ -164,6 +173,12 @@ def _frames(path: Path, frames: str | None) -> list[tuple[int, Structure]]:
     return read_geometries(path, ALL) if _is_of_benchmark(first[0][1]) else first
 
 
+def _of_files(path: Path) -> str:
+    """Of a yaml and the force sets beside it."""
+    beside = sorted(path.parent.glob("FORCES_FC[23]*"))
+    return digest(b"".join(one.read_bytes() for one in (path, *beside) if one.is_file()))
+
+
 def _is_of_benchmark(structure: Structure) -> bool:
     """One of the supercells is enough: that the other is missing is said."""
     return is_of_benchmark(structure) or not {"fc2_supercell", "fc3_supercell"}.isdisjoint(structure.info)
@@ -174,7 +189,8 @@ def _of_frame(path: Path, frame: tuple[int, Structure], count: int, sizes: Sizes
     if _is_of_benchmark(structure):
         material = material_of_benchmark(structure)
         read = partial(_of_benchmark, structure)
-        return Input(material.name, structure.source, read, "the file's", of_benchmark=True)
+        known = digest(f"{geometry_digest(structure)} {sorted(structure.info.items())}".encode())
+        return Input(material.name, structure.source, read, known, "the file's", of_benchmark=True)
     name = path.stem if count == 1 else f"{path.stem}#{number}"
     words = [
         f"{order} {f'{width:g} Å wide' if matrix is None else matrix.tolist()}"
@@ -187,6 +203,7 @@ def _of_frame(path: Path, frame: tuple[int, Structure], count: int, sizes: Sizes
         name,
         structure.source,
         partial(material_of_structure, structure, name, sizes),
+        geometry_digest(structure),
         ", ".join([*words, f"mesh {_of_mesh(sizes)}"]),
         is_crystal=bool(structure.pbc.all()),
     )

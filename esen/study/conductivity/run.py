@@ -142,7 +142,7 @@ def _manifest(
     return {
         "settings": asdict(protocol),
         "potentials": dict(named),
-        "materials": {one.name: f"{one.source}, supercells: {one.sizes}" for one in inputs},
+        "materials": {one.name: one.described for one in inputs},
     }
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from esen.errors import InputError
 from esen.models.checkpoint import write_atomically
@@ -29,12 +30,10 @@ def read_record(path: Path, kind: type[R]) -> R:
         content = json.loads(path.read_text())
         hints = get_type_hints(kind)
         for field in fields(kind):  # type: ignore[arg-type]
-            hint, value = hints[field.name], content.get(field.name)
-            if hint is float and field.name in content:
-                content[field.name] = float("nan") if value is None else float(value)
-            elif isinstance(value, list) and "tuple" in str(hint):
-                content[field.name] = tuple(value)
-        return kind(**content)
+            if hints[field.name] is float and content.get(field.name, 0.0) is None:
+                content[field.name] = float("nan")
+        kind(**content)  # refuses what is missing, and what is too much
+        return TypeAdapter(kind).validate_python(content)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path}: not a record of this command ({error!r}); remove it to compute it anew"

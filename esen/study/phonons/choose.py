@@ -1,5 +1,6 @@
 """Which crystals are computed: from what the user names to inputs that are read one at a time."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -21,8 +22,11 @@ from esen.evaluate.phonons.properties import measure
 from esen.evaluate.phonons.protocol import PhononProtocol
 from esen.md.systems import read_geometries
 from esen.study.materials.manifest import digest, geometry_digest
+from esen.study.materials.words import first_few
 from esen.study.names import distinct
 from esen.study.phonons.record import values_of
+
+logger = logging.getLogger(__name__)
 
 MIN_WIDTH = 12.0
 """Å; of supercells that are not given."""
@@ -41,6 +45,7 @@ class Input:
         hashed: gives by what its content is known again; a file is read for it.
         supercell: how it is chosen, in words.
         known: reference values of an index.
+        indexed: whether there is an index, which then is the only reference.
     """
 
     name: str
@@ -49,6 +54,7 @@ class Input:
     hashed: Callable[[], str]
     supercell: str
     known: Known = field(default_factory=Known)
+    indexed: bool = False
 
     def load(self) -> Crystal:
         """The crystal.
@@ -100,9 +106,10 @@ def choose_inputs(
             )
         if path.is_dir():
             files, index = folder_crystals(path)
-            found += [_of_yaml(file, protocol, index.get(_name(file))) for file in files]
+            found += [_of_yaml(file, protocol, index.get(_name(file)), indexed=bool(index)) for file in files]
+            _tell_of_index(path, {_name(file) for file in files}, set(index))
         elif is_phonopy_yaml(path):
-            found.append(_of_yaml(path, protocol, None))
+            found.append(_of_yaml(path, protocol))
         else:
             structures = True
             read = read_geometries(path, frames)
@@ -146,19 +153,42 @@ def with_reference_values(crystal: Crystal, protocol: PhononProtocol) -> Crystal
     return replace(crystal, known=Known(**values_of(measure(crystal.reference, protocol))))
 
 
-def _of_yaml(path: Path, protocol: PhononProtocol, known: Known | None) -> Input:
+def _tell_of_index(folder: Path, files: set[str], rows: set[str]) -> None:
+    """Crystals that cannot be compared are said, not left out in silence."""
+    if rows and (missing := sorted(files - rows)):
+        logger.warning(
+            "%s: %d of %d crystals are not in the index, and not compared: %s",
+            folder,
+            len(missing),
+            len(files),
+            first_few(missing),
+        )
+    if absent := sorted(rows - files):
+        logger.warning(
+            "%s: %d of %d rows of the index have no file: %s",
+            folder,
+            len(absent),
+            len(rows),
+            first_few(absent),
+        )
+
+
+def _of_yaml(
+    path: Path, protocol: PhononProtocol, known: Known | None = None, *, indexed: bool = False
+) -> Input:
     known = known or Known()
-    read = partial(_load_yaml, path, protocol, known)
-    return Input(_name(path), str(path), read, partial(_file_digest, path), "the file's", known)
+    read = partial(_load_yaml, path, protocol, known, indexed)
+    return Input(_name(path), str(path), read, partial(_file_digest, path), "the file's", known, indexed)
 
 
 def _file_digest(path: Path) -> str:
     return digest(path.read_bytes())
 
 
-def _load_yaml(path: Path, protocol: PhononProtocol, known: Known) -> Crystal:
+def _load_yaml(path: Path, protocol: PhononProtocol, known: Known, indexed: bool) -> Crystal:
+    """With reference values of the index; where there is none at all, with those of its own force sets."""
     crystal = replace(crystal_of_yaml(path, protocol), known=known)
-    return with_reference_values(crystal, protocol)
+    return crystal if indexed else with_reference_values(crystal, protocol)
 
 
 def _of_structure(

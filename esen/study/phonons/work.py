@@ -8,8 +8,10 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+import phonopy
+
 from esen.errors import InputError
-from esen.evaluate.phonons.crystal import Crystal, Known, quietly
+from esen.evaluate.phonons.crystal import Crystal, quietly
 from esen.evaluate.phonons.properties import frequency_rmse, measure
 from esen.evaluate.phonons.protocol import PhononProtocol
 from esen.evaluate.phonons.run import Model, Phonons, notes_on, phonons_at, relaxed_crystal
@@ -176,10 +178,10 @@ class PhononWork:
     def records(self, part: Part) -> list[Record]:
         """What is recorded of a crystal."""
         found = [read_record(path, Record) for path in self.paths(part)]
-        known = part.crystal.known
-        if known == Known():
+        if not part.crystal.indexed:
             return found
-        return [replace(one, known=asdict(known)) for one in found]  # the index may be newer than the record
+        known = asdict(part.crystal.known)  # the index may be newer than the record
+        return [replace(one, known=known) for one in found]
 
     def _compute(self, parts: Sequence[Part], model: Model | None, read: Callable[[Input], Crystal]) -> None:
         given: dict[Part, Crystal] = {}
@@ -289,14 +291,34 @@ class PhononWork:
         panels: dict[str, dict[str, Bands]] = {}
         for label in self.labels:
             for name, displacement in self.names(Part(label, crystal)).items() if label != REFERENCE else ():
-                path = self.path(label, name).with_suffix(".bands.npz")
-                if path.exists():
+                bands = self._bands(self.path(label, name), crystal)
+                if bands is not None:
                     panel, curve = (label, f"{displacement:g} Å") if study else ("", label)
-                    panels.setdefault(panel, {})[curve] = read_bands(path)
+                    panels.setdefault(panel, {})[curve] = bands
         beneath = self._bands_of_reference(crystal.name)
-        reference = read_bands(beneath) if beneath.exists() else None
+        reference = None
+        with suppress(InputError):  # damaged, or not there
+            reference = read_bands(beneath)
         if panels or reference is not None:
             bands_plot(panels, reference, crystal.name, self.plot_path(crystal))
+
+    def _bands(self, record: Path, crystal: Input) -> Bands | None:
+        """As they are kept, else of the force constants that are kept; None: neither is."""
+        path, saved = record.with_suffix(".bands.npz"), record.with_suffix(".phonopy.yaml")
+        with suppress(InputError):  # damaged, or not there
+            return read_bands(path)
+        if not saved.exists():
+            return None
+        given = crystal.load()
+        lines = self._lines(given)
+        if lines is None:
+            return None
+        write_bands(path, bands_of(quietly(phonopy.load, saved, is_nac=False, log_level=0), lines))
+        beneath = self._bands_of_reference(crystal.name)
+        if given.reference is not None and not beneath.exists():
+            beneath.parent.mkdir(parents=True, exist_ok=True)
+            write_bands(beneath, bands_of(given.reference, lines))
+        return read_bands(path)
 
     def plot_path(self, crystal: Input) -> Path:
         """Of the bands."""

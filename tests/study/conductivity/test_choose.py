@@ -1,5 +1,6 @@
 """Which materials are computed, and in which sizes."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,22 @@ def test_sizes_are_for_what_has_none() -> None:
     assert al.fc3_supercell.tolist() == np.diag([3, 3, 3]).tolist()  # 5 Å of layers 2.31 Å apart
     assert al.mesh == silicon.mesh == (4, 5, 6)
     assert silicon.fc3_supercell.tolist() == np.diag([2, 2, 2]).tolist()
+
+
+def test_a_file_of_another_content_is_another_material(tmp_path: Path) -> None:
+    def described(*files: str) -> list[str]:
+        return [one.described for one in choose_inputs(files)]
+
+    Path("phonondb.extxyz").write_text(FRAMES)
+    shutil.copytree(SILICON.parent, "folder")
+    yaml = f"folder/{SILICON.name}"
+    before = described("al.xyz", "phonondb.extxyz", yaml)
+    assert before == described("al.xyz", "phonondb.extxyz", yaml)
+    write("al.xyz", bulk("Al", a=4.1), format="extxyz")
+    Path("phonondb.extxyz").write_text(FRAMES.replace("19", "11"))
+    Path("folder/FORCES_FC3").write_text("other forces")
+    after = described("al.xyz", "phonondb.extxyz", yaml)
+    assert all(old != new for old, new in zip(before, after, strict=True))
 
 
 def test_the_first_frame_unless_more_are_asked_for() -> None:

@@ -30,7 +30,11 @@ def test_round_trip(record: Kept, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"name": "a", "colour": 1}', '{"name": "a", "value": "x"}']
+    "text",
+    [
+        *("", "[]", "{}", "null"),
+        *('{"name": "a", "colour": 1}', '{"name": "a", "value": "x"}', '{"name": "a", "groups": 3}'),
+    ],
 )
 def test_damage_is_one_line(text: str, tmp_path: Path) -> None:
     path = tmp_path / "a.json"

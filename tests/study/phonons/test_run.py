@@ -212,6 +212,34 @@ def test_crystals_that_are_relaxed_together_are_as_they_are_alone() -> None:
             assert found.values[quantity] == pytest.approx(value, rel=1e-6)
 
 
+def test_pictures_can_be_asked_for_later() -> None:
+    phonons(["emt"], ["cu.xyz"])
+    assert not Path("out/cu.bands.png").exists()
+    phonons(["emt"], ["cu.xyz"], options=DRAWING)
+    first = Path("out/emt/cu.bands.npz").read_bytes()
+    assert Path("out/cu.bands.png").exists()
+    Path("out/emt/cu.bands.npz").write_bytes(first[:99])
+    Path("out/cu.bands.png").unlink()
+    phonons(["emt"], ["cu.xyz"], options=DRAWING)
+    assert Path("out/cu.bands.png").exists()
+    assert len(Path("out/emt/cu.bands.npz").read_bytes()) == len(first)
+
+
+def test_an_index_is_the_only_reference(caplog: pytest.LogCaptureFixture) -> None:
+    Path("mdr").mkdir()
+    for name in ("mp-1", "mp-2"):
+        shutil.copy(NACL, f"mdr/{name}.yaml")
+    own = phonons(["reference"], ["mdr"], supercell=None)
+    assert own.error_rows[0]["crystals"] == "2 of 2"
+    row = {"mp_id": "mp-1", "entropy": 70.0, "free_energy": -7.0, "heat_capacity": 48.0, "max_freq": 300.0}
+    Path("mdr/pbe.json").write_text(json.dumps([row, row | {"mp_id": "mp-3"}]))
+    indexed = phonons(["reference"], ["mdr"], supercell=None)
+    assert indexed.error_rows[0]["crystals"] == "1 of 2"
+    assert float(indexed.error_rows[0]["MAE(S) J/K/mol"] or 0) > 4
+    assert "mdr: 1 of 2 crystals are not in the index, and not compared: mp-2" in caplog.text
+    assert "mdr: 1 of 2 rows of the index have no file: mp-3" in caplog.text
+
+
 def test_potentials_of_an_earlier_call_are_drawn_and_listed_without_loading_them() -> None:
     phonons(["counted:Counting"], ["cu.xyz"], options=DRAWING)
     before = Path("out/cu.bands.png").read_bytes()
