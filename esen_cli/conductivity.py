@@ -8,8 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from esen.errors import InputError
-from esen_cli.options import Device, Dtype, NamedCalculatorArgs, Track
-from esen_cli.output import agreed_folder, print_result, print_wide
+from esen_cli.options import (
+    AllowDirect,
+    Also,
+    BatchAtoms,
+    Device,
+    Dtype,
+    NamedCalculatorArgs,
+    Records,
+    Relax,
+    Retry,
+    Track,
+)
+from esen_cli.output import print_result, print_wide, shared_run
 
 if TYPE_CHECKING:
     from esen.evaluate.conductivity.protocol import ConductivityProtocol
@@ -33,9 +44,7 @@ def conductivity(  # noqa: PLR0913, PLR0917  # the options of a command are its 
             help="Structure files, the extxyz of phononDB-PBE-103, or phono3py yaml (also .xz, .bz2, .gz).",
         ),
     ],
-    also: Annotated[
-        list[str] | None, typer.Option(metavar="POTENTIAL", help="One more potential. Repeatable.")
-    ] = None,
+    also: Also = None,
     protocol: Annotated[
         Literal["tight", "phonondb-103"] | None,
         typer.Option(
@@ -74,12 +83,8 @@ def conductivity(  # noqa: PLR0913, PLR0917  # the options of a command are its 
         bool,
         typer.Option("--isotopes/--no-isotopes", help="The natural mixture of isotopes scatters."),
     ] = True,
-    relax: Annotated[
-        bool, typer.Option("--relax/--no-relax", help="Relax positions and cell first, as the protocol does.")
-    ] = True,
-    allow_direct: Annotated[
-        bool, typer.Option("--allow-direct", help="Run potentials whose forces are no gradient, too.")
-    ] = False,
+    relax: Relax = True,
+    allow_direct: AllowDirect = False,
     frames: Annotated[
         str | None,
         typer.Option(
@@ -90,14 +95,9 @@ def conductivity(  # noqa: PLR0913, PLR0917  # the options of a command are its 
     calculator_args: NamedCalculatorArgs = None,
     dtype: Dtype = None,
     device: Device = "auto",
-    batch_atoms: Annotated[
-        int, typer.Option(min=1, help="Displaced supercells that go together, in atoms.")
-    ] = 512,
-    output: Annotated[
-        Path | None,
-        typer.Option(help="Folder of all files; what it holds is not computed again.  [default: new]"),
-    ] = None,
-    retry: Annotated[bool, typer.Option("--retry", help="Compute materials anew that failed.")] = False,
+    batch_atoms: BatchAtoms = 512,
+    output: Records = None,
+    retry: Retry = False,
     plots: Annotated[
         bool, typer.Option("--plots/--no-plots", help="Draw the modes of every material.")
     ] = True,
@@ -109,8 +109,6 @@ def conductivity(  # noqa: PLR0913, PLR0917  # the options of a command are its 
     from esen.study.conductivity.choose import Wanted, choose_inputs
     from esen.study.conductivity.run import run_conductivity
     from esen.study.conductivity.work import ConductivityOptions
-    from esen.study.materials.share import share_of_processes
-    from esen.track import make_tracker
 
     inputs = choose_inputs(structures, Wanted(fc2, fc3, fc2_width, fc3_width, mesh), frames=frames)
     name = protocol or ("phonondb-103" if all(one.of_benchmark for one in inputs) else "tight")
@@ -119,21 +117,19 @@ def conductivity(  # noqa: PLR0913, PLR0917  # the options of a command are its 
     options = ConductivityOptions(
         reference=reference, allow_direct=allow_direct, batch_atoms=batch_atoms, plots=plots, retry=retry
     )
-    with share_of_processes() as share:
-        folder = agreed_folder("conductivity", output, share)
-        with make_tracker(track and share.is_first, run_name=folder.name) as tracker:
-            result = run_conductivity(
-                [potential, *(also or ())],
-                inputs,
-                chosen,
-                options,
-                output=folder,
-                tracker=tracker,
-                share=share,
-                calculator_args=calculator_args or (),
-                dtype=dtype,
-                device=device,
-            )
+    with shared_run("conductivity", output, track) as (share, folder, tracker):
+        result = run_conductivity(
+            [potential, *(also or ())],
+            inputs,
+            chosen,
+            options,
+            output=folder,
+            tracker=tracker,
+            share=share,
+            calculator_args=calculator_args or (),
+            dtype=dtype,
+            device=device,
+        )
     if result is None:  # not the first process
         return
     print_wide(result.rows, words=_WORDS)

@@ -2,7 +2,8 @@
 
 import os
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,6 +14,7 @@ from esen.errors import InputError
 
 if TYPE_CHECKING:
     from esen.study.materials.share import Share
+    from esen.track import Tracker
 
 RUNS = Path("runs")
 LAST = "last.safetensors"
@@ -80,6 +82,27 @@ def not_a_run(folder: Path) -> Path:
             f"--output {folder}: holds a run, whose own results would be overwritten; give another folder"
         )
     return writable(folder)
+
+
+@contextmanager
+def shared_run(name: str, output: Path | None, track: bool) -> Iterator[tuple["Share", Path, "Tracker"]]:
+    """This process's share of a run under torchrun, the run's folder, and its tracker; only the first process tracks.
+
+    Args:
+        name: of a folder that is made if none is given.
+        output: the folder given by `--output`.
+        track: whether the run is kept in MLflow.
+
+    Raises:
+        InputError: as `agreed_folder`.
+    """
+    from esen.study.materials.share import share_of_processes
+    from esen.track import make_tracker
+
+    with share_of_processes() as share:
+        folder = agreed_folder(name, output, share)
+        with make_tracker(track and share.is_first, run_name=folder.name) as tracker:
+            yield share, folder, tracker
 
 
 def agreed_folder(name: str, given: Path | None, share: "Share") -> Path:

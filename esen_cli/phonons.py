@@ -1,14 +1,24 @@
 """`esen phonons`."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from esen.errors import InputError
-from esen_cli.options import Device, Dtype, NamedCalculatorArgs, Track
-from esen_cli.output import agreed_folder, print_result, print_wide
+from esen_cli.options import (
+    AllowDirect,
+    Also,
+    BatchAtoms,
+    Device,
+    Dtype,
+    NamedCalculatorArgs,
+    Records,
+    Relax,
+    Retry,
+    Track,
+)
+from esen_cli.output import print_result, print_wide, shared_run
 
 if TYPE_CHECKING:
     from esen.evaluate.phonons.protocol import PhononProtocol
@@ -32,9 +42,7 @@ def phonons(  # noqa: PLR0913, PLR0917  # the options of a command are its argum
             help="Structure files, phonopy yaml (also .xz, .bz2, .gz), or folders of the MDR benchmark.",
         ),
     ],
-    also: Annotated[
-        list[str] | None, typer.Option(metavar="POTENTIAL", help="One more potential. Repeatable.")
-    ] = None,
+    also: Also = None,
     protocol: Annotated[
         Literal["tight", "mdr-fair", "mdr-loew"], typer.Option(help="How cells are relaxed and displaced.")
     ] = "tight",
@@ -54,35 +62,24 @@ def phonons(  # noqa: PLR0913, PLR0917  # the options of a command are its argum
         float | None,
         typer.Option(metavar="Å", help="Least width of the supercells of structure files.  [default: 12]"),
     ] = None,
-    relax: Annotated[
-        bool, typer.Option("--relax/--no-relax", help="Relax positions and cell first, as the protocol does.")
-    ] = True,
-    allow_direct: Annotated[
-        bool, typer.Option("--allow-direct", help="Run potentials whose forces are no gradient, too.")
-    ] = False,
+    relax: Relax = True,
+    allow_direct: AllowDirect = False,
     frames: Annotated[str, typer.Option(help="Frames of each structure file, a slice such as ::10.")] = ":1",
     calculator_args: NamedCalculatorArgs = None,
     dtype: Dtype = None,
     device: Device = "auto",
-    batch_atoms: Annotated[
-        int, typer.Option(min=1, help="Displaced supercells that go together, in atoms.")
-    ] = 512,
-    output: Annotated[
-        Path | None,
-        typer.Option(help="Folder of all files; what it holds is not computed again.  [default: new]"),
-    ] = None,
-    retry: Annotated[bool, typer.Option("--retry", help="Compute crystals anew that failed.")] = False,
+    batch_atoms: BatchAtoms = 512,
+    output: Records = None,
+    retry: Retry = False,
     plots: Annotated[bool, typer.Option("--plots/--no-plots", help="Draw bands of every crystal.")] = True,
     track: Track = True,
 ) -> None:
     """Harmonic phonons: ω_max, S, F, C_V, stability, bands. Exit code 1: a crystal failed."""
     sizes = _displacements(displacement, displacements, method)
     from esen.evaluate.phonons.protocol import PROTOCOLS
-    from esen.study.materials.share import share_of_processes
     from esen.study.phonons.choose import choose_inputs
     from esen.study.phonons.run import run_phonons
     from esen.study.phonons.work import PhononOptions
-    from esen.track import make_tracker
 
     chosen: PhononProtocol = replace(PROTOCOLS[protocol], method=method)
     if not relax:
@@ -93,21 +90,19 @@ def phonons(  # noqa: PLR0913, PLR0917  # the options of a command are its argum
     options = PhononOptions(
         displacements=sizes, allow_direct=allow_direct, batch_atoms=batch_atoms, plots=plots, retry=retry
     )
-    with share_of_processes() as share:
-        folder = agreed_folder("phonons", output, share)
-        with make_tracker(track and share.is_first, run_name=folder.name) as tracker:
-            result = run_phonons(
-                [potential, *(also or ())],
-                crystals,
-                chosen,
-                options,
-                output=folder,
-                tracker=tracker,
-                share=share,
-                calculator_args=calculator_args or (),
-                dtype=dtype,
-                device=device,
-            )
+    with shared_run("phonons", output, track) as (share, folder, tracker):
+        result = run_phonons(
+            [potential, *(also or ())],
+            crystals,
+            chosen,
+            options,
+            output=folder,
+            tracker=tracker,
+            share=share,
+            calculator_args=calculator_args or (),
+            dtype=dtype,
+            device=device,
+        )
     if result is None:  # not the first process
         return
     print_wide(result.rows, words=_WORDS)

@@ -1,14 +1,13 @@
 """`esen relax`."""
 
 import math
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from esen.errors import InputError
-from esen_cli.options import CalculatorArgs, Device, Dtype, Track
-from esen_cli.output import agreed_folder, print_result, print_wide
+from esen_cli.options import CalculatorArgs, Device, Dtype, Records, Retry, Track
+from esen_cli.output import print_result, print_wide, shared_run
 
 _WORDS = ("name", "formula", "verdict")
 """Columns of the table that are no numbers."""
@@ -44,11 +43,8 @@ def relax(  # noqa: PLR0913, PLR0917  # the options of a command are its argumen
     calculator_args: CalculatorArgs = None,
     dtype: Dtype = None,
     device: Device = "auto",
-    output: Annotated[
-        Path | None,
-        typer.Option(help="Folder of all files; what it holds is not computed again.  [default: new]"),
-    ] = None,
-    retry: Annotated[bool, typer.Option("--retry", help="Compute structures anew that failed.")] = False,
+    output: Records = None,
+    retry: Retry = False,
     track: Track = True,
 ) -> None:
     """Relax positions and lattice. Exit code 1: a structure did not converge, melted, or failed."""
@@ -58,31 +54,27 @@ def relax(  # noqa: PLR0913, PLR0917  # the options of a command are its argumen
     _above_zero("--batch-atoms", batch_atoms, "a whole number, such as 512")
 
     from esen.evaluate.relax import RelaxSpec
-    from esen.study.materials.share import share_of_processes
     from esen.study.relax.choose import choose_inputs
     from esen.study.relax.run import RelaxOptions, run_relax
-    from esen.track import make_tracker
 
     spec = RelaxSpec(
         fmax=fmax, steps=steps, cell=cell, keep_symmetry=keep_symmetry, symprec=symprec, optimizer=optimizer
     )
     inputs = choose_inputs(files, frames)
     options = RelaxOptions(batch_atoms=batch_atoms, retry=retry)
-    with share_of_processes() as share:
-        folder = agreed_folder("relax", output, share)
-        with make_tracker(track and share.is_first, run_name=folder.name) as tracker:
-            result = run_relax(
-                potential,
-                inputs,
-                spec,
-                options,
-                output=folder,
-                tracker=tracker,
-                share=share,
-                calculator_args=calculator_args or (),
-                dtype=dtype,
-                device=device,
-            )
+    with shared_run("relax", output, track) as (share, folder, tracker):
+        result = run_relax(
+            potential,
+            inputs,
+            spec,
+            options,
+            output=folder,
+            tracker=tracker,
+            share=share,
+            calculator_args=calculator_args or (),
+            dtype=dtype,
+            device=device,
+        )
     if result is None:  # not the first process
         return
     print_wide(result.rows, words=_WORDS)
