@@ -98,6 +98,9 @@ def score(predicted: ReferenceConductivity, reference: ReferenceConductivity) ->
         )
     if not np.isfinite(totals[0]) or totals[0] < 0:
         return failed(f"a conductivity of {totals[0]:g} W/m/K", spectrum=spectrum)
+    if None not in (predicted.mesh, reference.mesh) and predicted.mesh != reference.mesh:
+        words = f"a mesh of {_size(predicted.mesh)}, {_size(reference.mesh)} of the reference: give --mesh"
+        return Score(WORST, srd(*totals), spectrum, reason=words)
     try:
         microscopic = srme(predicted.modes[places[0]], reference.modes[0], predicted.weights, totals)
     except InputError as error:
@@ -107,6 +110,10 @@ def score(predicted: ReferenceConductivity, reference: ReferenceConductivity) ->
             WORST, srd(*totals), spectrum, reason=f"an SRME of {microscopic:.3g}, above its bound of 2"
         )
     return Score(microscopic, srd(*totals), spectrum)
+
+
+def _size(mesh: tuple[int, int, int] | None) -> str:
+    return "×".join(map(str, mesh or ()))
 
 
 def failed(reason: str, imaginary: bool = False, spectrum: float | None = None) -> Score:

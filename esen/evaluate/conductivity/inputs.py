@@ -9,11 +9,12 @@ import numpy as np
 from jaxtyping import Int64
 from phono3py.file_IO import parse_FORCES_FC2, parse_FORCES_FC3
 from phono3py.interface.phono3py_yaml import Phono3pyYaml
+from phonopy.phonon.grid import length2mesh
 
 from esen.data.structure import Structure
 from esen.errors import InputError
 from esen.evaluate.conductivity.material import ForceSets, Material, first_line, make_phono3py
-from esen.evaluate.phonons.crystal import from_phonopy, matrix_of, quietly, supercell_for
+from esen.evaluate.phonons.crystal import from_phonopy, matrix_of, quietly, right_handed, supercell_for
 from esen.evaluate.phonons.inputs import PACKED, is_phonopy_yaml
 
 _NAMES = ("material_id", "mp_id")
@@ -75,6 +76,7 @@ def material_of_structure(structure: Structure, name: str, sizes: Sizes, symprec
         InputError: it is not periodic in three directions, or phono3py cannot use it.
     """
     _check_periodic(structure)
+    structure = right_handed(structure)
     fc2 = supercell_for(structure.cell, sizes.fc2_width) if sizes.fc2 is None else sizes.fc2
     fc3 = supercell_for(structure.cell, sizes.fc3_width) if sizes.fc3 is None else sizes.fc3
     found = Material(name, structure, fc2, fc3, (1, 1, 1), label=name)
@@ -169,8 +171,13 @@ def _with_mesh(material: Material, sizes: Sizes, symprec: float) -> Material:
         material, fc2_supercell=np.eye(3, dtype=np.int64), fc3_supercell=np.eye(3, dtype=np.int64)
     )
     probe = make_phono3py(small, symprec, single=True)
-    probe.mesh_numbers = float(sizes.mesh)
-    x, y, z = (int(number) for number in probe.mesh_numbers)
+    operations = probe.primitive_symmetry.pointgroup_operations
+    x, y, z = (int(n) for n in length2mesh(float(sizes.mesh), probe.primitive.cell, operations))
+    try:
+        make_phono3py(replace(small, mesh=(x, y, z)), symprec, single=True)
+    except InputError:
+        # In a centred lattice operations mix the primitive vectors; a mesh of equal divisions has any symmetry.
+        x = y = z = max(x, y, z)
     return replace(material, mesh=(x, y, z))
 
 

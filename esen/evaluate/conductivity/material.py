@@ -55,6 +55,10 @@ class Material:
     masses: Float64[np.ndarray, " N"] | None = None
 
 
+MOST_POINTS = 10**6
+"""Of the mesh. The work grows with their square; the benchmark has 7000."""
+
+
 def make_phono3py(material: Material, symprec: float, *, single: bool = False) -> Phono3py:
     """Phono3py of the material, without forces.
 
@@ -66,6 +70,12 @@ def make_phono3py(material: Material, symprec: float, *, single: bool = False) -
     Raises:
         InputError: phono3py cannot use the cell.
     """
+    points = int(np.prod(material.mesh))
+    if points > MOST_POINTS:
+        mesh = "×".join(map(str, material.mesh))
+        raise InputError(
+            f"{material.name}: a mesh of {mesh} has {points:.3g} points, more than {MOST_POINTS:.0g}"
+        )
     try:
         found = quietly(
             Phono3py,

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,7 +90,7 @@ def read_reference(path: Path) -> dict[str, ReferenceConductivity]:
     try:
         with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
             columns = json.load(file)
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise InputError(f"{path}: cannot be read as JSON ({error})") from error
     if not isinstance(columns, dict) or not all(isinstance(column, dict) for column in columns.values()):
         raise InputError(f"{path}: expected columns of rows, as pandas writes a table")
@@ -145,11 +146,12 @@ def _row(path: Path, columns: Mapping[str, Any], row: str) -> ReferenceConductiv
             "modes": _averaged(name, modes[row]),
             "weights": _array(_pick(columns, _WEIGHTS)[1][row]),
         }
-        _check(**known)
+        frequencies = _known(columns, _FREQUENCIES, row)
+        _check(**known, frequencies=frequencies)
         return ReferenceConductivity(
             material=material,
             **known,
-            frequencies=_known(columns, _FREQUENCIES, row),
+            frequencies=frequencies,
             points=_known(columns, ("qpoints", "q_points"), row),
             heat_capacity=_known(columns, ("heat_capacity",), row),
             mesh=None if mesh is None else (int(mesh[0]), int(mesh[1]), int(mesh[2])),
@@ -161,7 +163,13 @@ def _row(path: Path, columns: Mapping[str, Any], row: str) -> ReferenceConductiv
         raise InputError(f"{path}: {material} has no usable conductivity ({words})") from error
 
 
-def _check(temperatures: np.ndarray, kappa: np.ndarray, modes: np.ndarray, weights: np.ndarray) -> None:
+def _check(
+    temperatures: np.ndarray,
+    kappa: np.ndarray,
+    modes: np.ndarray,
+    weights: np.ndarray,
+    frequencies: np.ndarray | None,
+) -> None:
     if modes.ndim != 3 or modes.shape[:2] != (len(kappa), len(weights)):
         raise ValueError(
             f"modes of shape {modes.shape} with {len(kappa)} temperatures and {len(weights)} points"
@@ -170,8 +178,14 @@ def _check(temperatures: np.ndarray, kappa: np.ndarray, modes: np.ndarray, weigh
         raise ValueError(f"{len(temperatures)} temperatures and {len(kappa)} conductivities")
     if not np.isfinite(kappa).all() or not np.isfinite(modes).all() or kappa.min() < 0:
         raise ValueError("not finite, or negative")
-    if weights.sum() <= 0:
+    if not np.isfinite(weights).all() or weights.min() <= 0:
         raise ValueError("its weights are not positive")
+    if frequencies is not None and (
+        frequencies.shape != modes.shape[1:] or not np.isfinite(frequencies).all()
+    ):
+        raise ValueError(
+            f"frequencies of shape {frequencies.shape}, or not finite, with modes of {modes.shape[1:]}"
+        )
 
 
 def _pick(columns: Mapping[str, Any], names: tuple[str, ...]) -> tuple[str, Mapping[str, Any]]:

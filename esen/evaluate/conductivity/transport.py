@@ -118,6 +118,15 @@ def split(
     return particle, pairs - within
 
 
+def unscattered_share(transport: Transport, protocol: ConductivityProtocol) -> float:
+    """How much of κ is carried by modes that nothing but the boundary scatters, at the temperature where it is most."""
+    speed = np.linalg.norm(transport.velocities, axis=-1)
+    boundary = speed * _BOUNDARY_THZ / protocol.boundary_mfp
+    free = transport.half_widths <= boundary * (1 + 1e-6)
+    kappa = mean_of_trace(transport.modes)
+    return float((np.where(free, kappa, 0.0).sum(axis=(1, 2)) / kappa.sum(axis=(1, 2))).max())
+
+
 def _half_widths(found: Any, protocol: ConductivityProtocol) -> Float64[np.ndarray, "T Q s"]:
     widths = np.array(found.gamma[0], dtype=np.float64)
     if protocol.isotopes:

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ParamSpec, TypeVar
 
 import numpy as np
@@ -54,6 +54,11 @@ class Crystal:
     known: Known = Known()
     reference: Phonopy | None = None
     masses: Float64[np.ndarray, " N"] | None = None
+
+
+def right_handed(structure: Structure) -> Structure:
+    """The same lattice and atoms in a right-handed basis, which phonopy wants."""
+    return replace(structure, cell=-structure.cell) if np.linalg.det(structure.cell) < 0 else structure
 
 
 def to_phonopy(structure: Structure, masses: Float64[np.ndarray, " N"] | None = None) -> PhonopyAtoms:

@@ -14,7 +14,15 @@ from phonopy import Phonopy
 
 from esen.data.structure import Structure
 from esen.errors import InputError
-from esen.evaluate.phonons.crystal import Crystal, Known, from_phonopy, quietly, supercell_for, to_phonopy
+from esen.evaluate.phonons.crystal import (
+    Crystal,
+    Known,
+    from_phonopy,
+    quietly,
+    right_handed,
+    supercell_for,
+    to_phonopy,
+)
 from esen.evaluate.phonons.protocol import PhononProtocol
 
 PACKED = (".xz", ".bz2", ".gz")
@@ -58,8 +66,7 @@ def crystal_of_structure(
     """
     if not structure.pbc.all():
         raise InputError(f"{structure.source}: phonons need a crystal, periodic in three directions")
-    if np.linalg.det(structure.cell) < 0:  # phonopy wants a right-handed basis; of the same lattice
-        structure = replace(structure, cell=-structure.cell)
+    structure = right_handed(structure)
     matrix = supercell_for(structure.cell, shortest) if supercell is None else supercell
     try:
         atoms = to_phonopy(structure)

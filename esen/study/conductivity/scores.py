@@ -70,14 +70,29 @@ def read_references(path: Path | None, names: Sequence[str], protocol: Conductiv
         raise InputError(
             f"--reference {path}: has none of the materials {first_few(names)}; it has {first_few(list(every))}"
         )
-    for name, one in found.items():
-        kelvin = float(one.temperatures[0])
-        if not np.isclose(protocol.temperatures, kelvin).any():
-            computed = ", ".join(f"{value:g}" for value in protocol.temperatures)
-            raise InputError(
-                f"--reference {path}: {name} is at {kelvin:g} K, computed are {computed} K; add it to --temperatures"
-            )
+    found = {name: _at_common(path, name, one, protocol.temperatures) for name, one in found.items()}
     return References(found, dict.fromkeys(found, str(path)), path, len(every))
+
+
+def _at_common(
+    path: Path, name: str, one: ReferenceConductivity, computed: Sequence[float]
+) -> ReferenceConductivity:
+    """At the first of its temperatures that is computed."""
+    for place, kelvin in enumerate(one.temperatures):
+        if np.isclose(computed, kelvin).any():
+            only = slice(place, place + 1)
+            heat = None if one.heat_capacity is None else one.heat_capacity[only]
+            return replace(
+                one,
+                temperatures=one.temperatures[only],
+                kappa=one.kappa[only],
+                modes=one.modes[only],
+                heat_capacity=heat,
+            )
+    known, wanted = (", ".join(f"{value:g}" for value in values) for values in (one.temperatures, computed))
+    raise InputError(
+        f"--reference {path}: {name} is at {known} K, computed are {wanted} K; add it to --temperatures"
+    )
 
 
 def scored(record: Record, modes: Modes | None, references: References) -> Record:

@@ -13,6 +13,7 @@ from esen.evaluate.conductivity.run import (
     reference_conductivity,
     relaxed_material,
 )
+from esen.evaluate.conductivity.transport import unscattered_share
 from esen.evaluate.phonons.crystal import widths_of
 from esen.evaluate.phonons.run import Model
 from esen.study.conductivity.choose import Input
@@ -24,6 +25,9 @@ from esen.study.materials.models import models_of
 from esen.study.materials.records import read_record, write_record
 from esen.study.names import file_name
 from esen.study.potentials import PotentialOptions
+
+UNSCATTERED = 0.01
+"""The share of κ above which it is said that modes are not scattered."""
 
 
 @dataclass(frozen=True)
@@ -155,6 +159,13 @@ class ConductivityWork:
         path = self.path(part)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_arrays(_modes_path(path), modes_of(found))
+        if found.transport is not None:
+            share = unscattered_share(found.transport, self.protocol)
+            if share > UNSCATTERED:
+                notes += (
+                    f"{share:.0%} of κ is carried by modes that nothing but the boundary scatters: the mesh is too"
+                    " coarse to find their partners, or it is too cold",
+                )
         self._write(part, record_of(found, notes))
 
     def _write(self, part: Part, record: Record) -> None:

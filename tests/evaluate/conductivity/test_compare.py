@@ -91,6 +91,14 @@ def test_spectra_are_compared_where_both_are_known() -> None:
     assert score(known, made([[1.0, 1.0]])).spectrum is None
 
 
+def test_another_mesh_counts_as_failed_also_where_it_has_as_many_points() -> None:
+    one = replace(made([[1.0, 2.0], [3.0, 4.0]]), mesh=(5, 5, 5))
+    found = score(one, replace(one, mesh=(9, 7, 5)))
+    assert (found.srme, found.srd) == (2.0, 0.0)
+    assert found.reason == "a mesh of 5×5×5, 9×7×5 of the reference: give --mesh"
+    assert score(one, replace(one, mesh=None)).reason is None
+
+
 def test_means_are_over_all_materials() -> None:
     scores = [
         Score(0.5, -0.25, 0.1),

@@ -113,6 +113,27 @@ def test_sizes_follow_from_widths_and_lengths() -> None:
     assert (found.fc2_supercell[0, 0], found.fc3_supercell[2, 2], found.mesh) == (4, 2, (3, 4, 5))
 
 
+def test_a_length_makes_a_mesh_of_any_lattice() -> None:
+    centred = bulk("Cu", cubic=True)
+    centred.set_cell([3.6, 3.6, 3.75], scale_atoms=True)  # body-centred tetragonal
+    found = material_of_structure(structure_of(centred, "tet"), "tet", Sizes(mesh=20.0), 1e-5)
+    assert found.mesh == (11, 11, 11)
+    make_phono3py(found, 1e-5)
+
+
+def test_left_handed_cells_are_turned() -> None:
+    atoms = bulk("Al")
+    atoms.set_cell(atoms.cell.array[[1, 0, 2]])
+    found = material_of_structure(structure_of(atoms, "al"), "al", Sizes(mesh=(3, 3, 3)), 1e-5)
+    assert make_phono3py(found, 1e-5).primitive.volume == pytest.approx(atoms.get_volume())
+
+
+def test_a_mesh_of_too_many_points_is_refused() -> None:
+    found = material_of_structure(structure_of(bulk("Al"), "al"), "al", Sizes(mesh=(999, 999, 9)), 1e-5)
+    with pytest.raises(InputError, match=r"al: a mesh of 999×999×9 has 8\.98e\+06 points, more than 1e\+06"):
+        make_phono3py(found, 1e-5)
+
+
 def test_molecules_have_no_conductivity() -> None:
     molecule = structure_of(Atoms("CO", [[0, 0, 0], [0, 0, 1.1]]), "co.xyz")
     with pytest.raises(InputError, match=r"co\.xyz: conductivity needs a crystal"):

@@ -98,6 +98,32 @@ def test_wrong_files_are_one_line(table: object, words: str, tmp_path: Path) -> 
     assert "\n" not in str(caught.value)
 
 
+def test_damage_within_a_packed_file_is_one_line(tmp_path: Path) -> None:
+    path = written(tmp_path, TABLE, "reference.json.gz")
+    content = bytearray(path.read_bytes())
+    content[40:80] = bytes(40)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="cannot be read as JSON"):
+        read_reference(path)
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"weights": [1, -3]}, "weights are not positive"),
+        ({"weights": [1, float("nan")]}, "weights are not positive"),
+        ({"frequencies": [[0.0, 0.0, 0.0]]}, "frequencies of shape"),
+        ({"frequencies": [[0.0, 0.0, 0.0], [1.0, 1.0, float("nan")]]}, "or not finite"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_when_it_is_read(
+    columns: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    table = TABLE | {key: {"0": value} for key, value in columns.items()}
+    with pytest.raises(InputError, match=words):
+        read_reference(written(tmp_path, table))
+
+
 def test_the_same_material_twice(tmp_path: Path) -> None:
     twice = {name: {"0": column["0"], "1": column["0"]} for name, column in TABLE.items()}
     with pytest.raises(InputError, match="has mp-1 twice"):

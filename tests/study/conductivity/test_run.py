@@ -235,3 +235,22 @@ def test_references_that_do_not_fit_are_refused_before_anything_is_computed() ->
         with pytest.raises(InputError, match=message):
             conductivity(["emt"], [name], protocol, options=replace(QUIET, reference=path))
     assert not Path("out/emt/cu.json").exists()
+
+
+def test_modes_that_nothing_scatters_are_noted() -> None:
+    result = conductivity(["emt"], ["al.xyz"])  # 3 × 3 × 3 points find too few partners
+    note = result.records["emt"][0].notes[-1]
+    assert "of κ is carried by modes that nothing but the boundary scatters" in note
+    assert any("nothing but the boundary scatters" in line for line in result.lines)
+
+
+def test_a_reference_of_several_temperatures_is_compared_at_a_common_one() -> None:
+    several = replace(QUICK, temperatures=(200.0, 300.0))
+    conductivity(["emt"], ["al.xyz"], several)
+    Path("out").rename("first")
+    options = replace(QUIET, reference=Path("first/emt/kappas.json.gz"))
+    result = conductivity(["emt"], ["al.xyz"], options=options)
+    assert result.records["emt"][0].srme == pytest.approx(0.0, abs=1e-9)
+    other = replace(QUICK, temperatures=(250.0,))
+    with pytest.raises(InputError, match="al is at 200, 300 K, computed are 250 K"):
+        conductivity(["emt"], ["al.xyz"], other, options=options)
