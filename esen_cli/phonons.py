@@ -78,8 +78,8 @@ def phonons(  # noqa: PLR0913, PLR0917  # the options of a command are its argum
     sizes = _displacements(displacement, displacements, method)
     from esen.evaluate.phonons.protocol import PROTOCOLS
     from esen.study.phonons.choose import choose_inputs
+    from esen.study.phonons.jobs import PhononOptions
     from esen.study.phonons.run import run_phonons
-    from esen.study.phonons.work import PhononOptions
 
     chosen: PhononProtocol = replace(PROTOCOLS[protocol], method=method)
     if not relax:

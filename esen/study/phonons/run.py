@@ -15,10 +15,11 @@ from esen.study.materials.share import ALONE, Share
 from esen.study.names import file_name, labelled
 from esen.study.phonons.choose import Input
 from esen.study.phonons.files import write_tables
+from esen.study.phonons.jobs import Part, PhononOptions, make_jobs
 from esen.study.phonons.plots import convergence_plot, parity_plots
 from esen.study.phonons.record import QUANTITIES, Record
 from esen.study.phonons.rows import Row, Studies, convergence_rows, error_rows, lines_of, mean_errors, row_of
-from esen.study.phonons.work import Part, PhononOptions, PhononWork, make_jobs
+from esen.study.phonons.work import PhononWork
 from esen.study.potentials import PotentialOptions
 from esen.track import Tracker
 

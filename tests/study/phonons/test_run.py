@@ -20,8 +20,8 @@ from esen.errors import InputError
 from esen.evaluate.phonons.protocol import PROTOCOLS, PhononProtocol
 from esen.models.checkpoint import Checkpoint, save_checkpoint
 from esen.study.phonons.choose import choose_inputs
+from esen.study.phonons.jobs import PhononOptions
 from esen.study.phonons.run import PhononResult, run_phonons
-from esen.study.phonons.work import PhononOptions
 from esen.track import NullTracker
 from tests.evaluate.phonons.crystals import NACL
 from tests.models.variants import ABLATIONS, VARIANTS, potential_of
