@@ -7,8 +7,8 @@ import numpy as np
 from phono3py import Phono3py
 from phonopy.structure.atoms import PhonopyAtoms
 
-from esen.errors import InputError
-from esen.evaluate.conductivity.material import ForceSets, first_line
+from esen.errors import InputError, first_line
+from esen.evaluate.conductivity.material import ForceSets
 from esen.evaluate.conductivity.protocol import ConductivityProtocol
 from esen.evaluate.phonons.crystal import from_phonopy, quietly
 from esen.evaluate.phonons.force_constants import Forces

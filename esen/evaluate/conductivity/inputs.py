@@ -12,8 +12,8 @@ from phono3py.interface.phono3py_yaml import Phono3pyYaml
 from phonopy.phonon.grid import length2mesh
 
 from esen.data.structure import Structure
-from esen.errors import InputError
-from esen.evaluate.conductivity.material import ForceSets, Material, first_line, make_phono3py
+from esen.errors import InputError, first_line
+from esen.evaluate.conductivity.material import ForceSets, Material, make_phono3py
 from esen.evaluate.phonons.crystal import from_phonopy, matrix_of, quietly, right_handed, supercell_for
 from esen.evaluate.phonons.inputs import PACKED, is_phonopy_yaml
 

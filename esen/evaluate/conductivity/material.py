@@ -9,7 +9,7 @@ from jaxtyping import Float64, Int64
 from phono3py import Phono3py
 
 from esen.data.structure import Structure
-from esen.errors import InputError
+from esen.errors import InputError, first_line
 from esen.evaluate.phonons.crystal import quietly, to_phonopy
 
 
@@ -90,8 +90,3 @@ def make_phono3py(material: Material, symprec: float, *, single: bool = False) -
     except Exception as error:  # of spglib, phonopy and phono3py, by whatever name
         raise InputError(f"{material.name}: phono3py cannot use the cell ({first_line(error)})") from error
     return found
-
-
-def first_line(error: Exception) -> str:
-    """Of its message, or its type where there is none."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -8,7 +8,7 @@ from jaxtyping import Float64
 from phono3py import Phono3py
 from phonopy.phonon.grid import get_ir_grid_points
 
-from esen.errors import InputError
+from esen.errors import InputError, first_line
 from esen.evaluate.conductivity.force_constants import (
     Progress,
     displace,
@@ -18,7 +18,7 @@ from esen.evaluate.conductivity.force_constants import (
     third_by_displacements,
     use_force_sets,
 )
-from esen.evaluate.conductivity.material import Material, first_line, make_phono3py
+from esen.evaluate.conductivity.material import Material, make_phono3py
 from esen.evaluate.conductivity.protocol import ConductivityProtocol
 from esen.evaluate.conductivity.transport import Transport, solve
 from esen.evaluate.phonons.crystal import quietly

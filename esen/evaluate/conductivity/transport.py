@@ -7,8 +7,7 @@ import numpy as np
 from jaxtyping import Float64
 from phono3py import Phono3py
 
-from esen.errors import InputError
-from esen.evaluate.conductivity.material import first_line
+from esen.errors import InputError, first_line
 from esen.evaluate.conductivity.metrics import mean_of_trace, mode_conductivity
 from esen.evaluate.conductivity.protocol import ConductivityProtocol
 from esen.evaluate.phonons.crystal import quietly

@@ -13,7 +13,7 @@ from jaxtyping import Int64
 from phonopy import Phonopy
 
 from esen.data.structure import Structure
-from esen.errors import InputError
+from esen.errors import InputError, first_line
 from esen.evaluate.phonons.crystal import (
     Crystal,
     Known,
@@ -72,7 +72,7 @@ def crystal_of_structure(
         atoms = to_phonopy(structure)
         found = quietly(Phonopy, atoms, matrix, primitive_matrix="auto", symprec=symprec, log_level=0)
     except Exception as error:  # of spglib, by whatever name
-        raise InputError(f"{structure.source}: phonopy cannot use it ({_first_line(error)})") from error
+        raise InputError(f"{structure.source}: phonopy cannot use it ({first_line(error)})") from error
     return Crystal(name, structure, matrix, np.array(found.primitive_matrix, dtype=np.float64))
 
 
@@ -93,7 +93,7 @@ def crystal_of_yaml(path: Path, protocol: PhononProtocol) -> Crystal:
         }
         found = quietly(phonopy.load, path, **how)
     except Exception as error:  # of yaml, phonopy, spglib
-        raise InputError(f"{path}: phonopy cannot read it ({_first_line(error)})") from error
+        raise InputError(f"{path}: phonopy cannot read it ({first_line(error)})") from error
     primitive = np.eye(3) if found.primitive_matrix is None else np.array(found.primitive_matrix)
     crystal = Crystal(
         name=path.name.split(".yaml")[0],
@@ -172,7 +172,3 @@ def _json_rows(content: Any) -> Sequence[Mapping[str, Any]]:
 def _known(row: Mapping[str, Any]) -> Known:
     values = {name: row.get(column) for name, column in _COLUMNS.items()}
     return Known(**{name: None if value in (None, "") else float(value) for name, value in values.items()})
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -10,7 +10,7 @@ from phonopy import Phonopy
 
 from esen.data.checks import check_known
 from esen.data.structure import Structure
-from esen.errors import InputError
+from esen.errors import InputError, first_line
 from esen.evaluate.phonons.crystal import Crystal, make_phonopy, widths_of
 from esen.evaluate.phonons.force_constants import by_displacements, by_hessian
 from esen.evaluate.phonons.properties import Properties, measure
@@ -94,8 +94,7 @@ def phonons_at(crystal: Crystal, how: Relaxed | None, model: Model, protocol: Ph
     try:
         phonons = make_phonopy(crystal, protocol.symprec)
     except Exception as error:  # of spglib and phonopy
-        words = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{crystal.name}: phonopy cannot use the cell ({words})") from error
+        raise InputError(f"{crystal.name}: phonopy cannot use the cell ({first_line(error)})") from error
     if protocol.method == "hessian":
         if model.differentiable is None:
             raise InputError(

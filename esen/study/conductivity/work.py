@@ -22,6 +22,7 @@ from esen.study.conductivity.record import Record, failed, record_of
 from esen.study.materials.arrays import read_arrays, write_arrays
 from esen.study.materials.failures import reason_of
 from esen.study.materials.models import models_of
+from esen.study.materials.options import MaterialOptions
 from esen.study.materials.records import read_record, write_record
 from esen.study.names import file_name
 from esen.study.potentials import PotentialOptions
@@ -31,25 +32,14 @@ UNSCATTERED = 0.01
 
 
 @dataclass(frozen=True)
-class ConductivityOptions:
+class ConductivityOptions(MaterialOptions):
     """What the user chooses, beside potentials, materials and protocol.
 
     Attributes:
         reference: file of conductivities that all are compared with.
-        allow_direct: whether potentials whose forces are no gradient are run.
-        batch_atoms: displaced supercells go together up to so many atoms.
-        plots: whether pictures are drawn.
-        retry: whether materials that failed are computed anew.
-        isolated: whether several materials are computed by a process of its own, so that one that kills it takes no
-            other along.
     """
 
     reference: Path | None = None
-    allow_direct: bool = False
-    batch_atoms: int = 512
-    plots: bool = True
-    retry: bool = False
-    isolated: bool = True
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,30 +4,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from esen.study.materials.models import REFERENCE
+from esen.study.materials.options import MaterialOptions
 from esen.study.phonons.choose import Input
 from esen.study.potentials import is_checkpoint
 
 
 @dataclass(frozen=True)
-class PhononOptions:
+class PhononOptions(MaterialOptions):
     """What the user chooses, beside potentials, crystals and protocol.
 
     Attributes:
         displacements: in Å; more than one: a study of convergence.
-        allow_direct: whether potentials whose forces are no gradient are run.
-        batch_atoms: displaced supercells go together up to so many atoms.
-        plots: whether bands are drawn.
-        retry: whether crystals that failed are computed anew.
-        isolated: whether several crystals are computed by a process of its own, so that one that kills it takes no
-            other along.
     """
 
     displacements: tuple[float, ...] = ()
-    allow_direct: bool = False
-    batch_atoms: int = 512
-    plots: bool = True
-    retry: bool = False
-    isolated: bool = True
 
 
 @dataclass(frozen=True, eq=False)
