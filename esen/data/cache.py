@@ -9,7 +9,6 @@ set.esendata/
 
 import hashlib
 import json
-import os
 from collections import OrderedDict
 from functools import cached_property
 from pathlib import Path
@@ -176,20 +175,6 @@ def file_checksum(path: Path) -> str:
     """Of all of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-
-
-def write_whole(path: Path, content: Any) -> None:
-    """Write a file beside its place, flush it to disk, and put it there: it is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with aside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def _mentions_esendata(path: Path) -> bool:

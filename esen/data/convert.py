@@ -4,7 +4,6 @@ The frames of all sources are one stream, which this process finds and cuts into
 understand a part, check it and write it, under its number, whole or not at all. A part that is there is done.
 """
 
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -23,10 +22,9 @@ from esen.data.cache import (
     file_checksum,
     open_shard,
     shard_name,
-    write_whole,
 )
 from esen.data.checks import check_structure
-from esen.data.convert_plan import Settings, as_json, finished_parts, make_plan, prepare
+from esen.data.convert_plan import Settings, finished_parts, make_plan, prepare
 from esen.data.convert_pool import Part, converted
 from esen.data.facts import Facts
 from esen.data.neighbours import neighbour_list
@@ -35,6 +33,7 @@ from esen.data.readers.frame import Record
 from esen.data.readers.reading import Source, StressWatch, source_files, source_records
 from esen.data.shard import UNITS, shard_bytes
 from esen.errors import InputError
+from esen.files import replacing, write_atomically, write_json
 
 __all__ = ["Settings", "convert", "convert_part"]
 
@@ -109,7 +108,7 @@ def convert_part(output: Path, settings: Settings, number: int, part: Part) -> t
     if cutoff is not None:
         lists = (neighbour_list(s.positions, s.cell, s.pbc, cutoff) for s in structures)
         edges = np.array([len(sender) for sender, _, _ in lists], dtype=np.int64)
-    write_whole(output / SHARDS / shard_name(number), shard_bytes(structures, edges))
+    write_atomically(output / SHARDS / shard_name(number), shard_bytes(structures, edges))
     return len(structures), watch
 
 
@@ -144,14 +143,8 @@ def _finish(output: Path, plan: dict[str, Any], count: int) -> None:
         shard.release()
     merged = {name: np.concatenate([part[name] for part in columns]) for name in columns[0]}
     for name, column in merged.items():
-        folder = output / INDEX
-        folder.mkdir(exist_ok=True)
-        aside = folder / f".{name}.npy.tmp"
-        with aside.open("wb") as file:
+        with replacing(output / INDEX / f"{name}.npy") as partial_file, partial_file.open("wb") as file:
             np.save(file, column)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(folder / f"{name}.npy")
     facts = Facts(**{k: v for k, v in merged.items() if k != "edges"}, weights=np.ones(len(merged["atoms"])))
     manifest = plan | {
         "esen": __version__,
@@ -167,4 +160,4 @@ def _finish(output: Path, plan: dict[str, Any], count: int) -> None:
         },
         "shards": shards,
     }
-    write_whole(output / MANIFEST, as_json(manifest))
+    write_json(output / MANIFEST, manifest)

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from esen.data.cache import INDEX, MANIFEST, PLAN, SHARDS, is_esendata, open_shard, write_whole
+from esen.data.cache import INDEX, MANIFEST, PLAN, SHARDS, is_esendata, open_shard
 from esen.data.readers.reading import Reading, Source
 from esen.data.shard import VERSION
 from esen.errors import InputError
+from esen.files import LOCK, remove_partial_files, write_json
 
 FRAMES_PER_SHARD = 5000
 
@@ -72,7 +73,7 @@ def _identity(path: Path, kind: str) -> dict[str, Any]:
 def prepare(output: Path, plan: dict[str, Any], resume: bool) -> None:
     """Make the folder, or see that it is this conversion that was begun there."""
     if output.exists() and not is_esendata(output):
-        if not output.is_dir() or any(output.iterdir()):
+        if not output.is_dir() or any(path.name != LOCK for path in output.iterdir()):
             raise InputError(f"{output}: is there and is no training set; give another name")
     elif output.exists() and not resume:
         _clear(output)
@@ -88,7 +89,7 @@ def prepare(output: Path, plan: dict[str, Any], resume: bool) -> None:
                 " give another name, or --restart to begin anew"
             )
         return
-    write_whole(output / PLAN, as_json(plan))
+    write_json(output / PLAN, plan)
 
 
 def _clear(output: Path) -> None:
@@ -100,12 +101,6 @@ def _clear(output: Path) -> None:
 
 def finished_parts(output: Path) -> dict[int, int]:
     """The parts that are there, and how many frames they have; what was being written when it was stopped goes."""
-    folder = output / SHARDS
-    for path in folder.glob(".*.tmp"):
-        path.unlink(missing_ok=True)
-    return {int(path.stem): len(open_shard(path)) for path in sorted(folder.glob("*.arrow"))}
-
-
-def as_json(value: dict[str, Any]) -> bytes:
-    """For people and programs."""
-    return json.dumps(value, indent=1, ensure_ascii=False).encode() + b"\n"
+    remove_partial_files(output)
+    shards = sorted((output / SHARDS).glob("*.arrow"))
+    return {int(path.stem): len(open_shard(path)) for path in shards}

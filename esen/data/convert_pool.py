@@ -1,18 +1,16 @@
 """The parts of a conversion, given to other processes."""
 
-import os
-import signal
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
-from multiprocessing import get_context, parent_process
-from threading import Thread
+from multiprocessing import get_context
 
 from esen.data.readers.frame import Record
 from esen.data.readers.reading import StressWatch
 from esen.errors import InputError
+from esen.files import end_with_parent
 
 Part = list[tuple[str, Record]]
 """Records with the names of their formats."""
@@ -73,16 +71,3 @@ def _parts(stream: Iterator[tuple[float, str, Record]], length: int) -> Iterator
     while part := list(islice(stream, length)):
         yield number, part[-1][0], [(kind, record) for _, kind, record in part]
         number += 1
-
-
-def end_with_parent() -> None:
-    """Let this process end when its parent is killed, which no pool does by itself, and not before."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
-
-    def wait() -> None:
-        parent = parent_process()
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    Thread(target=wait, daemon=True).start()

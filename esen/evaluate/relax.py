@@ -14,7 +14,7 @@ from scipy.spatial import KDTree
 
 from esen.data.neighbours import neighbour_list
 from esen.data.structure import Structure
-from esen.errors import InputError
+from esen.errors import InputError, first_line, typed_line
 
 MELTED_VOLUME = 2.0
 """A crystal whose volume is more than doubled or halved is not the one that was given: melting changes it by a tenth,
@@ -123,14 +123,12 @@ def relax(structure: Structure, calculator: Any, spec: RelaxSpec) -> Relaxed:
     except PropertyNotImplementedError as error:
         name = type(calculator).__name__
         raise InputError(
-            f"{structure.source}: the calculator {name} lacks what relaxing needs ({_line(error)});"
+            f"{structure.source}: the calculator {name} lacks what relaxing needs ({first_line(error)});"
             " without a stress, relax positions alone: --no-cell"
         ) from error
     except (Exception, SystemExit) as error:  # whatever a foreign calculator meets, or a script that it calls
         forget_failure(calculator)
-        raise InputError(
-            f"{structure.source}: relaxation ended by {type(error).__name__}: {_line(error)}"
-        ) from error
+        raise InputError(f"{structure.source}: relaxation ended by {typed_line(error)}") from error
 
 
 def _relax(structure: Structure, calculator: Any, spec: RelaxSpec) -> Relaxed:
@@ -277,7 +275,3 @@ def _volume_ratio(start: Atoms, end: Atoms) -> float:
 
 def _largest(forces: Float64[np.ndarray, "N 3"]) -> float:
     return float(np.linalg.norm(forces, axis=1).max())
-
-
-def _line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [""])[0]

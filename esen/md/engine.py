@@ -10,7 +10,7 @@ from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from esen.data.structure import Structure
-from esen.errors import InputError
+from esen.errors import InputError, first_line, typed_line
 
 HOTTEST = 1e5
 """K. A system this hot has exploded, whatever its potential is of."""
@@ -133,8 +133,7 @@ def hottest_kinetic(atoms: Numbers) -> Numbers:
 
 def refused(error: Exception) -> str:
     """What a potential says of a system that it does not compute, in a line."""
-    words = (str(error).strip().splitlines() or [""])[0]
-    return words if isinstance(error, InputError) else f"the potential raised {type(error).__name__}: {words}"
+    return first_line(error) if isinstance(error, InputError) else f"the potential raised {typed_line(error)}"
 
 
 def starts_together(starts: Sequence[Start], atoms: int) -> list[list[int]]:

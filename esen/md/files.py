@@ -19,9 +19,9 @@ from ase.io.trajectory import Trajectory
 from ase.io.ulm import InvalidULMFileError
 
 from esen.errors import InputError
+from esen.files import naming, replacing, write_atomically
 from esen.md.drift import Series
 from esen.md.engine import Snapshot, Start
-from esen.models.checkpoint import naming, write_atomically
 
 TrajectoryFormat = Literal["extxyz", "traj"]
 COLUMNS = ("step", "time_ps", "total_eV", "potential_eV", "kinetic_eV", "temperature_K")
@@ -109,12 +109,13 @@ class AseFile:
             raise InputError(f"{self.path}: shorter than when the run was saved; begin anew without --resume")
         if not self.path.exists():
             return
-        kept = self.path.with_name(f".{self.path.name}.partial")
-        with naming(self.path):
-            with Trajectory(self.path) as before, Trajectory(kept, "w") as after:
-                for number in range(mark):
-                    after.write(before[number])
-            kept.replace(self.path)
+        with (
+            replacing(self.path) as kept,
+            Trajectory(self.path) as before,
+            Trajectory(kept, "w") as after,
+        ):
+            for number in range(mark):
+                after.write(before[number])
 
 
 class SystemFiles:

@@ -14,9 +14,9 @@ from ase import units
 from torch import Tensor
 
 from esen.errors import InputError
+from esen.files import write_arrays
 from esen.md.engine import Arrays, Engine, Start
 from esen.md.files import SystemFiles, frame_of
-from esen.models.checkpoint import write_atomically
 
 _SAVE_SECONDS = 60.0
 _MOST_ROWS = 1000
@@ -136,10 +136,8 @@ class _Rows:
 
 def _save(engine: Engine, starts: Sequence[Start], files: Sequence[SystemFiles], state: Path) -> None:
     marks = [part.mark() for file in files for part in file.parts()]
-    content = io.BytesIO()
     arrays: dict[str, Any] = engine.save() | _species(starts) | {"marks": np.array(marks, dtype=np.int64)}
-    np.savez(content, **arrays)
-    write_atomically(state, content.getvalue())
+    write_arrays(state, arrays, compressed=False)
 
 
 def _species(starts: Sequence[Start]) -> Arrays:

@@ -18,7 +18,7 @@ from esen.data.readers.mptrj_json import is_mptrj
 from esen.data.readers.opening import opened, unpacked
 from esen.data.readers.select import parse_slice, select
 from esen.data.structure import Structure
-from esen.errors import InputError
+from esen.errors import InputError, typed_line
 
 _OURS = {
     ".xyz": "extxyz",
@@ -188,8 +188,7 @@ def _by_ase(path: Path) -> Iterator[Structure]:
         for index, atoms in enumerate(ase.io.iread(path, index=":", do_not_split_by_at_sign=True)):
             yield from_atoms(atoms, f"{path}, frame {index}")
     except Exception as error:  # whatever its many readers meet
-        words = (str(error).strip().splitlines() or [""])[0]
-        raise InputError(f"{path}: ASE cannot read it ({type(error).__name__}: {words})") from error
+        raise InputError(f"{path}: ASE cannot read it ({typed_line(error)})") from error
 
 
 def _names(paths: Sequence[Path]) -> list[str]:

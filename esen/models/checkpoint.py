@@ -6,9 +6,7 @@ last checkpoint survives a full disk or a killed process.
 """
 
 import json
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from torch import Tensor
 
 from esen import __version__
 from esen.errors import InputError
+from esen.files import write_atomically
 from esen.graph.backends import usable_backend
 from esen.models.potential import EsenPotential
 from esen.recipe.model import ModelSpec
@@ -66,41 +65,6 @@ class Checkpoint:
 def with_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors, named `prefix/…`, apart from the originals and on the CPU."""
     return {f"{prefix}/{name}": tensor.detach().cpu().clone() for name, tensor in tensors.items()}
-
-
-@contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Within its block, what the system refuses is told of `path`: a full disk would not say which file it is.
-
-    Raises:
-        OSError: with `filename`.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno is None:
-            raise
-        raise OSError(error.errno, error.strerror, str(path)) from error
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write beside `path`, then rename into it.
-
-    Raises:
-        OSError: the disk is full, the folder cannot be written; `path` is as it was.
-    """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")  # another process may write the same file
-    try:
-        with naming(path):
-            with partial.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:

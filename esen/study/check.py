@@ -18,7 +18,7 @@ from esen.errors import InputError
 from esen.evaluate.laws.law import Finding, Scan
 from esen.evaluate.laws.run import Report, check_laws, choose_laws
 from esen.evaluate.laws.subject import Subject
-from esen.models.checkpoint import write_atomically
+from esen.files import write_atomically
 from esen.study.check_plots import diatomics_plot, smoothness_plot
 from esen.study.check_structures import default_structures, read_geometries
 from esen.study.potentials import PotentialOptions, Resolved, is_checkpoint, resolve_potential

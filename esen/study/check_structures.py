@@ -16,7 +16,7 @@ from esen.data.checks import check_structure
 from esen.data.readers.extxyz import read_extxyz
 from esen.data.readers.reading import parse_slice
 from esen.data.structure import Structure
-from esen.errors import InputError
+from esen.errors import InputError, typed_line
 
 RATTLE = 0.05
 """Å: standard deviation of the displacements of a default structure, whose forces would vanish by symmetry."""
@@ -70,8 +70,7 @@ def _read_with_ase(path: Path, selection: slice) -> list[tuple[int, Atoms]]:
             warnings.simplefilter("ignore")  # ASE's readers warn of what is no matter here
             images = ase.io.read(path, index=":")
     except Exception as error:  # whatever its many readers meet
-        words = (str(error).strip().splitlines() or [""])[0]
-        raise InputError(f"{path}: ASE cannot read it ({type(error).__name__}: {words})") from error
+        raise InputError(f"{path}: ASE cannot read it ({typed_line(error)})") from error
     return list(enumerate(images))[selection]
 
 

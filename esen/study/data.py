@@ -1,6 +1,5 @@
 """`esen data`: training sets made, described, and judged."""
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from ase.data import chemical_symbols
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from esen.data.cache import MappedFrames, write_whole
+from esen.data.cache import MappedFrames
 from esen.data.convert import Settings, convert
 from esen.data.doctor import energies_left
 from esen.data.frames import Frames, Mixture
@@ -22,7 +21,7 @@ from esen.data.readers.reading import source_files
 from esen.data.references import References, fit_references, isolated_references
 from esen.data.shard import UNITS
 from esen.errors import InputError
-from esen.train.lock import locked
+from esen.files import locked, write_json
 
 Row = dict[str, str | float | int | None]
 
@@ -115,7 +114,7 @@ def run_references(
     if output is not None:
         energies = {chemical_symbols[z]: float(references.energies[z]) for z in references.elements}
         content = {"method": method, "unit": "eV", "frames": len(frames), "energies": energies}
-        write_whole(output, json.dumps(content, indent=1).encode() + b"\n")
+        write_json(output, content)
         written["reference energies"] = output
         lines.append(f"to train with them write data.references: {{file: {output}}}")
     return DataResult([rows], written, tuple(lines))

@@ -1,6 +1,5 @@
 """`esen data check`: is the data right?"""
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -12,7 +11,7 @@ from ase.data import chemical_symbols
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from esen.data.cache import MappedFrames, write_whole
+from esen.data.cache import MappedFrames
 from esen.data.checks import check_structure
 from esen.data.doctor import examine
 from esen.data.doctor_look import Finding
@@ -21,6 +20,7 @@ from esen.data.readers import Files, Reading
 from esen.data.stress_test import judge_by_energies, judge_by_stresses, strained_pairs
 from esen.data.structure import Structure
 from esen.errors import InputError
+from esen.files import write_json
 from esen.graph.batch import make_graph
 from esen.study.data import DataResult, Row, read_frames
 from esen.study.potentials import PotentialOptions, Resolved, resolve_potential
@@ -83,7 +83,7 @@ def run_check(
     written = {}
     if output is not None:
         content = {"frames": len(frames), "findings": [asdict(finding) for finding in findings]}
-        write_whole(output, json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n")
+        write_json(output, content)
         written["findings"] = output
     return CheckResult([rows], written, advice, holds=all(f.verdict != "wrong" for f in findings))
 

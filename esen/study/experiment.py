@@ -19,8 +19,9 @@ from esen.data.checks import check_structure
 from esen.data.readers import Reading, read_structures
 from esen.data.structure import Structure
 from esen.errors import InputError
+from esen.files import Interrupted, locked, signals_interrupt, write_atomically
 from esen.md.calculator import choose_device, find_weights
-from esen.models.checkpoint import load_potential, write_atomically
+from esen.models.checkpoint import load_potential
 from esen.recipe import Recipe
 from esen.recipe.load import flatten
 from esen.study.finetune import before_and_after, complete_recipe, keep_licence
@@ -30,8 +31,6 @@ from esen.track import Tracker, make_tracker
 from esen.train.dataset import Report, TrainingData, known_frames, load_training_data
 from esen.train.distributed import Team, team_of_processes
 from esen.train.fit import FitResult, fit
-from esen.train.interrupt import Interrupted, signals_interrupt
-from esen.train.lock import locked
 from esen.train.record import keep_run_id, kept_run_id, read_rows
 from esen.train.resume import check_same_data, read_resumable, where_it_goes_on
 

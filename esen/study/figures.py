@@ -7,7 +7,7 @@ from matplotlib import colormaps
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from esen.models.checkpoint import write_atomically
+from esen.files import write_atomically
 
 COLOURS = ("#2166ac", "#b2182b", "#4d9221", "#e08214", "#762a83")
 REFERENCE = "#8a8a8a"

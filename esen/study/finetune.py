@@ -5,8 +5,9 @@ from pathlib import Path
 from rich import box
 from rich.table import Table
 
+from esen.files import write_atomically
 from esen.md.calculator import find_weights
-from esen.models.checkpoint import Checkpoint, read_checkpoint, write_atomically
+from esen.models.checkpoint import Checkpoint, read_checkpoint
 from esen.recipe import Recipe
 from esen.recipe.advice import advice
 from esen.train.best import BEST

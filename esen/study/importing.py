@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from esen.errors import InputError
-from esen.models.checkpoint import Checkpoint, save_checkpoint, with_prefix, write_atomically
+from esen.files import write_atomically
+from esen.models.checkpoint import Checkpoint, save_checkpoint, with_prefix
 from esen.models.convert import Imported, import_published, published_training
 from esen.recipe import DataSpec, Recipe, SourceSpec, dump_recipe, parameter_count
 from esen.recipe.model import DirectSpec, NoStressSpec

@@ -21,9 +21,10 @@ from esen.data.structure import Structure
 from esen.errors import InputError
 from esen.evaluate.mae import evaluate_mae
 from esen.evaluate.report import FrameErrors, GroupErrors, MaeReport
+from esen.files import write_atomically
 from esen.graph.types import Potential
 from esen.md.calculator import choose_device, choose_dtype, find_weights
-from esen.models.checkpoint import load_potential, write_atomically
+from esen.models.checkpoint import load_potential
 from esen.recipe import SourceSpec
 from esen.recipe.train import MemoryMode
 from esen.study.plots import parity_plot

@@ -14,7 +14,7 @@ from ase.calculators.calculator import BaseCalculator
 from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 
-from esen.errors import InputError
+from esen.errors import InputError, typed_line
 from esen.evaluate.relax import forget_failure
 from esen.graph.types import Graph, Potential, Prediction
 from esen.md.calculator import AsePotential, choose_device, choose_dtype, find_weights
@@ -103,7 +103,7 @@ class CheckedCalculator(AsePotential):
         except _ANYTHING as error:
             name = type(self.calculator).__name__
             forget_failure(self.calculator)
-            raise InputError(f"the calculator {name} raised {_one_line(error)}") from error
+            raise InputError(f"the calculator {name} raised {typed_line(error)}") from error
 
 
 def resolve_potential(
@@ -220,7 +220,7 @@ def _module(text: str, name: str) -> Any:
             ) from error
         raise InputError(f"{text}: importing {name} needs {error.name!r}, which is not installed") from error
     except _ANYTHING as error:
-        raise InputError(f"{text}: importing {name} raised {_one_line(error)}") from error
+        raise InputError(f"{text}: importing {name} raised {typed_line(error)}") from error
 
 
 def _attribute(text: str, module: Any, attribute: str) -> Any:
@@ -239,9 +239,4 @@ def _made(text: str, factory: Any, arguments: dict[str, Any]) -> Any:
     try:
         return factory(**arguments)
     except _ANYTHING as error:
-        raise InputError(f"{text}: making it raised {_one_line(error)}") from error
-
-
-def _one_line(error: BaseException) -> str:
-    words = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {words[0]}" if words else type(error).__name__
+        raise InputError(f"{text}: making it raised {typed_line(error)}") from error

@@ -10,13 +10,8 @@ import torch
 from rich.console import Console
 
 from esen.data.structure import Structure
-from esen.models.checkpoint import (
-    Checkpoint,
-    read_checkpoint,
-    restore_potential,
-    save_checkpoint,
-    write_atomically,
-)
+from esen.files import StopSignal, write_atomically
+from esen.models.checkpoint import Checkpoint, read_checkpoint, restore_potential, save_checkpoint
 from esen.models.potential import EsenPotential, make_potential
 from esen.recipe import BatchSpec, Recipe, at_stage, describe_stage
 from esen.recipe.load import dump_recipe, flatten
@@ -27,7 +22,6 @@ from esen.train.dataset import Batches, TrainingData
 from esen.train.distributed import ALONE, Team
 from esen.train.freeze import check_patterns
 from esen.train.initial import Initial, initial_potential
-from esen.train.interrupt import StopSignal
 from esen.train.precision import check_steps, matrix_products, prepared
 from esen.train.progress import TrainDisplay
 from esen.train.record import Record, keep_run_id, kept_run_id

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from esen.models.checkpoint import naming, write_atomically
+from esen.files import naming, write_atomically
 
 
 class Record:

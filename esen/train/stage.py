@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from esen.errors import InputError
+from esen.files import Interrupted, StopSignal
 from esen.models.checkpoint import save_checkpoint
 from esen.recipe import Recipe, at_stage
 from esen.track import Tracker
@@ -17,7 +18,6 @@ from esen.train.best import best_path
 from esen.train.dataset import Batches
 from esen.train.dens import denoising_draws
 from esen.train.distributed import ALONE, LostProcessError, Team
-from esen.train.interrupt import Interrupted, StopSignal
 from esen.train.loss import LossTerms
 from esen.train.memory import must_fit
 from esen.train.optim import learning_rate_factor, set_learning_rate

@@ -16,7 +16,8 @@ from typer.testing import CliRunner, Result
 
 import esen.study.plots
 from esen.data.structure import Structure
-from esen.models.checkpoint import read_checkpoint, write_atomically
+from esen.files import write_atomically
+from esen.models.checkpoint import read_checkpoint
 from esen.study.experiment import ExperimentResult
 from esen.train.record import read_rows
 from esen_cli.app import app

@@ -79,7 +79,7 @@ def test_it_goes_on_after_any_part(frames, tmp_path, monkeypatch, parts):
     if parts:
         with pytest.raises(KeyboardInterrupt):
             convert(frames, tmp_path / "o", SETTINGS, progress=stop)
-        (tmp_path / "o" / "shards" / ".00002.arrow.123.tmp").write_bytes(b"half a part")
+        (tmp_path / "o" / "shards" / ".00002.arrow.0123abcd.partial").write_bytes(b"half a part")
     works = []
     work = esen.data.convert.convert_part
     monkeypatch.setattr(

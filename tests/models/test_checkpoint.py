@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from esen.errors import InputError
+from esen.files import write_atomically
 from esen.graph.batch import make_graph
 from esen.models.checkpoint import (
     FORMAT,
@@ -22,7 +23,6 @@ from esen.models.checkpoint import (
     read_checkpoint,
     save_checkpoint,
     with_prefix,
-    write_atomically,
 )
 from esen.models.potential import EsenPotential
 from esen.recipe import CutoffGraphSpec, NearestGraphSpec
@@ -226,10 +226,11 @@ def test_saving_replaces_as_a_whole(saved: Path) -> None:
     assert list(saved.parent.iterdir()) == [saved]
 
 
-def test_saving_into_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
+def test_saving_into_a_folder_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "none").write_text("a file")
+    with pytest.raises(OSError, match=r"last\.safetensors"):
         save_checkpoint(tmp_path / "none" / "last.safetensors", checkpoint_of(potential_of("default")))
-    assert not list(tmp_path.iterdir())
+    assert list(tmp_path.iterdir()) == [tmp_path / "none"]
 
 
 class Bomb:

@@ -10,8 +10,8 @@ import pytest
 from esen.data.readers import Files, Reading
 from esen.data.structure import Structure
 from esen.errors import InputError
+from esen.files import locked
 from esen.study.data import run_convert, run_info, run_references
-from esen.train.lock import locked
 from tests.train.small import crystals, molecule, write_frames
 
 LENIENT = Reading(required=())

@@ -12,12 +12,10 @@ import pytest
 import esen.study.experiment
 import esen.study.plots
 from esen.errors import InputError
-from esen.models.checkpoint import write_atomically
+from esen.files import Interrupted, locked, write_atomically
 from esen.recipe import Recipe, load_recipe
 from esen.recipe.load import flatten
 from esen.study.experiment import ExperimentResult, run_experiment
-from esen.train.interrupt import Interrupted
-from esen.train.lock import locked
 from esen.train.progress import TrainDisplay
 from esen.train.record import kept_run_id, read_rows
 from tests.train.small import crystals, molecule, press_ctrl_c, recipe_of, write_frames

@@ -9,8 +9,9 @@ import torch
 
 import esen.study.plots
 from esen.errors import InputError
+from esen.files import write_atomically
 from esen.graph.batch import make_graph
-from esen.models.checkpoint import load_potential, read_checkpoint, save_checkpoint, write_atomically
+from esen.models.checkpoint import load_potential, read_checkpoint, save_checkpoint
 from esen.recipe import Recipe
 from esen.study.experiment import ExperimentResult, run_experiment
 from esen.study.finetune import complete_recipe

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from esen.errors import InputError
+from esen.files import Interrupted
 from esen.graph.errors import ErrorSums
 from esen.models.checkpoint import read_checkpoint
 from esen.models.potential import make_potential
 from esen.recipe import Recipe, at_stage
 from esen.train.dataset import Batches
-from esen.train.interrupt import Interrupted
 from esen.train.record import read_rows
 from esen.train.resume import read_resumable
 from esen.train.stage import Stage

@@ -12,13 +12,7 @@ import torch
 from esen.data.structure import Structure
 from esen.errors import InputError
 from esen.graph.batch import make_graph
-from esen.models.checkpoint import (
-    Checkpoint,
-    load_potential,
-    read_checkpoint,
-    save_checkpoint,
-    with_prefix,
-)
+from esen.models.checkpoint import Checkpoint, load_potential, read_checkpoint, save_checkpoint, with_prefix
 from esen.models.potential import EsenPotential, make_potential
 from esen.recipe import Recipe
 from esen.train.dataset import load_training_data

@@ -14,6 +14,7 @@ from jaxtyping import Float64
 from esen.errors import InputError
 from esen.evaluate.conductivity.metrics import mean_of_trace
 from esen.evaluate.conductivity.run import Conductivity
+from esen.files import write_atomically
 
 _IDS = ("mp_id", "material_id")
 _TOTAL = ("kappa_TOT_ave", "kappa_tot_avg", "kappa_TOT_RTA", "kappa_tot_rta")
@@ -129,9 +130,7 @@ def write_reference(path: Path, materials: Sequence[ReferenceConductivity]) -> N
             plain = value.tolist() if isinstance(value, np.ndarray) else value
             table.setdefault(key, {})[str(number)] = plain
     content = json.dumps(table).encode()
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
-    partial.replace(path)
+    write_atomically(path, gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
 
 
 def _row(path: Path, columns: Mapping[str, Any], row: str) -> ReferenceConductivity:

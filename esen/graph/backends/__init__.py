@@ -11,7 +11,7 @@ from typing import assert_never
 
 from esen.data.neighbours import Edges, Pairs, Search, edges_of, find_pairs, prepare_search
 from esen.data.structure import Structure
-from esen.errors import InputError
+from esen.errors import InputError, first_line
 from esen.graph.backends import nvalchemi, torch_cluster
 from esen.recipe.model import Backend
 
@@ -66,7 +66,7 @@ def _finder(backend: Backend) -> Callable[[Sequence[Search]], Iterable[Pairs]]:
                 assert_never(backend)
     except (ImportError, OSError, RuntimeError) as error:  # OSError: built for another torch
         raise InputError(
-            f"model.graph.backend is {backend}, which cannot be imported ({_first_line(error)});"
+            f"model.graph.backend is {backend}, which cannot be imported ({first_line(error)});"
             f" {_HOW_TO_INSTALL[backend]}, or write model.graph.backend: vesin, which finds the same edges"
         ) from error
 
@@ -76,10 +76,6 @@ _HOW_TO_INSTALL: dict[Backend, str] = {
     "torch_cluster": "run `make cluster`",
     "nvalchemi": "run `pip install nvalchemi-toolkit-ops`",
 }
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _prepare(structure: Structure, cutoff: float) -> Search:

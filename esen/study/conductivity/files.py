@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from esen.evaluate.conductivity.protocol import ConductivityProtocol
-from esen.models.checkpoint import write_atomically
+from esen.files import write_atomically
 from esen.study.conductivity.record import KAPPAS, Record
 from esen.study.conductivity.scores import References
 from esen.study.materials.records import plain

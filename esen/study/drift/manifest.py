@@ -10,10 +10,10 @@ from typing import Any
 from esen import __version__
 from esen.data.structure import Structure
 from esen.errors import InputError
+from esen.files import write_atomically
 from esen.md.calculator import find_weights
 from esen.md.protocols import Protocol
 from esen.md.systems import System
-from esen.models.checkpoint import write_atomically
 from esen.study.drift.options import DriftOptions
 from esen.study.drift.result import plain
 from esen.study.potentials import Resolved, is_checkpoint

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from esen.errors import InputError
+from esen.files import write_atomically
 from esen.md.drift import Drift
-from esen.models.checkpoint import write_atomically
 from esen.study.drift.plots import energy_plot, order_plot
 from esen.study.drift.result import OrderTest, Trajectory, mean_drift, plain
 

@@ -8,6 +8,7 @@ from typing import Unpack
 from ase.data import chemical_symbols
 
 from esen.errors import InputError
+from esen.files import StopSignal, locked
 from esen.md.engine import Failure, Start
 from esen.md.protocols import Protocol
 from esen.md.simulate import StoppedError
@@ -26,8 +27,6 @@ from esen.study.names import file_name
 from esen.study.potentials import METALS, PotentialOptions, Resolved
 from esen.study.resolve import resolve_all
 from esen.track import Tracker
-from esen.train.interrupt import StopSignal
-from esen.train.lock import locked
 
 ARGON = 18
 """What `lj` is of, as long as the user does not say otherwise."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from esen.files import Interrupted, StopSignal
 from esen.md.ase_nve import AseNve
 from esen.md.engine import Engine, Failure, Start, restored_failures, starts_together
 from esen.md.files import SystemFiles
@@ -15,7 +16,6 @@ from esen.study.drift.options import FRAMES, DriftOptions
 from esen.study.drift.progress import DriftDisplay
 from esen.study.names import file_name
 from esen.study.potentials import Resolved
-from esen.train.interrupt import Interrupted, StopSignal
 
 Begun = Sequence[tuple[System, Start]]
 

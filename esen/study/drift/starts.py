@@ -1,6 +1,5 @@
 """How systems begin: relaxed if the protocol says so, with velocities; kept, so that a run can go on from them."""
 
-import io
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -11,14 +10,14 @@ from ase import Atoms
 from ase.optimize import LBFGS
 
 from esen.data.structure import Structure
-from esen.errors import InputError
+from esen.errors import InputError, typed_line
+from esen.files import write_arrays
 from esen.md.calculator import EsenCalculator
 from esen.md.engine import Start
 from esen.md.protocols import Protocol, Relaxation
 from esen.md.simulate import StoppedError, read_state
 from esen.md.systems import System, masses
 from esen.md.velocities import maxwell_boltzmann, without_drift, without_rotation
-from esen.models.checkpoint import write_atomically
 from esen.study.potentials import Resolved
 
 _log = logging.getLogger(__name__)
@@ -52,9 +51,7 @@ def make_starts(
         starts.append(make_start(structure, system.temperature_kelvin, protocol))
         if name not in before:
             before[name] = structure.positions
-            content = io.BytesIO()
-            np.savez(content, **before)  # type: ignore[arg-type]  # none is called allow_pickle
-            write_atomically(kept, content.getvalue())
+            write_arrays(kept, before, compressed=False)
     return starts
 
 
@@ -104,8 +101,7 @@ def relaxed(
     except (InputError, StoppedError):
         raise
     except Exception as error:  # whatever a foreign calculator meets
-        words = (str(error).strip().splitlines() or [""])[0]
-        raise InputError(f"{name}: the calculator raised {type(error).__name__}: {words}") from error
+        raise InputError(f"{name}: the calculator raised {typed_line(error)}") from error
     if not np.isfinite(atoms.positions).all():
         raise InputError(f"{name}: positions are not finite any more")
     if not converged:

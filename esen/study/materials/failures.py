@@ -3,7 +3,7 @@
 import traceback
 from pathlib import Path
 
-from esen.errors import InputError
+from esen.errors import InputError, typed_line
 
 
 def reason_of(error: Exception, keep: Path) -> str:
@@ -17,5 +17,4 @@ def reason_of(error: Exception, keep: Path) -> str:
         return str(error)
     keep.parent.mkdir(parents=True, exist_ok=True)
     keep.write_text("".join(traceback.format_exception(error)))
-    words = (str(error).strip().splitlines() or [""])[0]
-    return f"{type(error).__name__}: {words} (traceback in {keep.name})"
+    return f"{typed_line(error)} (traceback in {keep.name})"

@@ -10,8 +10,8 @@ import numpy as np
 
 from esen.data.structure import Structure
 from esen.errors import InputError
+from esen.files import write_atomically
 from esen.md.calculator import find_weights
-from esen.models.checkpoint import write_atomically
 from esen.study.materials.records import plain
 from esen.study.names import labelled
 from esen.study.potentials import PotentialOptions, is_checkpoint

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from esen.errors import InputError
-from esen.models.checkpoint import write_atomically
+from esen.files import write_atomically
 
 R = TypeVar("R")
 

@@ -6,11 +6,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from esen.files import locked
 from esen.study.materials.manifest import claim, refuse_another
 from esen.study.materials.progress import shown
 from esen.study.materials.share import Share
 from esen.study.materials.worker import Job, Work, do_jobs
-from esen.train.lock import locked
 
 
 def run_materials(

@@ -8,10 +8,9 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Any, NoReturn, Protocol, TypeVar
 
-from esen.data.convert_pool import end_with_parent
 from esen.errors import InputError
+from esen.files import Interrupted, end_with_parent, signals_interrupt
 from esen.study.materials.share import Share
-from esen.train.interrupt import Interrupted, signals_interrupt
 
 Job = TypeVar("Job")
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from esen.evaluate.phonons.protocol import PhononProtocol
 from esen.evaluate.phonons.run import Phonons
-from esen.models.checkpoint import write_atomically
+from esen.files import write_atomically
 from esen.study.phonons.record import QUANTITIES, Record
 from esen.study.phonons.rows import mean_errors
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import ase.io
 import numpy as np
 
-from esen.models.checkpoint import write_atomically
+from esen.files import write_atomically
 from esen.study.relax.record import Record, atoms_of
 
 

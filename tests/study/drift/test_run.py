@@ -12,10 +12,9 @@ import pytest
 from ase.io import read, write
 
 from esen.errors import InputError
+from esen.files import Interrupted, StopSignal, locked
 from esen.md.files import read_series
 from esen.study.drift import DriftOptions
-from esen.train.interrupt import Interrupted, StopSignal
-from esen.train.lock import locked
 from tests.study.drift.small import drift_of
 
 

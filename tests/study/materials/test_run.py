@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from esen.errors import InputError
+from esen.files import locked
 from esen.study.materials.run import run_materials
 from esen.study.materials.share import ALONE
-from esen.train.lock import locked
 from tests.study.materials.jobs import Letters
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from esen.errors import InputError
+from esen.files import Interrupted
 from esen.study.materials.share import ALONE
 from esen.study.materials.worker import do_jobs
-from esen.train.interrupt import Interrupted
 from tests.study.materials.jobs import Letters
 
 

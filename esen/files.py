@@ -1,0 +1,260 @@
+"""Files of a run: atomic writes, JSON, CSV and NumPy arrays, the lock of a folder, and signals that stop a run.
+
+Every file that `esen` leaves is written beside its place, flushed to disk and renamed, so that a full disk or a killed
+process leaves the earlier file whole.
+"""
+
+import csv
+import io
+import json
+import math
+import os
+import signal
+import threading
+import time
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from multiprocessing import parent_process
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any, Self
+from uuid import uuid4
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from esen.errors import InputError
+
+_PARTIAL = ".partial"
+LOCK = ".lock"
+"""File of the lock in a folder; a folder that holds nothing else counts as empty."""
+_SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)  # Ctrl-C, the scheduler, a terminal that is closed (Windows has no such signal)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Add `path` to any OSError raised within the block, because a full disk does not say which file it is.
+
+    Raises:
+        OSError: with `filename`.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give the path of a temporary file beside `path`, which replaces `path` when the block ends without an error.
+
+    The temporary name is unique, so that several processes may write the same file. The content is flushed to disk.
+    Missing folders are made.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written; `path` is as it was.
+    """
+    partial = path.with_name(f".{path.name}.{uuid4().hex[:8]}{_PARTIAL}")
+    try:
+        with naming(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield partial
+            with partial.open("rb+") as file:
+                os.fsync(file.fileno())
+            partial.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
+
+
+def write_atomically(path: Path, content: bytes | str | memoryview) -> None:
+    """Write a file as a whole or not at all; text is encoded as UTF-8.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written; `path` is as it was.
+    """
+    with replacing(path) as partial:
+        partial.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON atomically, with arrays as lists and numbers that are not finite as null.
+
+    Raises:
+        OSError: as `write_atomically`.
+    """
+    write_atomically(path, json.dumps(plain(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def plain(value: Any) -> Any:
+    """Convert to what JSON has: lists for tuples and arrays, None for numbers that are not finite."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Path) else value
+
+
+def csv_text(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a table as CSV; None and numbers that are not finite are empty cells."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(header)
+    for row in rows:
+        writer.writerow(["" if isinstance(x, float) and not math.isfinite(x) else x for x in row])
+    return text.getvalue()
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Any], *, compressed: bool = True) -> None:
+    """Write arrays by name as NumPy's .npz, atomically.
+
+    Raises:
+        OSError: as `write_atomically`.
+    """
+    with replacing(path) as partial, partial.open("wb") as file:
+        (np.savez_compressed if compressed else np.savez)(file, **arrays)
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Read what `write_arrays` wrote. Nothing is unpickled.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
+            return {key: content[key] for key in content.files}
+    except (OSError, ValueError, TypeError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: damaged ({error}); remove it to compute it again") from error
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Lock a folder against other processes, and remove what killed processes left half written in it.
+
+    The operating system lifts the lock of a process that is killed. A file system without locks is used without.
+
+    Raises:
+        InputError: another process holds the lock.
+    """
+    lock = FileLock(folder / LOCK, blocking=False)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise InputError(
+            f"{folder}: another process is at work in it; wait for it, or give another folder with --output"
+        ) from error
+    except (OSError, NotImplementedError):
+        if not os.access(folder, os.W_OK):
+            raise
+    try:
+        remove_partial_files(folder)
+        yield
+    finally:
+        lock.release()
+
+
+def remove_partial_files(folder: Path) -> None:
+    """Remove temporary files that killed processes left in a folder and its folders. Call it under the lock."""
+    for path in folder.rglob(f".*{_PARTIAL}"):
+        path.unlink(missing_ok=True)
+
+
+class Interrupted(KeyboardInterrupt):
+    """The user or a scheduler stopped the run. The message says how to resume it."""
+
+
+class StopSignal:
+    """Within the block, the first Ctrl-C, SIGTERM or SIGHUP only sets `raised`; a second one interrupts at once.
+
+    Args:
+        tell: called once after the first signal, by a thread, because a signal handler must not print.
+        grace: seconds after the first signal within which further ones are the same signal heard twice, as torchrun
+            passes on what the terminal has already sent.
+    """
+
+    def __init__(self, tell: Callable[[], None] | None = None, *, grace: float = 0.0) -> None:
+        self.raised = False
+        self._grace = grace
+        self._heard_at = -math.inf
+        self._tell = tell
+        self._before: dict[int, Any] = {}
+        self._wake = threading.Event()
+        self._teller = threading.Thread(target=self._wait, name="esen.stop", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._before = _handle(self._heard)
+        if self._tell is not None:
+            self._teller.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _restore(self._before)
+        self._wake.set()
+        if self._teller.is_alive():
+            self._teller.join()
+
+    def _heard(self, number: int, frame: FrameType | None) -> None:
+        if self.raised and time.monotonic() - self._heard_at >= self._grace:
+            raise KeyboardInterrupt
+        if self.raised:
+            return
+        self.raised, self._heard_at = True, time.monotonic()
+        self._wake.set()
+
+    def _wait(self) -> None:
+        self._wake.wait()
+        if self.raised and self._tell is not None:
+            self._tell()
+
+
+@contextmanager
+def signals_interrupt() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP raise `KeyboardInterrupt` within the block, as Ctrl-C does."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = _handle(interrupt)
+    try:
+        yield
+    finally:
+        _restore(before)
+
+
+def end_with_parent() -> None:
+    """Let this worker process end when its parent is killed, and not by Ctrl-C, which is for the parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def wait() -> None:
+        parent = parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _handle(handler: Callable[[int, FrameType | None], None]) -> dict[int, Any]:
+    """Set the handler, and return the earlier ones. A signal that is ignored, as by `nohup`, stays ignored."""
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    heard = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    return {number: signal.signal(number, handler) for number in heard}
+
+
+def _restore(before: dict[int, Any]) -> None:
+    for number, handler in before.items():
+        signal.signal(number, handler)
