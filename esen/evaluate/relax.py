@@ -38,6 +38,7 @@ class RelaxSpec:
         steps: at most.
         cell: whether the lattice moves, too; only that of a structure with three periods ever does.
         tilt: whether its angles may change; if not, only the three stretches along x, y and z are free.
+        fixed_volume: whether only the shape of the lattice changes, not its volume.
         keep_symmetry: whether the space group is kept. Atoms are first put at their ideal places, within `symprec`.
         symprec: to which it is found, in Å.
         optimizer: of ASE.
@@ -47,6 +48,7 @@ class RelaxSpec:
     steps: int = 500
     cell: bool = True
     tilt: bool = True
+    fixed_volume: bool = False
     keep_symmetry: bool = False
     symprec: float = 1e-4
     optimizer: Literal["fire", "lbfgs"] = "fire"
@@ -145,7 +147,9 @@ def _relax(structure: Structure, calculator: Any, spec: RelaxSpec) -> Relaxed:
     start = atoms.copy()
     atoms.calc = calculator
     free = None if spec.tilt else [True, True, True, False, False, False]
-    moving = _CellFilter(atoms, mask=free) if spec.cell and crystal else atoms
+    moving = (
+        _CellFilter(atoms, mask=free, constant_volume=spec.fixed_volume) if spec.cell and crystal else atoms
+    )
     energy_before, forces = _finite(atoms, structure.source)
     fmax_before = _largest(forces)
     optimizer = {"fire": FIRE, "lbfgs": LBFGS}[spec.optimizer](moving, logfile=None)
