@@ -9,6 +9,7 @@ from jaxtyping import Float64
 from esen.data.neighbours import is_degenerate, neighbour_list
 from esen.data.stress import is_symmetric
 from esen.data.structure import Structure
+from esen.data.targets import TARGETS
 from esen.errors import InputError
 
 CLOSEST = 0.05
@@ -68,26 +69,24 @@ def _check_shapes(structure: Structure, where: str) -> None:
         "positions": (structure.positions, (atoms, 3)),
         "cell": (structure.cell, (3, 3)),
         "pbc": (structure.pbc, (3,)),
-        "forces": (structure.forces, (atoms, 3)),
-        "stress": (structure.stress, (3, 3)),
     }
+    expected |= {target.name: (target.of(structure), target.shape(atoms)) for target in TARGETS}
     for name, (array, shape) in expected.items():
         if array is not None and np.shape(array) != shape:
             raise InputError(f"{where}: {name} has shape {np.shape(array)}, expected {shape}")
 
 
 def _check_finite(structure: Structure, where: str) -> None:
-    for name, rows in (("positions", structure.positions), ("forces", structure.forces)):
-        if rows is not None and not np.isfinite(rows).all():
-            atom = int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])
-            raise InputError(f"{where}: {name} of atom {atom} are not finite: {rows[atom].tolist()}")
-    for name, values in (
-        ("cell", structure.cell),
-        ("energy", structure.energy),
-        ("stress", structure.stress),
-    ):
-        if values is not None and not np.isfinite(values).all():
-            raise InputError(f"{where}: {name} is not finite: {np.asarray(values).tolist()}")
+    values = {"positions": structure.positions, "cell": structure.cell}
+    values |= {target.name: target.of(structure) for target in TARGETS}
+    of_atoms = {"positions"} | {target.name for target in TARGETS if target.of_atoms}
+    for name, value in values.items():
+        if value is None or np.isfinite(value).all():
+            continue
+        if name in of_atoms:
+            atom = int(np.flatnonzero(~np.isfinite(value).all(axis=1))[0])
+            raise InputError(f"{where}: {name} of atom {atom} are not finite: {value[atom].tolist()}")
+        raise InputError(f"{where}: {name} is not finite: {np.asarray(value).tolist()}")
 
 
 def _check_elements(structure: Structure, where: str, max_elements: int) -> None:

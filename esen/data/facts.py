@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int32, Int64, UInt8
 
 from esen.data.structure import Structure
+from esen.data.targets import TARGETS, Target
 
 DIGEST_BYTES = 16
 _ELEMENTS = 256
@@ -103,6 +104,16 @@ class Facts:
         known: np.ndarray = np.isfinite(self.force_squares)
         return known
 
+    def has(self, target: Target) -> Bool[np.ndarray, " F"]:
+        """Return which frames have a label of the target."""
+        known = {"energy": np.isfinite(self.energies), "forces": self.labelled, "stress": self.stressed}
+        return known[target.name]
+
+    def label_count(self, target: Target) -> int:
+        """Return the number of labels of the target: of atoms or of structures, whichever it belongs to."""
+        has = self.has(target)
+        return int(self.atoms[has].sum() if target.of_atoms else has.sum())
+
     def elements_seen(self) -> list[int]:
         """Atomic numbers that occur, ascending."""
         seen: list[int] = np.flatnonzero(np.bincount(self.elements, minlength=_ELEMENTS)).tolist()
@@ -140,7 +151,7 @@ def digest(structure: Structure) -> bytes:
     """16 bytes that are the same only for the same geometry and labels, to the last bit."""
     made = hashlib.blake2b(digest_size=DIGEST_BYTES)
     s = structure
-    for array in (s.numbers, s.positions, s.cell, s.pbc, s.energy, s.forces, s.stress):
+    for array in (s.numbers, s.positions, s.cell, s.pbc, *(target.of(s) for target in TARGETS)):
         made.update(b"-" if array is None else np.ascontiguousarray(array).tobytes())
     return made.digest()
 

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float64, Int64
 from torch import Tensor
 
+from esen.data.targets import Target
 from esen.recipe.model import Backend
 
 Moved = TypeVar("Moved", bound="OnDevice")
@@ -76,7 +77,7 @@ class Graph(OnDevice):
 
 @dataclass(frozen=True, eq=False)
 class Labels(OnDevice):
-    """Reference values of a batch. A missing one is NaN, and its structure or atom is left out of every mean.
+    """Reference values of a batch, one field per `Target`. A missing label is NaN and is left out of every mean.
 
     Attributes:
         energy: total energies, in eV.
@@ -87,6 +88,11 @@ class Labels(OnDevice):
     energy: Float64[Tensor, " B"]
     forces: Float64[Tensor, "N 3"]
     stress: Float64[Tensor, "B 3 3"]
+
+    def known(self, target: Target) -> Bool[Tensor, " rows"]:
+        """Mask of the structures, or atoms, that have a label of the target: all of its components are finite."""
+        label: Tensor = target.of(self)
+        return label.view(len(label), -1).isfinite().all(dim=1)
 
 
 @dataclass(frozen=True, eq=False)
