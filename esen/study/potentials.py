@@ -1,11 +1,16 @@
-"""What a user calls a potential: a checkpoint, `emt`, `lj`, or `module:factory`."""
+"""What a user calls a potential: a checkpoint, a run's folder, `emt`, `lj`, or `module:factory`.
 
+`resolve_potential` turns one such text into a potential that predicts; `resolve_all` does so for several, under short
+distinct labels. `potential_sources` identifies them for `result.json`, `described_potentials` for manifests.
+"""
+
+import hashlib
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
@@ -21,86 +26,121 @@ from esen.md.calculator import AsePotential, choose_device, choose_dtype, find_w
 from esen.models.checkpoint import load_potential
 from esen.models.potential import EsenPotential
 from esen.recipe.mistakes import nearest
+from esen.recipe.train import MemoryMode
 from esen.recipe.yaml12 import parse_value
 
-METALS = (13, 28, 29, 46, 47, 78, 79)
-"""Al Ni Cu Pd Ag Pt Au: what `emt` was made for. It also computes H, C, N and O, but not to be believed."""
-ARGON = {"sigma": 3.405, "epsilon": 0.01032, "rc": 8.5, "smooth": True}
-"""`lj` as it is: argon, in Å and eV, faded out between 0.66 rc and rc."""
+Dtype = Literal["float32", "float64"]
 
-_ANYTHING = (Exception, SystemExit)
-"""What the code of others may raise: scripts end with SystemExit, which would end this program without a word."""
+METALS = (13, 28, 29, 46, 47, 78, 79)
+"""Al Ni Cu Pd Ag Pt Au: the elements that `emt` was fitted to. Its values for H, C, N and O are not physical."""
+ARGON = {"sigma": 3.405, "epsilon": 0.01032, "rc": 8.5, "smooth": True}
+"""Parameters of `lj`: argon, in Å and eV, switched off smoothly between 0.66 rc and rc."""
+
+_BUILT_IN: dict[str, tuple[Any, dict[str, Any], tuple[int, ...]]] = {
+    "emt": (EMT, {}, METALS),
+    "lj": (LennardJones, ARGON, (18,)),
+}
+_ANY_ERROR = (Exception, SystemExit)
+"""What foreign code may raise. A script that calls `sys.exit` would otherwise end this program without a message."""
 
 
 class PotentialOptions(TypedDict, total=False):
-    """The options of `resolve_potential`."""
+    """The keyword arguments of `resolve_potential`."""
 
     calculator_args: Sequence[str]
-    dtype: Literal["float32", "float64"] | None
+    dtype: Dtype | None
     device: str
+    memory: MemoryMode
 
 
 @dataclass(frozen=True, eq=False)
 class Resolved:
-    """A potential, and what is known of it.
+    """A potential that is ready to predict, with what is known about it.
 
     Attributes:
-        text: as the user gave it.
-        potential: ready to predict.
-        device: where it is.
-        precision: `float32`, `float64`, or `its own` for an ASE calculator.
-        elements: atomic numbers that it knows; None: not known.
-        calculator: behind the potential, where there is one.
+        text: What the user typed.
+        potential: The potential, on `device`.
+        device: `cpu`, `cuda`, ….
+        precision: `float32` or `float64`; `its own` for a potential that is no checkpoint.
+        elements: Atomic numbers that the potential was made for; None if they are not known.
+        calculator: The ASE calculator behind the potential; None for checkpoints and other graph potentials.
     """
 
     text: str
     potential: Potential
-    device: str
-    precision: str
+    device: str = "cpu"
+    precision: str = "its own"
     elements: tuple[int, ...] | None = None
     calculator: Any = None
 
     @property
     def direct(self) -> bool:
-        """Whether its forces come from a head of their own, and are no gradient."""
+        """Whether the forces come from a head of their own instead of the energy's gradient."""
         return isinstance(self.potential, EsenPotential) and self.potential.direct is not None
 
     @property
     def possible_elements(self) -> tuple[int, ...] | None:
-        """Atomic numbers it was made for, else those that its network has a place for; None: not known."""
+        """`elements`, or else all atomic numbers that the network can embed; None if neither is known."""
         if self.elements or not isinstance(self.potential, EsenPotential):
             return self.elements
         return tuple(range(1, self.potential.spec.max_elements))
 
     @property
     def differentiable(self) -> Potential | None:
-        """A copy whose forces can be differentiated by the positions; None where that is not possible."""
+        """A copy whose forces can be differentiated with respect to positions; None if that is not possible."""
         if not isinstance(self.potential, EsenPotential):
             return None
         return deepcopy(self.potential).requires_grad_(False).train()
 
     @property
     def rounded(self) -> Potential | None:
-        """A copy in float32 of a checkpoint that is in float64."""
+        """A float32 copy of a checkpoint that is loaded in float64; None for any other potential."""
         if not isinstance(self.potential, EsenPotential) or self.precision != "float64":
             return None
         return deepcopy(self.potential).float()
 
 
+@dataclass(frozen=True)
+class PotentialSource:
+    """What identifies a potential in manifests and in `result.json`.
+
+    Attributes:
+        label: Short name, distinct within a run.
+        given: What the user typed.
+        arguments: `KEY=VALUE` for the factory; empty for a checkpoint.
+        dtype: Precision of a checkpoint; None if it is that of the weights, or the potential is no checkpoint.
+        path: Weights file of a checkpoint.
+        sha256: Hash of the weights file, 64 hexadecimal digits.
+    """
+
+    label: str
+    given: str
+    arguments: tuple[str, ...] = ()
+    dtype: Dtype | None = None
+    path: Path | None = None
+    sha256: str | None = None
+
+    def __str__(self) -> str:
+        words = [*filter(None, [self.dtype]), *self.arguments]
+        if self.sha256:
+            words.append(_shortened(self.sha256))
+        return f"{self.given} ({', '.join(words)})" if words else self.given
+
+
 class CheckedCalculator(AsePotential):
-    """An ASE calculator whose errors are one line."""
+    """An ASE calculator as a potential, whose errors are reported in one line."""
 
     def __call__(self, graph: Graph) -> Prediction:
-        """As `AsePotential`.
+        """Predict as `AsePotential` does.
 
         Raises:
-            InputError: the calculator raised anything.
+            InputError: The calculator raised an error. Its cached results are dropped.
         """
         try:
             return super().__call__(graph)
         except InputError:
             raise
-        except _ANYTHING as error:
+        except _ANY_ERROR as error:
             name = type(self.calculator).__name__
             forget_failure(self.calculator)
             raise InputError(f"the calculator {name} raised {typed_line(error)}") from error
@@ -110,55 +150,153 @@ def resolve_potential(
     text: str,
     *,
     calculator_args: Sequence[str] = (),
-    dtype: Literal["float32", "float64"] | None = None,
+    dtype: Dtype | None = None,
     device: str = "auto",
+    memory: MemoryMode = "auto",
 ) -> Resolved:
-    """The potential that the user means.
+    """Load or make the potential that `text` names.
 
     Args:
-        text: a checkpoint (.safetensors), a run's folder, `emt`, `lj`, or `module:factory`. A factory is called with
-            the arguments; it gives an ASE calculator or a `Potential`. Modules of the working directory are found.
-        calculator_args: `KEY=VALUE`, for `emt`, `lj` and factories.
-        dtype: of a checkpoint; None: as it was trained.
-        device: of a checkpoint; `auto`: the GPU if there is one.
+        text: A checkpoint (.safetensors), a run's folder, `emt`, `lj`, or `module:factory`. The factory is called with
+            the arguments and returns an ASE calculator or a `Potential`. Modules of the working directory are found.
+        calculator_args: `KEY=VALUE` for `emt`, `lj` and factories.
+        dtype: Precision of a checkpoint; None keeps that of training.
+        device: Device of a checkpoint; `auto` takes the GPU if there is one.
+        memory: Memory mode of a checkpoint, as `load_potential` takes it.
 
     Raises:
-        InputError: it is none of these, or cannot be loaded or made.
+        InputError: `text` names nothing of this kind, or the potential cannot be loaded or made.
     """
     arguments = parse_arguments(calculator_args)
-    if text in ("emt", "lj"):
-        _refuse(dtype is not None, f"--dtype {dtype}: is for checkpoints; {text} computes in float64")
-        return _of_ase(text, arguments)
-    if not is_checkpoint(text):
-        _refuse(
-            dtype is not None, f"--dtype {dtype}: is for checkpoints; give the factory's own option instead"
+    if is_checkpoint(text):
+        if arguments:
+            raise InputError(
+                f"--calculator-args: {text} is a checkpoint, which takes none; use --dtype, --device"
+            )
+        return _load(text, dtype, device, memory)
+    if dtype is not None:
+        remedy = (
+            f"{text} computes in float64" if text in _BUILT_IN else "give the factory's own option instead"
         )
-        return _of_factory(text, arguments)
-    _refuse(
-        bool(arguments), f"--calculator-args: {text} is a checkpoint, which takes none; use --dtype, --device"
-    )
-    if not Path(text).exists() and not text.endswith(".safetensors"):
-        raise InputError(
-            f"{text}: no such file; expected a checkpoint (.safetensors), a run's folder, emt, lj, or module:factory"
+        raise InputError(f"--dtype {dtype}: is for checkpoints; {remedy}")
+    if memory != "auto":
+        raise InputError(f"--memory {memory}: is for checkpoints, and {text} is none")
+    if text in _BUILT_IN:
+        factory, defaults, elements = _BUILT_IN[text]
+        _check_keys(text, arguments, list(factory.default_parameters))
+        made = _made(text, factory, defaults | arguments)
+    else:
+        made, elements = _made(text, _imported(text), arguments), None
+    if isinstance(made, BaseCalculator):
+        return Resolved(text, CheckedCalculator(made), elements=elements, calculator=made)
+    if isinstance(made, Potential):
+        return Resolved(text, made)
+    raise InputError(f"{text}: gives a {type(made).__name__}, expected an ASE calculator")
+
+
+def resolve_all(
+    potentials: Sequence[str],
+    how: PotentialOptions,
+    only: Collection[str] | None = None,
+    *,
+    default_dtype: Dtype | None = "float64",
+) -> dict[str, Resolved]:
+    """Resolve several potentials by label. The argument `LABEL:KEY=VALUE` is for the potential of that label alone.
+
+    Args:
+        potentials: Each as `resolve_potential` takes it.
+        how: Options of `resolve_potential`, for every potential that they apply to.
+        only: Labels of the potentials to load; None loads all.
+        default_dtype: Precision of checkpoints where `how` has none; None keeps that of training.
+
+    Raises:
+        InputError: A potential cannot be resolved, an argument names an unknown label, or an option applies to none.
+    """
+    sources = _sources(potentials, how, default_dtype)
+    checkpoints = [is_checkpoint(text) for text in potentials]
+    for option in ("dtype", "memory"):
+        if how.get(option) not in (None, "auto") and not any(checkpoints):
+            raise InputError(f"--{option} {how.get(option)}: is for checkpoints, and none is given")
+    if how.get("calculator_args") and all(checkpoints):
+        raise InputError("--calculator-args: are for emt, lj and factories, and none is given")
+    for argument in how.get("calculator_args", ()):
+        label = _scope(argument)
+        if label and label not in sources:
+            raise InputError(
+                f"--calculator-args {argument}: no potential is called {label!r}; expected {', '.join(sources)}"
+            )
+        if label and is_checkpoint(sources[label].given):
+            raise InputError(
+                f"--calculator-args {label}:…: {sources[label].given} is a checkpoint, which takes none"
+            )
+    return {
+        label: resolve_potential(
+            source.given,
+            calculator_args=source.arguments,
+            dtype=source.dtype,
+            device=how.get("device", "auto"),
+            memory=how.get("memory", "auto") if is_checkpoint(source.given) else "auto",
         )
-    place = choose_device(device)
-    potential = load_potential(find_weights(Path(text)), dtype=choose_dtype(dtype), device=place)
-    single = next(potential.parameters()).dtype == torch.float32
-    return Resolved(text, potential, place, "float32" if single else "float64", potential.elements)
+        for label, source in sources.items()
+        if only is None or label in only
+    }
+
+
+def potential_sources(
+    potentials: Sequence[str], how: PotentialOptions, *, default_dtype: Dtype | None = "float64"
+) -> dict[str, PotentialSource]:
+    """Identify potentials by label: arguments, precision, and the hash of the weights. Nothing is loaded.
+
+    Args:
+        potentials: Each as `resolve_potential` takes it.
+        how: Options of `resolve_all`.
+        default_dtype: Precision of checkpoints where `how` has none.
+
+    Raises:
+        InputError: A folder holds no checkpoint.
+    """
+    sources = _sources(potentials, how, default_dtype)
+    for label, source in sources.items():
+        if is_checkpoint(source.given) and Path(source.given).exists():
+            path = find_weights(Path(source.given))
+            with path.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+            sources[label] = replace(source, path=path, sha256=found)
+    return sources
+
+
+def described_potentials(potentials: Sequence[str], how: PotentialOptions) -> dict[str, str]:
+    """Describe potentials by label, as manifests keep them: what the user typed, and what else the numbers depend on.
+
+    That is the arguments of a calculator, or the precision of a checkpoint and the beginning of its SHA-256 hash.
+
+    Raises:
+        InputError: A folder holds no checkpoint.
+    """
+    return {label: str(source) for label, source in potential_sources(potentials, how).items()}
+
+
+def digest(content: bytes) -> str:
+    """Return the beginning of the SHA-256 hash, by which a content is recognised.
+
+    >>> digest(b"Cu")
+    'sha256 b62c681738d1'
+    """
+    return _shortened(hashlib.sha256(content).hexdigest())
 
 
 def is_checkpoint(text: str) -> bool:
-    """Whether it names a file or a folder, rather than `emt`, `lj` or `module:factory`."""
-    if text in ("emt", "lj"):
+    """Return whether `text` names a file or a folder, rather than `emt`, `lj` or `module:factory`."""
+    if text in _BUILT_IN:
         return False
     return ":" not in text or text.endswith(".safetensors") or Path(text).exists()
 
 
 def parse_arguments(texts: Sequence[str]) -> dict[str, Any]:
-    """`KEY=VALUE` as keyword arguments; values as in a recipe.
+    """Parse `KEY=VALUE` as keyword arguments, with values as in a recipe.
 
     Raises:
-        InputError: there is no `=` or no key, or a key is given twice.
+        InputError: There is no `=` or no key, or a key is given twice.
 
     >>> parse_arguments(["rc=8.0", "smooth=false", "model=small"])
     {'rc': 8.0, 'smooth': False, 'model': 'small'}
@@ -174,22 +312,96 @@ def parse_arguments(texts: Sequence[str]) -> dict[str, Any]:
     return arguments
 
 
-def _refuse(wrong: bool, why: str) -> None:
-    if wrong:
-        raise InputError(why)
+def labelled(potentials: Sequence[str]) -> dict[str, str]:
+    """Return the potentials by short, distinct labels.
+
+    >>> labelled(["runs/mgo/best.safetensors", "runs/mgo/last.safetensors", "emt", "emt"])
+    {'mgo': 'runs/mgo/best.safetensors', 'mgo-last': 'runs/mgo/last.safetensors', 'emt': 'emt', 'emt-2': 'emt'}
+    """
+    return dict(zip(distinct([_short(text) or "potential" for text in potentials]), potentials, strict=True))
 
 
-def _of_ase(text: str, arguments: dict[str, Any]) -> Resolved:
-    factory: type[EMT] | type[LennardJones] = EMT if text == "emt" else LennardJones
-    _check_keys(text, arguments, list(factory.default_parameters))
-    given = arguments if text == "emt" else ARGON | arguments
-    calculator = _made(text, factory, given)
-    elements = METALS if text == "emt" else (18,)
-    return Resolved(text, CheckedCalculator(calculator), "cpu", "its own", elements, calculator)
+def distinct(names: Sequence[str]) -> list[str]:
+    """Number the names that would give the same file, also on file systems that ignore case.
+
+    >>> distinct(["MgO", "Cu", "mgo", "MgO", "a b", "a_b"])
+    ['MgO', 'Cu', 'mgo-2', 'MgO-3', 'a b', 'a_b-2']
+    """
+    taken: set[str] = set()
+    numbered = []
+    for base in names:
+        name, number = base, 1
+        while file_name(name).casefold() in taken:
+            number += 1
+            name = f"{base}-{number}"
+        taken.add(file_name(name).casefold())
+        numbered.append(name)
+    return numbered
+
+
+def file_name(text: str) -> str:
+    """Replace the characters of a name that a file or folder cannot have.
+
+    >>> file_name("Cu fcc/32")
+    'Cu_fcc_32'
+    """
+    kept = "".join(c if c.isalnum() or c in "-_.+#" else "_" for c in text)
+    return kept.strip(".") or "_"
+
+
+def _short(text: str) -> str:
+    path = Path(text)
+    if not is_checkpoint(text):
+        return text.rsplit(":", maxsplit=1)[-1]
+    if path.suffix != ".safetensors":
+        return path.resolve().name
+    run = path.absolute().parent.name
+    return {"best": run, "last": f"{run}-last"}.get(path.stem, path.stem)
+
+
+def _shortened(sha256: str) -> str:
+    return f"sha256 {sha256[:12]}"
+
+
+def _sources(
+    potentials: Sequence[str], how: PotentialOptions, default_dtype: Dtype | None
+) -> dict[str, PotentialSource]:
+    """The potentials by label, each with the options that apply to it; nothing is read."""
+    sources = {}
+    for label, text in labelled(potentials).items():
+        if is_checkpoint(text):
+            sources[label] = PotentialSource(label, text, dtype=how.get("dtype") or default_dtype)
+            continue
+        given = ((_scope(argument), argument) for argument in how.get("calculator_args", ()))
+        mine = tuple(argument.removeprefix(f"{scope}:") for scope, argument in given if scope in ("", label))
+        sources[label] = PotentialSource(label, text, arguments=mine)
+    return sources
+
+
+def _scope(argument: str) -> str:
+    """The label before the key, if there is one.
+
+    >>> _scope("emt:asap_cutoff=True"), _scope("path=C:/x")
+    ('emt', '')
+    """
+    return argument.partition("=")[0].rpartition(":")[0]
+
+
+def _load(text: str, dtype: Dtype | None, device: str, memory: MemoryMode) -> Resolved:
+    if not Path(text).exists() and not text.endswith(".safetensors"):
+        raise InputError(
+            f"{text}: no such file; expected a checkpoint (.safetensors), a run's folder, emt, lj, or module:factory"
+        )
+    place = choose_device(device)
+    potential = load_potential(
+        find_weights(Path(text)), dtype=choose_dtype(dtype), device=place, memory=memory
+    )
+    single = next(potential.parameters()).dtype == torch.float32
+    return Resolved(text, potential, place, "float32" if single else "float64", potential.elements)
 
 
 def _check_keys(text: str, arguments: dict[str, Any], known: list[str]) -> None:
-    """ASE's calculators take any keyword, and do nothing with those that they do not know."""
+    """Refuse unknown keywords, because ASE's calculators ignore them."""
     for key in arguments:
         if key not in known:
             near = nearest(key, known)
@@ -197,46 +409,35 @@ def _check_keys(text: str, arguments: dict[str, Any], known: list[str]) -> None:
             raise InputError(f"--calculator-args {key}: {text} takes {', '.join(known)}{hint}")
 
 
-def _of_factory(text: str, arguments: dict[str, Any]) -> Resolved:
-    module_name, _, attribute = text.partition(":")
-    made = _made(text, _attribute(text, _module(text, module_name), attribute), arguments)
-    if isinstance(made, BaseCalculator):
-        return Resolved(text, CheckedCalculator(made), "cpu", "its own", None, made)
-    if isinstance(made, Potential):
-        return Resolved(text, made, "cpu", "its own")
-    raise InputError(f"{text}: gives a {type(made).__name__}, expected an ASE calculator")
-
-
-def _module(text: str, name: str) -> Any:
+def _imported(text: str) -> Any:
+    """The attribute `attribute` of a module, for the text `module:attribute`."""
+    name, _, attribute = text.partition(":")
     here = os.getcwd()  # noqa: PTH109  # for sys.path
     if here not in sys.path:
         sys.path.insert(0, here)
     try:
-        return importlib.import_module(name)
+        found = importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
             raise InputError(
                 f"{text}: there is no module {error.name!r}; is its package installed here?"
             ) from error
         raise InputError(f"{text}: importing {name} needs {error.name!r}, which is not installed") from error
-    except _ANYTHING as error:
+    except _ANY_ERROR as error:
         raise InputError(f"{text}: importing {name} raised {typed_line(error)}") from error
-
-
-def _attribute(text: str, module: Any, attribute: str) -> Any:
-    found = module
-    for name in attribute.split("."):
-        if not hasattr(found, name):
-            raise InputError(f"{text}: {module.__name__} has no {attribute!r}")
-        found = getattr(found, name)
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            raise InputError(f"{text}: {name} has no {attribute!r}")
+        found = getattr(found, part)
     return found
 
 
 def _made(text: str, factory: Any, arguments: dict[str, Any]) -> Any:
     if not callable(factory) or isinstance(factory, BaseCalculator):
-        _refuse(bool(arguments), f"--calculator-args: {text} is no factory, so it takes none")
+        if arguments:
+            raise InputError(f"--calculator-args: {text} is no factory, so it takes none")
         return factory
     try:
         return factory(**arguments)
-    except _ANYTHING as error:
+    except _ANY_ERROR as error:
         raise InputError(f"{text}: making it raised {typed_line(error)}") from error

@@ -1,3 +1,4 @@
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,18 @@ from esen.data.atoms import from_atoms
 from esen.errors import InputError
 from esen.graph.batch import make_graph
 from esen.models.checkpoint import Checkpoint, save_checkpoint
-from esen.study.potentials import is_checkpoint, parse_arguments, resolve_potential
+from esen.study.potentials import (
+    PotentialOptions,
+    described_potentials,
+    distinct,
+    file_name,
+    is_checkpoint,
+    labelled,
+    parse_arguments,
+    potential_sources,
+    resolve_all,
+    resolve_potential,
+)
 from tests.models.variants import VARIANTS, potential_of
 
 
@@ -181,3 +193,86 @@ def test_what_is_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     Path("odd:name").mkdir()
     assert [is_checkpoint(t) for t in ("runs/a", "a:b.safetensors", "odd:name")] == [True] * 3
     assert [is_checkpoint(t) for t in ("emt", "lj", "ase.calculators.emt:EMT")] == [False] * 3
+
+
+def test_short_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "mgo").mkdir(parents=True)
+    given = ["runs/mgo", "emt", "mace.calculators:mace_mp", "my.pot:Thing", "w/small.safetensors"]
+    assert labelled(given) == dict(zip(["mgo", "emt", "mace_mp", "Thing", "small"], given, strict=True))
+    assert list(labelled(["a/best.safetensors", "a/last.safetensors", "b/best.safetensors"])) == [
+        "a",
+        "a-last",
+        "b",
+    ]
+
+
+def test_no_two_labels_are_one_folder() -> None:
+    texts = ["m:a b", "n:a_b", "o:A_B", "m:a b", "emt", "x:emt-2", "emt"]
+    labels = labelled(texts)
+    assert list(labels.values()) == texts
+    assert list(labels) == ["a b", "a_b-2", "A_B-3", "a b-4", "emt", "emt-2", "emt-3"]
+    assert len({file_name(label).casefold() for label in labels}) == len(texts)
+
+
+def test_distinct_leaves_what_is_distinct() -> None:
+    assert distinct(["MgO#0", "MgO#1", "MgO"]) == ["MgO#0", "MgO#1", "MgO"]
+    assert distinct(["a/b", "a_b", "a b", "a_b-2"]) == ["a/b", "a_b-2", "a b-3", "a_b-2-2"]
+    assert distinct([]) == []
+
+
+@pytest.mark.parametrize("text", ["../../etc", "a/b", ".", "..", "", "C:\\x", "a\nb", "~", "*?", "Å-1 {x}"])
+def test_every_name_is_a_file_in_its_folder(text: str, tmp_path: Path) -> None:
+    path = tmp_path / f"{file_name(text)}.csv"
+    path.write_text("")
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    assert not path.name.startswith(".")
+
+
+def test_a_checkpoint_that_was_trained_anew_is_another(tmp_path: Path) -> None:
+    weights = tmp_path / "mgo" / "best.safetensors"
+    weights.parent.mkdir()
+    weights.write_bytes(b"one")
+    first = described_potentials([str(weights), "emt", "lj"], {"calculator_args": ["lj:rc=8.0"]})
+    assert (first["emt"], first["lj"]) == ("emt", "lj (rc=8.0)")
+    assert first["mgo"] == f"{weights} (float64, sha256 7692c3ad3540)"
+    weights.write_bytes(b"two")
+    assert described_potentials([str(weights)], {})["mgo"] != first["mgo"]
+
+
+def test_what_identifies_a_potential(weights: Path) -> None:
+    how: PotentialOptions = {"calculator_args": ["lj:rc=8.0"]}
+    sources = potential_sources([str(weights.parent), "lj", "emt"], how)
+    assert sources["run"].path == weights
+    assert sources["run"].sha256 == hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert (sources["run"].dtype, sources["lj"].arguments) == ("float64", ("rc=8.0",))
+    assert (sources["emt"].path, sources["emt"].sha256, sources["emt"].dtype) == (None, None, None)
+    assert potential_sources([str(weights)], {}, default_dtype=None)["run"].dtype is None
+
+
+def test_several_potentials_share_options_where_they_apply(weights: Path) -> None:
+    how: PotentialOptions = {"calculator_args": ["lj:rc=8.0", "emt:asap_cutoff=true"], "memory": "lean"}
+    resolved = resolve_all([str(weights), "lj", "emt"], how)
+    assert list(resolved) == ["run", "lj", "emt"]
+    assert resolved["run"].precision == "float64"
+    assert resolved["lj"].calculator.parameters["rc"] == 8.0
+    assert resolved["emt"].calculator.parameters["asap_cutoff"] is True
+    assert list(resolve_all(["lj", "emt"], how | {"memory": "auto"}, only=["emt"])) == ["emt"]
+    trained = resolve_all([str(weights)], {"dtype": None}, default_dtype=None)
+    assert trained["run"].precision == "float32"
+
+
+@pytest.mark.parametrize(
+    ("potentials", "how", "words"),
+    [
+        (["emt"], {"dtype": "float32"}, "--dtype"),
+        (["emt"], {"memory": "lean"}, "--memory"),
+        (["w"], {"calculator_args": ["rc=8.0"]}, "none is given"),
+        (["emt", "lj"], {"calculator_args": ["eam:rc=8.0"]}, "'eam'"),
+        (["emt", "w"], {"calculator_args": ["w:rc=8.0"]}, "w is a checkpoint"),
+        (["emt", "lj"], {"calculator_args": ["rc=8.0"]}, "emt takes"),
+    ],
+)
+def test_options_that_apply_to_no_potential(potentials: list[str], how: PotentialOptions, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        resolve_all(potentials, how)

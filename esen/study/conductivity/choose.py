@@ -22,9 +22,9 @@ from esen.evaluate.conductivity.inputs import (
 from esen.evaluate.conductivity.material import Material
 from esen.evaluate.phonons.inputs import is_phonopy_yaml
 from esen.md.systems import read_geometries
-from esen.study.materials.manifest import digest, geometry_digest
-from esen.study.names import distinct
+from esen.study.materials.manifest import geometry_digest
 from esen.study.phonons.choose import FIRST, parse_supercell
+from esen.study.potentials import digest, distinct
 
 ALL = ":"
 """The frames of a file of the benchmark that are taken if none are named; of others it is the first."""

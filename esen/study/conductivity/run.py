@@ -16,13 +16,11 @@ from esen.study.conductivity.record import Record
 from esen.study.conductivity.rows import Row, lines_of, rows_of, summaries, summary_rows
 from esen.study.conductivity.scores import References, read_references, scored
 from esen.study.conductivity.work import ConductivityOptions, ConductivityWork, Part
-from esen.study.materials.manifest import described_potentials
 from esen.study.materials.models import REFERENCE
 from esen.study.materials.records import write_record
 from esen.study.materials.run import run_materials
 from esen.study.materials.share import ALONE, Share
-from esen.study.names import file_name, labelled
-from esen.study.potentials import PotentialOptions
+from esen.study.potentials import PotentialOptions, described_potentials, file_name, labelled
 from esen.track import Tracker
 
 KAPPAS_FILE = "kappas.json.gz"

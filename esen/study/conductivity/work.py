@@ -24,8 +24,7 @@ from esen.study.materials.failures import reason_of
 from esen.study.materials.models import models_of
 from esen.study.materials.options import MaterialOptions
 from esen.study.materials.records import read_record, write_record
-from esen.study.names import file_name
-from esen.study.potentials import PotentialOptions
+from esen.study.potentials import PotentialOptions, file_name
 
 UNSCATTERED = 0.01
 """The share of κ above which it is said that modes are not scattered."""

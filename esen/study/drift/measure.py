@@ -19,8 +19,7 @@ from esen.md.protocols import Protocol
 from esen.md.systems import System
 from esen.study.drift.result import OrderTest, Trajectory
 from esen.study.drift.simulation import Begun, Simulation
-from esen.study.names import file_name
-from esen.study.potentials import Resolved
+from esen.study.potentials import Resolved, file_name
 
 ORDER_PS = 1.0
 """Of the order test: longer, and trajectories at different timesteps are not the same any more."""

@@ -23,9 +23,7 @@ from esen.study.drift.result import OrderTest, Trajectory
 from esen.study.drift.rows import Row, drift_rows, order_rows, verdict_lines
 from esen.study.drift.simulation import Simulation
 from esen.study.drift.starts import make_starts
-from esen.study.names import file_name
-from esen.study.potentials import METALS, PotentialOptions, Resolved
-from esen.study.resolve import resolve_all
+from esen.study.potentials import METALS, PotentialOptions, Resolved, file_name, resolve_all
 from esen.track import Tracker
 
 ARGON = 18

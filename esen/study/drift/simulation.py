@@ -14,8 +14,7 @@ from esen.md.simulate import Plan, StoppedError, read_state, simulate
 from esen.md.systems import System
 from esen.study.drift.options import FRAMES, DriftOptions
 from esen.study.drift.progress import DriftDisplay
-from esen.study.names import file_name
-from esen.study.potentials import Resolved
+from esen.study.potentials import Resolved, file_name
 
 Begun = Sequence[tuple[System, Start]]
 

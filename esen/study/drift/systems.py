@@ -12,7 +12,7 @@ from esen.errors import InputError
 from esen.md.protocols import Protocol, protocol_runs
 from esen.md.systems import System, file_systems
 from esen.study.drift.options import OWN, adapted
-from esen.study.names import distinct
+from esen.study.potentials import distinct
 
 _KELVIN = 300.0
 

@@ -1,8 +1,6 @@
 """What the numbers of a folder depend on."""
 
-import hashlib
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +9,8 @@ import numpy as np
 from esen.data.structure import Structure
 from esen.errors import InputError
 from esen.files import write_atomically
-from esen.md.calculator import find_weights
 from esen.study.materials.records import plain
-from esen.study.names import labelled
-from esen.study.potentials import PotentialOptions, is_checkpoint
-from esen.study.resolve import scoped
+from esen.study.potentials import digest
 
 MANIFEST = "manifest.json"
 
@@ -54,37 +49,6 @@ def refuse_another(output: Path, manifest: dict[str, dict[str, Any]]) -> dict[st
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: not a manifest of this command ({error!r})") from error
     return old
-
-
-def described_potentials(potentials: Sequence[str], how: PotentialOptions) -> dict[str, str]:
-    """By what they are called: as the user gave them, with what else makes them what they are.
-
-    That is the arguments of calculators, and of checkpoints the precision and the beginning of their hash (SHA-256).
-
-    Raises:
-        InputError: a folder holds no checkpoint.
-    """
-    found = {}
-    for label, text in labelled(potentials).items():
-        if is_checkpoint(text):
-            words: list[str] = [how.get("dtype") or "float64"]
-            if Path(text).exists():
-                words.append(digest(find_weights(Path(text)).read_bytes()))
-        else:
-            words = [
-                a.removeprefix(f"{s}:") for s, a in scoped(how.get("calculator_args", ())) if s in ("", label)
-            ]
-        found[label] = f"{text} ({', '.join(words)})" if words else text
-    return found
-
-
-def digest(content: bytes) -> str:
-    """By what a content is known again: the beginning of its hash.
-
-    >>> digest(b"Cu")
-    'sha256 b62c681738d1'
-    """
-    return f"sha256 {hashlib.sha256(content).hexdigest()[:12]}"
 
 
 def geometry_digest(structure: Structure) -> str:

@@ -5,9 +5,7 @@ from collections.abc import Collection, Sequence
 from esen.errors import InputError
 from esen.evaluate.phonons.run import Model
 from esen.md.calculator import EsenCalculator
-from esen.study.names import labelled
-from esen.study.potentials import PotentialOptions
-from esen.study.resolve import resolve_all
+from esen.study.potentials import PotentialOptions, labelled, resolve_all
 
 REFERENCE = "reference"
 """The potential that is the force sets of the input."""

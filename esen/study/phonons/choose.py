@@ -21,10 +21,10 @@ from esen.evaluate.phonons.inputs import (
 from esen.evaluate.phonons.properties import measure
 from esen.evaluate.phonons.protocol import PhononProtocol
 from esen.md.systems import read_geometries
-from esen.study.materials.manifest import digest, geometry_digest
+from esen.study.materials.manifest import geometry_digest
 from esen.study.materials.words import first_few
-from esen.study.names import distinct
 from esen.study.phonons.record import values_of
+from esen.study.potentials import digest, distinct
 
 logger = logging.getLogger(__name__)
 

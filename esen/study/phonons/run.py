@@ -8,11 +8,9 @@ from typing import Any, Unpack
 import numpy as np
 
 from esen.evaluate.phonons.protocol import PhononProtocol
-from esen.study.materials.manifest import described_potentials
 from esen.study.materials.models import REFERENCE
 from esen.study.materials.run import run_materials
 from esen.study.materials.share import ALONE, Share
-from esen.study.names import file_name, labelled
 from esen.study.phonons.choose import Input
 from esen.study.phonons.files import write_tables
 from esen.study.phonons.jobs import Part, PhononOptions, make_jobs
@@ -20,7 +18,7 @@ from esen.study.phonons.plots import convergence_plot, parity_plots
 from esen.study.phonons.record import QUANTITIES, Record
 from esen.study.phonons.rows import Row, Studies, convergence_rows, error_rows, lines_of, mean_errors, row_of
 from esen.study.phonons.work import PhononWork
-from esen.study.potentials import PotentialOptions
+from esen.study.potentials import PotentialOptions, described_potentials, file_name, labelled
 from esen.track import Tracker
 
 _FEW = 3

@@ -22,14 +22,13 @@ from esen.md.calculator import EsenCalculator
 from esen.study.materials.failures import reason_of
 from esen.study.materials.models import REFERENCE, models_of
 from esen.study.materials.records import read_record, write_record
-from esen.study.names import file_name
 from esen.study.phonons.bands import Bands, Lines, bands_of, path_of, read_bands, write_bands
 from esen.study.phonons.choose import Input
 from esen.study.phonons.files import write_thermal
 from esen.study.phonons.jobs import TOGETHER, Job, Part, PhononOptions
 from esen.study.phonons.plots import bands_plot
 from esen.study.phonons.record import Record, failed, record_of
-from esen.study.potentials import PotentialOptions
+from esen.study.potentials import PotentialOptions, file_name
 
 P = ParamSpec("P")
 R = TypeVar("R")

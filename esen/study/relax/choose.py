@@ -8,7 +8,7 @@ from esen.data.readers.opening import unpacked
 from esen.data.structure import Structure
 from esen.md.systems import read_geometries
 from esen.study.materials.manifest import geometry_digest
-from esen.study.names import distinct
+from esen.study.potentials import distinct
 
 ALL = ":"
 """The frames of a file that are taken if none are named."""

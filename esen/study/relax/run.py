@@ -8,11 +8,9 @@ from typing import Any, Unpack
 import numpy as np
 
 from esen.evaluate.relax import RelaxSpec
-from esen.study.materials.manifest import described_potentials
 from esen.study.materials.run import run_materials
 from esen.study.materials.share import ALONE, Share
-from esen.study.names import file_name
-from esen.study.potentials import PotentialOptions, is_checkpoint
+from esen.study.potentials import PotentialOptions, described_potentials, file_name, is_checkpoint
 from esen.study.relax.choose import Input
 from esen.study.relax.files import write_results
 from esen.study.relax.record import Record

@@ -16,8 +16,7 @@ from esen.graph.types import Potential
 from esen.md.calculator import EsenCalculator
 from esen.study.materials.failures import reason_of
 from esen.study.materials.records import read_record, write_record
-from esen.study.names import file_name
-from esen.study.potentials import PotentialOptions, Resolved, is_checkpoint, resolve_potential
+from esen.study.potentials import PotentialOptions, Resolved, file_name, is_checkpoint, resolve_potential
 from esen.study.relax.choose import Input
 from esen.study.relax.record import Record, failed, record_of
 

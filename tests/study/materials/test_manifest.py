@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from esen.errors import InputError
-from esen.study.materials.manifest import claim, described_potentials, refuse_another
+from esen.study.materials.manifest import claim, refuse_another
 
 
 def test_more_may_come_but_nothing_else(tmp_path: Path) -> None:
@@ -22,14 +22,3 @@ def test_more_may_come_but_nothing_else(tmp_path: Path) -> None:
     (output / "manifest.json").write_text("[]")
     with pytest.raises(InputError, match="not a manifest"):
         refuse_another(output, {"settings": {}})
-
-
-def test_a_checkpoint_that_was_trained_anew_is_another(tmp_path: Path) -> None:
-    weights = tmp_path / "mgo" / "best.safetensors"
-    weights.parent.mkdir()
-    weights.write_bytes(b"one")
-    first = described_potentials([str(weights), "emt", "lj"], {"calculator_args": ["lj:rc=8.0"]})
-    assert (first["emt"], first["lj"]) == ("emt", "lj (rc=8.0)")
-    assert first["mgo"] == f"{weights} (float64, sha256 7692c3ad3540)"
-    weights.write_bytes(b"two")
-    assert described_potentials([str(weights)], {})["mgo"] != first["mgo"]
