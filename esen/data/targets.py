@@ -2,9 +2,8 @@
 
 Code that treats all three alike (data checks, facts of frames, the loss, validation, tables of errors) iterates over
 `TARGETS` instead of naming them. The declaration is physical: name, shape, units, and what an error is. It lies in
-`esen.data`, the lowest package that knows labels, because `esen.graph`, `esen.train` and `esen.evaluate` all read it and
-`esen.evaluate` must not import `esen.train`. What a target contributes to the loss is declared in
-`esen/train/targets.py`.
+`esen.data`, the lowest package that knows labels, because `graph`, `train` and `evaluate` all read it and `evaluate`
+must not import `train`. What a target contributes to the loss is declared in `esen/train/targets.py`.
 
 `Structure`, `Labels` and `Prediction` have a field of the same name for each target. A missing label is None in a
 `Structure` and NaN in `Labels`.
