@@ -19,8 +19,9 @@ class Structure:
         energy: total energy, in eV.
         forces: in eV/Å.
         stress: σ = (1/V) ∂E/∂ε in eV/Å³, symmetric, tension positive (ASE's sign).
-        info: what else the file said of the frame (`config_type`, an identifier, …).
-        source: where it came from, for messages: `train.xyz, frame 12`.
+        info: other values of the frame in its file (`config_type`, an identifier, …).
+        arrays: other values per atom in its file; only `read_structures` keeps them.
+        source: file and frame, for messages: `train.xyz, frame 12`.
     """
 
     numbers: Int64[np.ndarray, " N"]
@@ -31,6 +32,7 @@ class Structure:
     forces: Float64[np.ndarray, "N 3"] | None = None
     stress: Float64[np.ndarray, "3 3"] | None = None
     info: dict[str, Any] = field(default_factory=dict)
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
     source: str = ""
 
     def __len__(self) -> int:

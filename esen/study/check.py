@@ -20,7 +20,7 @@ from esen.evaluate.laws.run import Report, check_laws, choose_laws
 from esen.evaluate.laws.subject import Subject
 from esen.files import write_atomically
 from esen.study.check_plots import diatomics_plot, smoothness_plot
-from esen.study.check_structures import default_structures, read_geometries
+from esen.study.check_structures import default_structures, given_structures
 from esen.study.potentials import PotentialOptions, Resolved, is_checkpoint, resolve_potential
 
 Row = dict[str, str | None]
@@ -83,7 +83,7 @@ def run_check(
             known, or the files cannot be written.
     """
     examined = choose_laws(laws)
-    given = read_geometries(structures, frames)
+    given = given_structures(structures, frames)
     if options.get("dtype") is None and is_checkpoint(potential):
         options["dtype"] = "float64"
     resolved = resolve_potential(potential, **options)

@@ -1,77 +1,36 @@
 """The structures that `esen check` tests on: the user's, or small ones made on the spot."""
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import ase.io
 import numpy as np
-from ase import Atoms
 from ase.build import bulk, molecule
 from ase.data import atomic_numbers, chemical_symbols, covalent_radii, reference_states
 
 from esen.data.atoms import from_atoms
-from esen.data.checks import check_structure
-from esen.data.readers.extxyz import read_extxyz
-from esen.data.readers.reading import parse_slice
 from esen.data.structure import Structure
-from esen.errors import InputError, typed_line
+from esen.data.structures import read_structures
 
 RATTLE = 0.05
 """Å: standard deviation of the displacements of a default structure, whose forces would vanish by symmetry."""
-_XYZ = (".xyz", ".extxyz")
-_PACKED = (".gz", ".bz2", ".xz")
 _ANIONS = ("O", "F", "Cl", "S", "N", "Br", "Se", "I", "H")
 _MOLECULES = ("H2O", "CH4", "NH3", "CO2", "HF", "HCl", "SO2", "SiH4", "PH3")
 _CUBIC = ("fcc", "bcc", "diamond")
 
 
-def read_geometries(files: Sequence[str], frames: str) -> list[Structure]:
-    """Structures without labels.
+def given_structures(files: Sequence[str], frames: str) -> list[Structure]:
+    """Return the selected frames of files, in order.
 
     Args:
-        files: extended XYZ, or anything that ASE reads.
+        files: in any format that esen or ASE reads.
         frames: of each file, a Python slice.
 
     Raises:
-        InputError: a file is missing or cannot be read, nothing is selected, or a structure cannot be true.
+        InputError: as `read_structures`.
     """
-    selection = parse_slice(frames)
-    structures = [
-        structure for file in files for structure in _read(Path(file).expanduser(), selection, frames)
-    ]
-    for structure in structures:
-        check_structure(structure, len(chemical_symbols))
-    return structures
-
-
-def _read(path: Path, selection: slice, frames: str) -> list[Structure]:
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder; expected a file of structures")
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    suffixes = [suffix for suffix in path.suffixes if suffix not in _PACKED]
-    if suffixes and suffixes[-1] in _XYZ:
-        found = [
-            Structure(f.numbers, f.positions, f.cell, f.pbc, source=f.source)
-            for f in read_extxyz(path, selection)
-        ]
-    else:
-        found = [from_atoms(atoms, f"{path}, frame {i}") for i, atoms in _read_with_ase(path, selection)]
-    if not found:
-        raise InputError(f"{path}: frames {frames!r} selects nothing")
-    return found
-
-
-def _read_with_ase(path: Path, selection: slice) -> list[tuple[int, Atoms]]:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # ASE's readers warn of what is no matter here
-            images = ase.io.read(path, index=":")
-    except Exception as error:  # whatever its many readers meet
-        raise InputError(f"{path}: ASE cannot read it ({typed_line(error)})") from error
-    return list(enumerate(images))[selection]
+    paths = [Path(file).expanduser() for file in files]
+    return [structure for path in paths for _, structure in read_structures(path, frames)]
 
 
 def default_structures(

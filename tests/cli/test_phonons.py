@@ -66,7 +66,7 @@ def test_a_crystal_that_fails_is_exit_code_1() -> None:
         (["emt", "cu.xyz", "--displacements", "0.1,x"], "expected lengths in Å"),
         (["emt", "cu.xyz", "--displacements", "0.1,0.1"], "expected different lengths"),
         (["emt", "cu.xyz", "--displacement", "0"], "between 0 and 1 Å"),
-        (["emt", "cu.xyz", "--supercell", "2"], "--supercell 2: expected three whole numbers"),
+        (["emt", "cu.xyz", "--supercell", "2"], "--supercell '2'"),
         (["emt", "cu.xyz", "--dtype", "float64"], "--dtype float64: is for checkpoints"),
     ],
 )

@@ -8,11 +8,11 @@ import torch
 from ase import Atoms
 from ase.build import bulk, fcc111
 
+from esen.data.masses import masses_of
 from esen.data.structure import Structure
 from esen.graph.types import Graph, Potential, Prediction
 from esen.md.engine import Engine, Start
 from esen.md.nve import BatchNve
-from esen.md.systems import masses
 from esen.md.velocities import maxwell_boltzmann
 from esen.recipe.model import Backend
 
@@ -28,7 +28,7 @@ def structure_of(atoms: Atoms) -> Structure:
 
 def start_of(atoms: Atoms, kelvin: float = 300.0, seed: int = 0) -> Start:
     structure = structure_of(atoms)
-    amu = masses(structure.numbers)
+    amu = masses_of(structure.numbers)
     return Start(structure, amu, maxwell_boltzmann(amu, kelvin, seed))
 
 

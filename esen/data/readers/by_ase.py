@@ -114,6 +114,7 @@ def _read_only(path: Path) -> Any:
 
 def _frame(atoms: Atoms, results: dict[str, Any], source: str) -> Frame:
     found = {name: value for name, value in results.items() if value is not None}
+    others = {k: np.array(v) for k, v in atoms.arrays.items() if k not in ("numbers", "positions")}
     per_atom = {k: np.asarray(v) for k, v in found.items() if k in ("forces", "magmoms", "charges")}
     values = {k: v for k, v in found.items() if k in ("energy", "free_energy", "energy_zero", "stress")}
     return Frame(
@@ -122,7 +123,7 @@ def _frame(atoms: Atoms, results: dict[str, Any], source: str) -> Frame:
         cell=np.asarray(atoms.cell, dtype=np.float64),
         pbc=np.asarray(atoms.pbc, dtype=np.bool_),
         values={**atoms.info, **values},
-        arrays=per_atom,
+        arrays={**others, **per_atom},
         source=source,
         converted=True,
     )

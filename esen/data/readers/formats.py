@@ -118,9 +118,9 @@ def file_format(path: Path) -> str:
     Raises:
         InputError: neither tells.
     """
-    kind = _format_of_name(path)
+    kind = format_of_name(path)
     if kind is None or path.suffix in (".json", ".npz"):
-        kind = _format_of_content(path) or kind
+        kind = format_of_content(path) or kind
     if kind is None:
         raise InputError(
             f"{path}: cannot tell its format from name or content; write format: one of {', '.join(FORMATS)}"
@@ -139,15 +139,16 @@ def _of_folder(folder: Path, kind: str) -> list[tuple[Path, str]]:
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "metadata.npz")
     sets = sorted({path.parent for path in folder.rglob("manifest.json") if is_esendata(path.parent)})
     paths = [path for path in paths if not any(inside in path.parents for inside in sets)]
-    found = [(path, name) for path in paths if (name := _format_of_name(path)) is not None]
-    found = [(path, name) for path, name in found if path.suffix != ".json" or _format_of_content(path)]
+    found = [(path, name) for path in paths if (name := format_of_name(path)) is not None]
+    found = [(path, name) for path, name in found if path.suffix != ".json" or format_of_content(path)]
     runs = {path.parent for path, _ in found if _VASPRUN.fullmatch(unpacked(path))}
     found = [(p, name) for p, name in found if not (p.parent in runs and _OUTCAR.fullmatch(unpacked(p)))]
     found = [(p, ESENDATA) for p in sets] + found
     return [(path, name) for path, name in found if kind in ("auto", name)]
 
 
-def _format_of_name(path: Path) -> str | None:
+def format_of_name(path: Path) -> str | None:
+    """The format that the name of a file shows; None if it shows none."""
     name = unpacked(path)
     if _VASPRUN.fullmatch(name) or _OUTCAR.fullmatch(name):
         return "vasp"
@@ -155,7 +156,8 @@ def _format_of_name(path: Path) -> str | None:
     return None if kind in _UNPACKED and path.suffix in PACKINGS[1:] else kind
 
 
-def _format_of_content(path: Path) -> str | None:
+def format_of_content(path: Path) -> str | None:
+    """The format that the first bytes of a file show; None if they show none."""
     start = _begins(path)
     if start.startswith(b"PK\x03\x04"):
         return _zip_content(path)

@@ -12,9 +12,10 @@ from phono3py.interface.phono3py_yaml import Phono3pyYaml
 from phonopy.phonon.grid import length2mesh
 
 from esen.data.structure import Structure
+from esen.data.supercells import matrix_of
 from esen.errors import InputError, first_line
 from esen.evaluate.conductivity.material import ForceSets, Material, make_phono3py
-from esen.evaluate.phonons.crystal import from_phonopy, matrix_of, quietly, right_handed, supercell_for
+from esen.evaluate.phonons.crystal import from_phonopy, quietly, right_handed, supercell_for
 from esen.evaluate.phonons.inputs import PACKED, is_phonopy_yaml
 
 _NAMES = ("material_id", "mp_id")

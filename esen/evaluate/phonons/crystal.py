@@ -1,7 +1,7 @@
 """A crystal whose phonons are wanted, and what is known of them."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ParamSpec, TypeVar
 
@@ -110,9 +110,3 @@ def quietly(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return function(*args, **kwargs)
-
-
-def matrix_of(text: Sequence[int]) -> Int64[np.ndarray, "3 3"]:
-    """Three multiples, or nine numbers row by row, as a matrix."""
-    values = np.array(text, dtype=np.int64)
-    return np.diag(values) if values.size == 3 else values.reshape(3, 3)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from esen.data.structure import Structure
+from esen.data.structures import read_structures
 from esen.errors import InputError
-from esen.md.systems import System, choose_names, read_geometries
+from esen.md.systems import System, choose_names
 
 _log = logging.getLogger(__name__)
 
@@ -92,7 +93,7 @@ def published_systems(
 
 
 def _system(data_set: DataSet, name: str, path: Path) -> System:
-    ((_, structure),) = read_geometries(path, ":1")
+    ((_, structure),) = read_structures(path, ":1")
     data_set.check(name, structure)
     return System(name, structure, data_set.temperatures[name])
 

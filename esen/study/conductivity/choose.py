@@ -9,6 +9,8 @@ import numpy as np
 from jaxtyping import Int64
 
 from esen.data.structure import Structure
+from esen.data.structures import read_named_structures
+from esen.data.supercells import parse_supercell
 from esen.errors import InputError
 from esen.evaluate.conductivity.inputs import (
     Sizes,
@@ -21,9 +23,8 @@ from esen.evaluate.conductivity.inputs import (
 )
 from esen.evaluate.conductivity.material import Material
 from esen.evaluate.phonons.inputs import is_phonopy_yaml
-from esen.md.systems import read_geometries
 from esen.study.materials.manifest import geometry_digest
-from esen.study.phonons.choose import FIRST, parse_supercell
+from esen.study.phonons.choose import FIRST
 from esen.study.potentials import digest, distinct
 
 ALL = ":"
@@ -135,8 +136,7 @@ def choose_inputs(
                 f"{text}: a yaml that does not name phono3py; expected a name such as phono3py_disp.yaml"
             )
         else:
-            structures = _frames(path, frames)
-            found += [_of_frame(path, one, len(structures), sizes) for one in structures]
+            found += [_of_frame(name, structure, sizes) for name, structure in _frames(path, frames)]
     if not any(one.is_crystal for one in found):
         raise InputError(f"{found[0].source}: conductivity needs a crystal, periodic in three directions")
     _refuse_idle(found, wanted, frames)
@@ -166,11 +166,11 @@ def parse_mesh(text: str) -> tuple[int, int, int] | float:
     )
 
 
-def _frames(path: Path, frames: str | None) -> list[tuple[int, Structure]]:
+def _frames(path: Path, frames: str | None) -> list[tuple[str, Structure]]:
     if frames is not None:
-        return read_geometries(path, frames)
-    first = read_geometries(path, FIRST)
-    return read_geometries(path, ALL) if _is_of_benchmark(first[0][1]) else first
+        return read_named_structures(path, frames)
+    first = read_named_structures(path, FIRST)
+    return read_named_structures(path, ALL) if _is_of_benchmark(first[0][1]) else first
 
 
 def _of_files(path: Path) -> str:
@@ -184,14 +184,12 @@ def _is_of_benchmark(structure: Structure) -> bool:
     return is_of_benchmark(structure) or not {"fc2_supercell", "fc3_supercell"}.isdisjoint(structure.info)
 
 
-def _of_frame(path: Path, frame: tuple[int, Structure], count: int, sizes: Sizes) -> Input:
-    number, structure = frame
+def _of_frame(name: str, structure: Structure, sizes: Sizes) -> Input:
     if _is_of_benchmark(structure):
         material = material_of_benchmark(structure)
         read = partial(_of_benchmark, structure)
         known = digest(f"{geometry_digest(structure)} {sorted(structure.info.items())}".encode())
         return Input(material.name, structure.source, read, known, "the file's", of_benchmark=True)
-    name = path.stem if count == 1 else f"{path.stem}#{number}"
     words = [
         f"{order} {f'{width:g} Å wide' if matrix is None else matrix.tolist()}"
         for order, matrix, width in (

@@ -9,6 +9,7 @@ import numpy as np
 from ase import Atoms
 from ase.optimize import LBFGS
 
+from esen.data.masses import masses_of
 from esen.data.structure import Structure
 from esen.errors import InputError, typed_line
 from esen.files import write_arrays
@@ -16,7 +17,7 @@ from esen.md.calculator import EsenCalculator
 from esen.md.engine import Start
 from esen.md.protocols import Protocol, Relaxation
 from esen.md.simulate import StoppedError, read_state
-from esen.md.systems import System, masses
+from esen.md.systems import System
 from esen.md.velocities import maxwell_boltzmann, without_drift, without_rotation
 from esen.study.potentials import Resolved
 
@@ -61,7 +62,7 @@ def make_start(structure: Structure, temperature_kelvin: float, protocol: Protoc
     Raises:
         InputError: an element has no mass.
     """
-    amu = masses(structure.numbers)
+    amu = masses_of(structure.numbers)
     momenta = maxwell_boltzmann(amu, temperature_kelvin, protocol.seed)
     if protocol.remove_momentum:
         momenta = without_drift(momenta, amu)

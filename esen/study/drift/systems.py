@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from esen.data.structure import Structure
+from esen.data.supercells import parse_supercell, repeated
 from esen.errors import InputError
 from esen.md.protocols import Protocol, protocol_runs
 from esen.md.systems import System, file_systems
@@ -36,7 +36,7 @@ def choose_runs(
         data: folder with its files.
         only: names of its systems.
         frames: of each file, a Python slice.
-        supercell: `2,2,2`, for structures from files.
+        supercell: as `parse_supercell` reads it, for structures from files.
         temperature_kelvin: of the initial velocities; None: 300 K, or the protocol's.
         changes: as of `adapted`.
 
@@ -49,8 +49,8 @@ def choose_runs(
         kelvin = _KELVIN if temperature_kelvin is None else temperature_kelvin
         systems = file_systems(structures, frames, kelvin)
         if supercell is not None:
-            counts = _counts(supercell)
-            systems = [replace(s, structure=repeated(s.structure, counts)) for s in systems]
+            matrix = parse_supercell(supercell)
+            systems = [replace(s, structure=repeated(s.structure, matrix)) for s in systems]
         return [(adapted(OWN, **changes), _told_apart(systems))]
     if supercell is not None:
         raise InputError("--supercell: is for --structures; a protocol has its own systems")
@@ -68,34 +68,7 @@ def choose_runs(
     ]
 
 
-def repeated(structure: Structure, counts: Sequence[int]) -> Structure:
-    """A supercell.
-
-    Raises:
-        InputError: a direction that is no period is to be repeated.
-    """
-    for axis, (count, period) in enumerate(zip(counts, structure.pbc, strict=True)):
-        if count > 1 and not period:
-            raise InputError(f"{structure.source}: --supercell: lattice vector {axis + 1} is no period")
-    shifts = np.array(list(np.ndindex(*counts)), dtype=np.float64) @ structure.cell
-    return Structure(
-        numbers=np.tile(structure.numbers, len(shifts)),
-        positions=(shifts[:, None] + structure.positions[None]).reshape(-1, 3),
-        cell=structure.cell * np.array(counts, dtype=np.float64)[:, None],
-        pbc=structure.pbc,
-        source=structure.source,
-    )
-
-
 def _told_apart(systems: Sequence[System]) -> list[System]:
     """Systems whose files are not the same."""
     names = distinct([system.name for system in systems])
     return [replace(system, name=name) for system, name in zip(systems, names, strict=True)]
-
-
-def _counts(text: str) -> tuple[int, int, int]:
-    parts = text.replace("x", ",").replace("×", ",").split(",")
-    if len(parts) != 3 or not all(part.strip().isdigit() and int(part) > 0 for part in parts):
-        raise InputError(f"--supercell {text!r}: expected three whole numbers, as in 2,2,2")
-    a, b, c = (int(part) for part in parts)
-    return a, b, c

@@ -10,8 +10,10 @@ import numpy as np
 from jaxtyping import Int64
 
 from esen.data.structure import Structure
+from esen.data.structures import read_named_structures
+from esen.data.supercells import parse_supercell
 from esen.errors import InputError
-from esen.evaluate.phonons.crystal import Crystal, Known, matrix_of
+from esen.evaluate.phonons.crystal import Crystal, Known
 from esen.evaluate.phonons.inputs import (
     crystal_of_structure,
     crystal_of_yaml,
@@ -20,7 +22,6 @@ from esen.evaluate.phonons.inputs import (
 )
 from esen.evaluate.phonons.properties import measure
 from esen.evaluate.phonons.protocol import PhononProtocol
-from esen.md.systems import read_geometries
 from esen.study.materials.manifest import geometry_digest
 from esen.study.materials.words import first_few
 from esen.study.phonons.record import values_of
@@ -112,38 +113,13 @@ def choose_inputs(
             found.append(_of_yaml(path, protocol))
         else:
             structures = True
-            read = read_geometries(path, frames)
-            for number, structure in read:
-                name = path.stem if len(read) == 1 else f"{path.stem}#{number}"
-                found.append(_of_structure(structure, name, matrix, width, protocol))
+            found += [
+                _of_structure(structure, name, matrix, width, protocol)
+                for name, structure in read_named_structures(path, frames)
+            ]
     _refuse_idle(structures, matrix is not None, min_width is not None, frames)
     names = distinct([one.name for one in found])
     return [replace(one, name=name) for one, name in zip(found, names, strict=True)]
-
-
-def parse_supercell(text: str, option: str = "--supercell") -> Int64[np.ndarray, "3 3"]:
-    """`2,2,2`, or nine numbers row by row, as phonopy's matrix.
-
-    Args:
-        text: as the user gave it.
-        option: which.
-
-    Raises:
-        InputError: it is neither, or spans no volume.
-
-    >>> parse_supercell("1,2,3").tolist()
-    [[1, 0, 0], [0, 2, 0], [0, 0, 3]]
-    """
-    try:
-        values = [int(part) for part in text.split(",")]
-    except ValueError:
-        values = []
-    of_three = len(values) == 3 and min(values) > 0
-    if not (of_three or len(values) == 9) or np.linalg.det(matrix_of(values)) < 0.5:
-        raise InputError(
-            f"{option} {text}: expected three whole numbers above 0, such as 2,2,2, or nine of a matrix"
-        )
-    return matrix_of(values)
 
 
 def with_reference_values(crystal: Crystal, protocol: PhononProtocol) -> Crystal:

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from esen.data.readers.opening import unpacked
 from esen.data.structure import Structure
-from esen.md.systems import read_geometries
+from esen.data.structures import read_named_structures
 from esen.study.materials.manifest import geometry_digest
 from esen.study.potentials import distinct
 
@@ -44,9 +43,7 @@ def choose_inputs(files: Sequence[str], frames: str = ALL) -> list[Input]:
     """
     names, structures = [], []
     for text in files:
-        path = Path(text).expanduser()
-        stem, read = Path(unpacked(path)).stem, read_geometries(path, frames)
-        for number, structure in read:
-            names.append(stem if len(read) == 1 else f"{stem}#{number}")
+        for name, structure in read_named_structures(Path(text).expanduser(), frames):
+            names.append(name)
             structures.append(structure)
     return [Input(name, structure) for name, structure in zip(distinct(names), structures, strict=True)]

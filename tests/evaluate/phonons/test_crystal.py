@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
-from esen.evaluate.phonons.crystal import matrix_of, quietly, supercell_for, to_phonopy
+from esen.evaluate.phonons.crystal import quietly, supercell_for, to_phonopy
 from tests.evaluate.phonons.crystals import corundum, structure_of
 
 
@@ -20,11 +20,6 @@ from tests.evaluate.phonons.crystals import corundum, structure_of
 def test_supercells_are_wide_between_faces(cell: np.ndarray, expected: list[int]) -> None:
     found = supercell_for(cell, 12.0)
     assert found.tolist() == np.diag(expected).tolist()
-
-
-def test_matrices() -> None:
-    assert matrix_of([1, 2, 3]).tolist() == [[1, 0, 0], [0, 2, 0], [0, 0, 3]]
-    assert matrix_of([-1, 1, 1, 1, -1, 1, 1, 1, -1]).tolist() == [[-1, 1, 1], [1, -1, 1], [1, 1, -1]]
 
 
 def test_atoms_are_those_of_the_structure() -> None:

@@ -12,7 +12,7 @@ from ase.io import write
 from esen.errors import InputError
 from esen.evaluate.phonons.crystal import Known
 from esen.evaluate.phonons.protocol import PROTOCOLS
-from esen.study.phonons.choose import choose_inputs, parse_supercell
+from esen.study.phonons.choose import choose_inputs
 from tests.evaluate.phonons.crystals import NACL
 
 FAIR = PROTOCOLS["mdr-fair"]
@@ -79,9 +79,3 @@ def test_mistakes_are_one_line(inputs: list[str], options: dict[str, Any], messa
     with pytest.raises(InputError) as caught:
         choose_inputs(inputs, FAIR, **options)
     assert message in str(caught.value)
-
-
-@pytest.mark.parametrize("text", ["2", "2,2", "2,2,x", "0,2,2", "-1,2,2", "-1,-1,2", "1,0,0,1,0,0,0,0,1", ""])
-def test_supercells_that_are_none(text: str) -> None:
-    with pytest.raises(InputError, match="expected three whole numbers above 0"):
-        parse_supercell(text)
