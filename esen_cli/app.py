@@ -11,6 +11,7 @@ from esen.errors import InputError
 from esen_cli.check import check
 from esen_cli.conductivity import conductivity
 from esen_cli.data import data_app
+from esen_cli.help import HelpfulApp
 from esen_cli.import_checkpoint import import_checkpoint
 from esen_cli.mae import mae
 from esen_cli.md_drift import md_drift
@@ -19,20 +20,21 @@ from esen_cli.recipe import recipe_app
 from esen_cli.relax import relax
 from esen_cli.train import train
 
+_DESCRIPTION = "Train eSEN potentials and test what they predict."
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 class _OneLineErrors(TyperGroup):
-    """Commands whose user's mistakes end in one line and exit code 2."""
+    """A group of commands that reports a user's mistake in one line and exits with code 2."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run a command; a defect of the program keeps its traceback."""
+        """Run a command. An error that is a defect of the program keeps its traceback."""
         try:
             return super().invoke(ctx)
         except InputError as error:
             print_error(str(error))
         except BrokenPipeError:
-            raise  # the reader of a pipe has left, as in `esen recipe schema | head`: no error
+            raise  # the reader of a pipe has left, as in `esen recipe schema | head`; that is no error
         except OSError as error:
             message = _os_message(error)
             if message is None:
@@ -44,14 +46,7 @@ class _OneLineErrors(TyperGroup):
         raise typer.Exit(2)
 
 
-app = typer.Typer(
-    cls=_OneLineErrors,
-    help="Train eSEN potentials, and test what they predict.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
+app = HelpfulApp(_DESCRIPTION, group=_OneLineErrors, completion=True)
 app.command()(train)
 app.command()(mae)
 app.command()(check)
@@ -78,21 +73,21 @@ def options(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Train eSEN potentials, and test what they predict."""
+    """Train eSEN potentials and test what they predict."""
 
 
 def print_error(message: str) -> None:
-    """Each line of a message on stderr, after `error: `."""
+    """Print each line of a message to stderr, after `error: `."""
     colour = False if os.environ.get("NO_COLOR") else None  # None: only on a terminal
     for line in message.splitlines():
         typer.echo(typer.style("error: ", fg=typer.colors.RED, bold=True) + line, err=True, color=colour)
 
 
 def _os_message(error: OSError) -> str | None:
-    """What the system refused, in one line; None where it is not about a file."""
+    """Describe an error of the operating system in one line, or return None if it does not concern a file."""
     where = f"{error.filename}: " if error.filename else ""
     if error.errno in _DISK_FULL:
-        return f"{where}the disk is full: {error.strerror}; what was saved before is kept"
+        return f"{where}the disk is full: {error.strerror}; files saved earlier are kept"
     if error.filename and error.strerror:
         return f"{where}{error.strerror[0].lower()}{error.strerror[1:]}"
     return None

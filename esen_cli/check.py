@@ -5,29 +5,42 @@ from typing import Annotated
 
 import typer
 
-from esen_cli.options import CalculatorArgs, Device, Dtype
+from esen_cli.options import CalculatorArgs, Device, Dtype, Frames, Output, Potential
 from esen_cli.output import fresh_folder, not_a_run, print_result, print_wide
 
 
 def check(  # noqa: PLR0913, PLR0917  # the options of a command are its arguments
-    potential: Annotated[
-        str, typer.Argument(help="Weights (.safetensors), a run's folder, emt, lj, or module:factory (ASE).")
-    ],
+    potential: Potential,
     structures: Annotated[
-        list[str] | None, typer.Argument(help="Files of structures.  [default: small ones made on the spot]")
+        list[str] | None,
+        typer.Argument(
+            metavar="FILE",
+            help="Structures in any format that esen or ASE reads."
+            "  [default: a small crystal, and a molecule, of elements that the potential knows]",
+        ),
     ] = None,
-    output: Annotated[Path | None, typer.Option(help="Folder for tables and plots.  [default: new]")] = None,
-    frames: Annotated[str, typer.Option(help="Frames of each file, a slice such as ::10.")] = ":1",
+    frames: Frames = ":1",
     laws: Annotated[
         str | None,
-        typer.Option(help="Only these, as in curl,smoothness, or rows of the table.  [default: all]"),
+        typer.Option(
+            metavar="LAW,LAW,...", help="Check only these laws or rows of the table.  [default: all laws]"
+        ),
     ] = None,
+    seed: Annotated[
+        int,
+        typer.Option(
+            metavar="N", min=0, help="Seed for the random rotations, displacements and choices of atoms."
+        ),
+    ] = 0,
     calculator_args: CalculatorArgs = None,
     dtype: Dtype = None,
     device: Device = "auto",
-    seed: Annotated[int, typer.Option(min=0, help="Of rotations, directions and choices.")] = 0,
+    output: Output = None,
 ) -> None:
-    """Whether a potential obeys the laws of physics. Exit code 1: a law is broken."""
+    """Test whether a potential obeys the laws of physics. The exit code is 1 if it breaks one.
+
+    Example: esen check runs/mgo mgo.xyz --laws curl,smoothness
+    """
     folder = not_a_run(output) if output is not None else fresh_folder(f"check-{_name(potential)}")
 
     from esen.study.check import run_check
@@ -53,7 +66,7 @@ def check(  # noqa: PLR0913, PLR0917  # the options of a command are its argumen
 
 
 def _name(potential: str) -> str:
-    """What the folder is called after.
+    """Return the name of the folder of results for a potential.
 
     >>> _name("runs/mgo/best.safetensors"), _name("runs/mgo"), _name("chgnet.model:CHGNetCalculator")
     ('mgo-best', 'mgo', 'chgnet.model-CHGNetCalculator')

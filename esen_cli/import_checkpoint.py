@@ -6,29 +6,51 @@ from typing import Annotated
 import typer
 
 from esen.errors import InputError
+from esen_cli.options import OUTPUT
 from esen_cli.output import not_a_run, print_result
+
+_VERIFICATION = "Verification"
 
 
 def import_checkpoint(
     checkpoint: Annotated[
-        Path, typer.Argument(help="A checkpoint of fairchem 1.x, such as esen_30m_oam.pt.")
+        Path, typer.Argument(metavar="FILE", help="Checkpoint of fairchem 1.x, such as esen_30m_oam.pt.")
     ],
-    output: Annotated[Path, typer.Argument(help="Folder for the potential, its recipe and a report.")],
+    output: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Folder for the potential, its recipe and a report.")
+    ],
     raw: Annotated[
-        bool, typer.Option("--raw", help="Take the weights as trained, not their moving average.")
+        bool, typer.Option("--raw", help="Take the trained weights instead of their moving average.")
     ] = False,
     verify: Annotated[
         bool,
-        typer.Option("--verify", help="Compare with stored outputs: the .npz files beside the checkpoint."),
+        typer.Option(
+            "--verify",
+            help="Compare predictions with stored outputs: the .npz files beside the checkpoint.",
+            rich_help_panel=_VERIFICATION,
+        ),
     ] = False,
     outputs: Annotated[
-        list[Path] | None, typer.Option(help="Other .npz files or folders to compare with.")
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE|FOLDER",
+            help="Compare predictions with these .npz files instead. Repeatable.",
+            rich_help_panel=_VERIFICATION,
+        ),
     ] = None,
     licence: Annotated[
-        Path | None, typer.Option(help="Licence of the weights.  [default: LICENSE beside the checkpoint]")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Licence of the weights.  [default: LICENSE beside the checkpoint]",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
 ) -> None:
-    """Import published weights. Nothing in the file is run; what is not a checkpoint of eSEN is refused."""
+    """Import published eSEN weights. No code in the file is run; any other file is refused.
+
+    Example: esen import esen_30m_oam.pt oam30m --verify
+    """
     folder = not_a_run(output)
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "import.json").is_file():
         raise InputError(f"{output}: holds other files, which would be overwritten; give a new folder")

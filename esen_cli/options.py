@@ -1,38 +1,117 @@
-"""Options that several commands have."""
+"""The panels of the help, and the options that several commands have."""
 
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-Device = Annotated[
-    Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute; auto: a GPU if there is one.")
-]
-Dtype = Annotated[
-    Literal["float32", "float64"] | None, typer.Option(help="Precision of weights.  [default: float64]")
+POTENTIALS = "Potentials"
+STRUCTURES = "Structures"
+LABELS = "Labels"
+PROTOCOL = "Protocol"
+RELAXATION = "Relaxation"
+DEVICE = "Device"
+OUTPUT = "Output"
+TRACKING = "Tracking"
+
+POTENTIAL_HELP = "Weights (.safetensors), the folder of a run, emt, lj, or module:factory (an ASE calculator)"
+"""What a command accepts as a potential; each command ends the sentence."""
+
+Potential = Annotated[str, typer.Argument(metavar="POTENTIAL", help=f"{POTENTIAL_HELP}.")]
+Potentials = Annotated[list[str], typer.Argument(metavar="POTENTIAL", help=f"{POTENTIAL_HELP}.")]
+Also = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="POTENTIAL",
+        help="Another potential, computed and shown beside the first. Repeatable.",
+        rich_help_panel=POTENTIALS,
+    ),
 ]
 CalculatorArgs = Annotated[
     list[str] | None,
-    typer.Option(metavar="KEY=VALUE", help="An argument of emt, lj or the factory. Repeatable."),
+    typer.Option(
+        metavar="KEY=VALUE",
+        help="Pass an argument to emt, lj or the factory. Repeatable.",
+        rich_help_panel=POTENTIALS,
+    ),
 ]
 NamedCalculatorArgs = Annotated[
     list[str] | None,
     typer.Option(
         metavar="[NAME:]KEY=VALUE",
-        help="An argument of emt, lj or the factories, or of the one called NAME alone. Repeatable.",
+        help="Pass an argument to emt, lj and the factories, or only to the potential NAME. Repeatable.",
+        rich_help_panel=POTENTIALS,
     ),
 ]
-Track = Annotated[bool, typer.Option("--track/--no-track", help="Keep the test in MLflow.")]
-Also = Annotated[list[str] | None, typer.Option(metavar="POTENTIAL", help="One more potential. Repeatable.")]
-Relax = Annotated[
-    bool, typer.Option("--relax/--no-relax", help="Relax positions and cell first, as the protocol does.")
-]
 AllowDirect = Annotated[
-    bool, typer.Option("--allow-direct", help="Run potentials whose forces are no gradient, too.")
+    bool,
+    typer.Option(
+        "--allow-direct",
+        help="Also run potentials whose forces are not the gradient of their energy.",
+        rich_help_panel=POTENTIALS,
+    ),
 ]
-BatchAtoms = Annotated[int, typer.Option(min=1, help="Displaced supercells that go together, in atoms.")]
+
+Structures = Annotated[
+    list[str],
+    typer.Argument(metavar="FILE", help="Structures in any format that esen or ASE reads."),
+]
+Frames = Annotated[
+    str,
+    typer.Option(
+        metavar="SLICE",
+        help="Frames to take from each file, such as ::10.",
+        rich_help_panel=STRUCTURES,
+    ),
+]
+Relax = Annotated[
+    bool,
+    typer.Option(
+        "--relax/--no-relax",
+        help="Relax positions and cell first, as the protocol prescribes.",
+        rich_help_panel=RELAXATION,
+    ),
+]
+
+Device = Annotated[
+    Literal["auto", "cpu", "cuda"],
+    typer.Option(help="Where to compute; auto uses a GPU if there is one.", rich_help_panel=DEVICE),
+]
+Dtype = Annotated[
+    Literal["float32", "float64"] | None,
+    typer.Option(help="Precision of the weights.  [default: float64]", rich_help_panel=DEVICE),
+]
+BatchAtoms = Annotated[
+    int,
+    typer.Option(
+        metavar="N",
+        min=1,
+        help="Largest number of atoms per batch of displaced supercells.",
+        rich_help_panel=DEVICE,
+    ),
+]
+
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Folder for all results.  [default: a new folder in runs/]",
+        rich_help_panel=OUTPUT,
+    ),
+]
 Records = Annotated[
     Path | None,
-    typer.Option(help="Folder of all files; what it holds is not computed again.  [default: new]"),
+    typer.Option(
+        metavar="FOLDER",
+        help="Folder for all results; results that it already holds are not computed again."
+        "  [default: a new folder in runs/]",
+        rich_help_panel=OUTPUT,
+    ),
 ]
-Retry = Annotated[bool, typer.Option("--retry", help="Compute anew what failed.")]
+Retry = Annotated[
+    bool, typer.Option("--retry", help="Compute failed items of --output again.", rich_help_panel=OUTPUT)
+]
+Track = Annotated[
+    bool,
+    typer.Option("--track/--no-track", help="Record the run in MLflow.", rich_help_panel=TRACKING),
+]

@@ -1,0 +1,63 @@
+"""The help of all commands: as wide as the terminal, with the options of a panel under one heading."""
+
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+_ARGUMENTS, _OPTIONS = "Arguments", "Options"
+
+
+class PanelCommand(TyperCommand):
+    """A command whose help lists options by their `rich_help_panel`, in the order in which the panels appear.
+
+    Typer itself shows panels only where Rich formats the help. Importing Rich would double the time that help takes,
+    and Rich would read `[default: new]` as markup.
+    """
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write arguments first, then the panels, then the options that have no panel."""
+        panels: dict[str, list[tuple[str, str]]] = {_ARGUMENTS: []}
+        others: list[tuple[str, str]] = []
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is None:  # hidden
+                continue
+            if parameter.param_type_name == "argument":
+                name = parameter.metavar or parameter.name.upper()
+                panels[_ARGUMENTS].append((name if parameter.nargs == 1 else f"{name}...", record[1]))
+            elif panel := getattr(parameter, "rich_help_panel", None):
+                panels.setdefault(panel, []).append(record)
+            else:
+                others.append(record)
+        for panel, records in (*panels.items(), (_OPTIONS, others)):
+            if records:
+                with formatter.section(panel):
+                    formatter.write_dl(records)
+
+
+class HelpfulApp(typer.Typer):
+    """A Typer app whose commands are `PanelCommand`s.
+
+    Args:
+        description: what the commands of the app do, in one sentence.
+        group: the class of the group of commands.
+        completion: whether the app can install completion for the user's shell.
+    """
+
+    def __init__(
+        self, description: str, *, group: type[TyperGroup] = TyperGroup, completion: bool = False
+    ) -> None:
+        super().__init__(
+            cls=group,
+            help=description,
+            no_args_is_help=True,
+            add_completion=completion,
+            rich_markup_mode=None,
+            pretty_exceptions_enable=False,
+            context_settings={"max_content_width": 10_000},  # no more than the terminal's width in any case
+        )
+
+    def command(self, name: str | None = None, **options: Any) -> Any:
+        """Register a function as a command, as `typer.Typer.command` does."""
+        return super().command(name, cls=PanelCommand, **options)
