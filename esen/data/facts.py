@@ -106,7 +106,11 @@ class Facts:
 
     def has(self, target: Target) -> Bool[np.ndarray, " F"]:
         """Return which frames have a label of the target."""
-        known = {"energy": np.isfinite(self.energies), "forces": self.labelled, "stress": self.stressed}
+        known: dict[str, np.ndarray] = {
+            "energy": np.isfinite(self.energies),
+            "forces": self.labelled,
+            "stress": self.stressed,
+        }
         return known[target.name]
 
     def label_count(self, target: Target) -> int:

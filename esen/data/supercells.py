@@ -76,5 +76,5 @@ def _lattice_points(matrix: Int64[np.ndarray, "3 3"]) -> Int64[np.ndarray, "P 3"
     volume = round(np.linalg.det(matrix))
     adjugate = np.rint(np.linalg.inv(matrix) * volume).astype(np.int64)
     within = points @ adjugate.T
-    inside: np.ndarray = ((within >= 0) & (within < volume)).all(axis=1)
-    return points[inside]
+    inside: np.ndarray = points[((within >= 0) & (within < volume)).all(axis=1)]
+    return inside
