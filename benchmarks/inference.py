@@ -55,7 +55,7 @@ def ours(size: str, calls: int, mode: str, weights: str) -> None:
 
 def gigaflop(size: str) -> float:
     """Of all matrix products of energy, forces and stress, at the crystal's real number of edges."""
-    from esen.recipe.cost import step_cost
+    from esen.models.cost import step_cost
     from esen.recipe.model import ModelSpec
     from esen.recipe.train import BatchSpec
 

@@ -7,7 +7,6 @@ import typer
 
 from esen_cli.options import Device
 from esen_cli.output import chosen_folder, fresh_folder, print_result, started_folder
-from esen_cli.shipped import find_recipe
 
 if TYPE_CHECKING:
     from esen.recipe import Recipe
@@ -40,6 +39,7 @@ def train(
 ) -> None:
     """Train a potential as a recipe says, and evaluate it."""
     from esen.recipe import load_recipe, resolve_paths
+    from esen.recipe.shipped import find_recipe
 
     path = find_recipe(recipe)
     loaded = resolve_paths(load_recipe(path, overrides or ()), path.parent)

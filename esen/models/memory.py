@@ -6,10 +6,9 @@ import psutil
 import torch
 
 from esen.errors import InputError
-from esen.recipe.cost import kept_per_edge
 from esen.recipe.mistakes import nearest
-from esen.recipe.model import ModelSpec
-from esen.recipe.outline import one_of
+from esen.recipe.model import ConservativeSpec, ModelSpec
+from esen.recipe.place import one_of
 from esen.recipe.train import MemoryMode
 
 _SHARE = 0.5
@@ -47,6 +46,25 @@ def is_lean(
     if not torch.is_grad_enabled() or mode != "auto":
         return mode == "lean" and torch.is_grad_enabled()
     return edges * dtype.itemsize * kept_per_edge(spec, training=training) > _SHARE * free_bytes(device)
+
+
+def kept_per_edge(model: ModelSpec, *, training: bool) -> int:
+    """About how many numbers an edge leaves in memory, over all layers, to be differentiated.
+
+    These are the features of both ends before and after rotation and weighting, the radial weights and the hidden
+    layers behind them, the results of the convolutions, and the message rotated back. Training on gradients keeps about
+    three times as many, since every derivative is differentiated again. The measurements are in
+    `docs/results/inference.md`.
+    """
+    C, H, R = model.sphere_channels, model.hidden_channels, model.edge_channels
+    K = (model.lmax + 1) ** 2
+    degrees = range(model.lmax, model.lmax - model.mmax, -1)  # how many have order m, for m = 1 … mmax
+    radial = 2 * C * (model.lmax + 1 + sum(degrees))  # one weight per degree, order m ≥ 0 and input channel
+    reduced = sum(2 * min(l, model.mmax) + 1 for l in range(model.lmax + 1))
+    layer = 2 * C * (K + 2 * reduced) + radial + 8 * R
+    layer += H * (2 * reduced + model.lmax) + C * (reduced + K)
+    again = 3 if training and isinstance(model.forces, ConservativeSpec) else 1
+    return model.layers * layer * again
 
 
 def free_bytes(device: torch.device) -> int:

@@ -1,6 +1,5 @@
 """Recipes: every choice of a study, as checked data. Pure pydantic; of esen, only its error is imported."""
 
-from esen.recipe.cost import StepCost, parameter_count, step_cost
 from esen.recipe.data import DataSpec, ReferencesFileSpec, SourceSpec
 from esen.recipe.load import dump_recipe, flatten, load_recipe, resolve_paths
 from esen.recipe.model import (
@@ -56,7 +55,6 @@ __all__ = [
     "SmoothEnvelopeSpec",
     "SourceSpec",
     "StageSpec",
-    "StepCost",
     "TrackingSpec",
     "TrainSpec",
     "at_stage",
@@ -64,7 +62,5 @@ __all__ = [
     "dump_recipe",
     "flatten",
     "load_recipe",
-    "parameter_count",
     "resolve_paths",
-    "step_cost",
 ]

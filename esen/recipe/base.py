@@ -1,9 +1,12 @@
-"""What all specs share."""
+"""The base of all specs."""
 
 from pydantic import BaseModel, ConfigDict
 
 
 class Spec(BaseModel):
-    """A part of a recipe: immutable, and an unknown key is an error."""
+    """A part of a recipe: immutable, and an unknown key is an error.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    The docstring under a key is its description in the JSON Schema.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)

@@ -1,28 +1,31 @@
 """Pydantic's errors, each as one line that says what to write instead."""
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from esen.recipe.outline import Place, one_of, show_path
-from esen.recipe.yaml12 import KeyPath, read_number
+from esen.recipe.document import KeyPath, cut, plain_scalar
+from esen.recipe.place import Place, one_of, places_of, recipe_place, show_path
 
 _SWITCH = {"on": "true", "yes": "true", "y": "true", "off": "false", "no": "false", "n": "false"}
+_MOST = 1000
+"""Errors that are put into words; a file of another kind can have any number."""
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """Something wrong in a recipe.
+    """A mistake in a recipe.
 
     Attributes:
-        path: which key.
-        at: the key whose line to name: where `path` is missing, the section that should hold it; where a section is
-            wrong as a whole, its key that `text` begins with.
+        path: the key.
+        at: the key whose line is named: the section if `path` is missing; if a section is wrong as a whole, the key
+            that `text` begins with.
         text: what is wrong, without the key.
-        whole: it is the section as a whole that is wrong, so any key of it may be the cause.
+        whole: the section is wrong as a whole, so that any of its keys may be the cause.
     """
 
     path: KeyPath
@@ -31,20 +34,19 @@ class Mistake:
     whole: bool = False
 
 
-def find_mistakes(error: ValidationError, data: dict[str, Any], outline: Place) -> list[Mistake]:
-    """Put each error of a recipe's validation into words, without repetition.
+def find_mistakes(error: ValidationError, data: dict[str, Any]) -> list[Mistake]:
+    """Put the errors of a recipe's validation into words, without repetition.
 
     Args:
-        error: what pydantic said of `data`.
+        error: what pydantic raised for `data`.
         data: the recipe as it was given.
-        outline: what a recipe may hold.
     """
-    mistakes = [_explain(detail, data, outline) for detail in error.errors(include_url=False)]
+    mistakes = [_explain(detail, data) for detail in error.errors(include_url=False)[:_MOST]]
     return list(dict.fromkeys(m for m in mistakes if m is not None))
 
 
-def nearest(word: str, known: list[str]) -> str | None:
-    """The known word most like `word`, whatever its case, if any is.
+def nearest(word: str, known: Sequence[str]) -> str | None:
+    """The known word most like `word`, in any case of letters; None: there is none like it.
 
     >>> nearest("Bacth", ["batch", "seed"])
     'batch'
@@ -54,116 +56,83 @@ def nearest(word: str, known: list[str]) -> str | None:
     return lower[found[0]] if found else None
 
 
-def _explain(  # noqa: PLR0911  # one return a kind of error
-    detail: ErrorDetails, data: dict[str, Any], outline: Place
+def _explain(  # noqa: PLR0911  # one return per kind of error
+    detail: ErrorDetails, data: dict[str, Any]
 ) -> Mistake | None:
-    path, section, place = _locate(detail["loc"], outline)
-    value = _value_at(data, path)
-    if _is_of_another_alternative(detail, value, place):
-        return None
+    path, section, place, value = _locate(detail["loc"], data)
+    if place is None:
+        return Mistake(path, path, _unknown_key(path, section, detail))
     match detail["type"]:
-        case "extra_forbidden":
-            return Mistake(path, path, _unknown_key(path, section, _value_at(data, path[:-1]), outline))
         case "missing":
-            expected = place.describe() if place is not None else "a value"
-            return Mistake(path, path[:-1], f"this key is missing; expected {expected}")
+            return Mistake(path, path[:-1], f"this key is missing; expected {place.describe()}")
         case "value_error":
             text = str(detail["ctx"]["error"])
-            return Mistake(path, _first_key(path, text, data), text, whole=True)
-        case "too_short" if isinstance(value, list) and len(value) >= detail["ctx"]["min_length"]:
+            return Mistake(path, _first_key(path, text, value), text, whole=True)
+        case "too_short" if len(value) >= detail["ctx"]["min_length"]:
             return None  # pydantic counts only the good entries; the bad ones have errors of their own
-        case "union_tag_not_found" if isinstance(value, dict) and "kind" not in value and place is not None:
-            return Mistake(path, path, f"`kind` is missing; expected {one_of(place.words)}")
-        case "union_tag_invalid" | "union_tag_not_found" if isinstance(value, dict) and place is not None:
-            kind = (*path, "kind")
-            return Mistake(kind, kind, _bad_word(value["kind"], place.words))
-    if place is None:
-        return Mistake(path, path, detail["msg"])
-    if place.words and not place.is_section:
-        return Mistake(path, path, _bad_word(value, place.words))
-    return Mistake(path, path, f"given {_given(value)}, expected {place.describe()}{_remedy(value, place)}")
+        case "literal_error" if isinstance(value, dict) and place.of_type("object"):
+            return None  # a section was given; the errors in it are told
+        case "union_tag_not_found" | "union_tag_invalid" if isinstance(value, dict):
+            if "kind" not in value:
+                return Mistake(path, path, f"`kind` is missing; expected {one_of(place.words)}")
+            path, value, place = (*path, "kind"), value["kind"], Place([{"enum": place.words}])
+    expected = place.describe()
+    if isinstance(value, str) and {one.get("type", "string") for one in place.alternatives} == {"string"}:
+        said = f"{cut(repr(value))} is not a choice here; expected {expected}"
+    else:
+        said = f"given {_given(value)}, expected {expected}"
+    return Mistake(path, path, said + _remedy(value, place))
 
 
-def _locate(loc: tuple[str | int, ...], outline: Place) -> tuple[KeyPath, Place, Place | None]:
-    """Pydantic's location as a path of keys, with the section it lies in and the place itself, if any.
+def _locate(loc: tuple[str | int, ...], data: Any) -> tuple[KeyPath, Place, Place | None, Any]:
+    """The path that pydantic's location stands for, the section around it, its place, and the value there.
 
-    Pydantic also names the kind of a union on the way: `("model", "radial", "gaussian", "count")`.
+    Pydantic also names the alternative of a union on the way, as in `("model", "radial", "gaussian", "count")`. Such a
+    name is neither a key of the section nor in the data.
     """
     path: KeyPath = ()
-    section, place = outline, outline
-    for part in loc:
-        if part in place.kinds and isinstance(part, str):
-            place = place.kinds[part]
+    section, place, value = recipe_place(), recipe_place(), data
+    for number, part in enumerate(loc):
+        kind = value.get("kind") if isinstance(value, dict) else None
+        child = place.child(part, kind)
+        given = (
+            part in value
+            if isinstance(value, dict)
+            else isinstance(value, list) and part in range(len(value))
+        )
+        last = number == len(loc) - 1
+        if not given and (child is None or not last):
             continue
-        chosen = next((c for c in place.choices if c.is_section and part == c.schema.get("title")), None)
-        if chosen is not None:
-            place = chosen
-            continue
-        if not (place.is_section or place.is_list):
-            break  # the name of an alternative of a plain union
-        path = (*path, part)
-        child = place.child(part)
+        path, section, value = (*path, part), place, value[part] if given else None
         if child is None:
-            return path, place, None
-        section, place = place, child
-    return path, section, place
+            return path, section, None, value
+        place = child
+    return path, section, place, value
 
 
-def _is_of_another_alternative(detail: ErrorDetails, value: Any, place: Place | None) -> bool:
-    """Whether it is about a word where a section was given, or the reverse: the other alternative has its own error."""
-    if place is None:
-        return False
-    if isinstance(value, dict):
-        return len(place.choices) > 1 and any(c.words for c in place.choices) and not place.is_section
-    return detail["type"] == "model_type" and detail["loc"][-1] == place.schema.get("title")
+def _first_key(path: KeyPath, text: str, value: Any) -> KeyPath:
+    """The key that a text begins with, such as `mmax is 3, …`, if the section at `path` has it; else the section."""
+    key = text.partition(" ")[0].split(".")
+    for part in key:
+        value = value.get(part) if isinstance(value, dict) else None
+    return path if value is None else (*path, *key)
 
 
-def _value_at(data: Any, path: KeyPath) -> Any:
-    for part in path:
-        if isinstance(data, dict):
-            data = data.get(part)
-        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
-            data = data[part]
-        else:
-            return None
-    return data
-
-
-def _first_key(path: KeyPath, text: str, data: Any) -> KeyPath:
-    """The key of the section at `path` that a text begins with, such as `mmax is 3, …`; else the section."""
-    key = (*path, *text.partition(" ")[0].split("."))
-    return path if _value_at(data, key) is None else key
-
-
-def _unknown_key(path: KeyPath, section: Place, data: Any, outline: Place) -> str:
+def _unknown_key(path: KeyPath, section: Place, detail: ErrorDetails) -> str:
     key = str(path[-1])
-    kind = data.get("kind") if isinstance(data, dict) else None
-    union = _union_around(path, outline)
-    others = [name for name, other in union.kinds.items() if key in other.keys] if union is not None else []
+    others = [name for name, other in section.kinds.items() if key in other.keys]
+    kind = detail["loc"][-2] if len(detail["loc"]) > 1 else None
     if others:
         return f"no such key for kind {kind!r}; it belongs to kind {one_of(others)}"
-    elsewhere = [show_path(p) for p in outline.places_of(key)]
+    if kind in section.kinds:
+        section = section.kinds[str(kind)]
+    elsewhere = [show_path(p) for p in places_of(key)]
     near = nearest(key, section.keys)
     hints = [f"did you mean {near!r}?"] if near else []
     if elsewhere:
         hints.append(f"{key!r} belongs to {' or '.join(elsewhere[:3])}")
     keys = f"(keys here: {', '.join(section.keys)})" if section.keys else "(this section has no keys)"
     return f"no such key{' here' if elsewhere else ''}; {' '.join([*hints, keys])}"
-
-
-def _union_around(path: KeyPath, outline: Place) -> Place | None:
-    place: Place | None = outline
-    for part in path[:-1]:
-        place = place.child(part) if place is not None else None
-    return place
-
-
-def _bad_word(value: Any, words: list[str]) -> str:
-    if not isinstance(value, str):
-        return f"given {_given(value)}, expected {one_of(words)}"
-    near = nearest(value, words) if len(words) > 1 else None
-    hint = f"; did you mean {near!r}?" if near else ""
-    return f"{_cut(repr(value))} is not a choice here; expected {one_of(words)}{hint}"
 
 
 def _given(value: Any) -> str:
@@ -175,56 +144,34 @@ def _given(value: Any) -> str:
     if isinstance(value, list):
         return f"a list of {len(value)}" if value else "an empty list"
     types = {str: "text", int: "a whole number", float: "a number"}
-    return f"{_cut(repr(value))} ({types[type(value)]})" if type(value) in types else "a section"
+    return f"{cut(repr(value))} ({types[type(value)]})" if type(value) in types else "a section"
 
 
-def _remedy(value: Any, place: Place) -> str:  # noqa: PLR0911  # one return a remedy
+def _remedy(value: Any, place: Place) -> str:
     """What to write instead, where it can be told."""
-    kinds = {p.inner.schema.get("type") for p in place.choices}
-    numeric = kinds & {"integer", "number"}
-    if numeric and isinstance(value, str):
-        return _number_from_text(value)
-    if numeric and isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
-        fits = "number" not in kinds and value % place.inner.schema.get("multipleOf", 1) == 0
-        return f"; write {int(value)}" if fits else ""
-    if "boolean" in kinds and isinstance(value, str) and value.lower() in _SWITCH:
-        return f"; write {_SWITCH[value.lower()]}"
-    if isinstance(value, str) and place.kinds:
-        near = nearest(value, list(place.kinds))
-        return (
-            f"; write {{kind: {value}}}"
-            if value == near
-            else f"; did you mean {{kind: {near}}}?"
-            if near
-            else ""
-        )
-    words = [word for choice in place.choices for word in choice.words] if len(place.choices) > 1 else []
-    if isinstance(value, str) and (near := nearest(value, words)):
-        return f"; did you mean {near!r}?"
-    if "string" in kinds and isinstance(value, bool | int | float):
+    types = {str(one.get("type")) for one in place.alternatives}
+    if isinstance(value, str):
+        return _instead_of_text(value, place, types)
+    whole = place.of_type("integer")
+    if whole and isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return f"; write {int(value)}" if value % whole.get("multipleOf", 1) == 0 else ""
+    if "string" in types and not place.words and isinstance(value, bool | int | float):
         return "; put quotes around it"
-    if place.is_list and value is not None and not isinstance(value, list):
-        return "; write a list, each entry on a line of its own that begins with '- '"
-    if place.is_section and value is None:
+    if "object" in types and value is None:
         return "; give at least one key, or remove the line to have the defaults"
-    if place.is_section and isinstance(value, str) and len(place.required) == 1:
-        return f"; write {{{place.required[0]}: {_cut(value)}}}"
     return ""
 
 
-def _number_from_text(text: str) -> str:
-    """Text where a number is expected: most often a number in quotes."""
-    try:
-        read_number(text.strip())
-    except ValueError:
-        pass
-    else:
-        return f"; remove the quotes: {text.strip()}"
-    try:
-        return f"; write {read_number(text.strip().replace('_', ''))}"
-    except ValueError:
-        return ""
-
-
-def _cut(text: str, width: int = 60) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"
+def _instead_of_text(text: str, place: Place, types: set[str]) -> str:
+    number = plain_scalar(text.strip().replace("_", ""))
+    if types & {"integer", "number"} and type(number) in {int, float}:
+        return f"; write {number}, without quotes"
+    if "boolean" in types and text.lower() in _SWITCH:
+        return f"; write {_SWITCH[text.lower()]}"
+    if near := nearest(text, place.words):
+        shown = f"{{kind: {near}}}" if place.kinds else repr(near)
+        return f"; write {shown}" if near == text else f"; did you mean {shown}?"
+    if "array" in types:
+        return "; write a list, each entry on a line of its own that begins with '- '"
+    required = [key for one in place.alternatives for key in one.get("required", ())]
+    return f"; write {{{required[0]}: {cut(text)}}}" if len(required) == 1 and not place.words else ""

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from esen.errors import InputError
-from esen.recipe.outline import Place, show_path
-from esen.recipe.yaml12 import KeyPath, parse_value
+from esen.recipe.document import KeyPath, parse_value
+from esen.recipe.place import Place, recipe_place, show_path
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,7 @@ class Override:
     """One `--set`.
 
     Attributes:
-        text: as it was given, for messages.
+        text: the argument, for messages.
         parts: the dotted key, divided.
         value: what it is set to.
     """
@@ -33,7 +33,7 @@ def parse_override(text: str) -> Override:
     """Divide `a.b=c` into a key and a value. `stages.0.epochs` and `stages[0].epochs` are the same.
 
     Raises:
-        InputError: there is no key or no `=`, or the value is no YAML.
+        InputError: there is no key or no `=`, or the value is not YAML.
 
     >>> parse_override("train.stages[0].epochs=3")
     Override(text='train.stages[0].epochs=3', parts=('train', 'stages', '0', 'epochs'), value=3)
@@ -45,75 +45,56 @@ def parse_override(text: str) -> Override:
     return Override(text, parts, parse_value(value, f"--set {text}"))
 
 
-def apply_override(data: dict[str, Any], override: Override, outline: Place) -> KeyPath:
+def apply_override(data: dict[str, Any], override: Override) -> KeyPath:
     """Set one key of a recipe's data, in place, and return its path.
 
-    Sections on the way are made where they are missing, of their default kind. Where a `kind` changes, the
-    keys that only other kinds have are dropped.
+    Missing sections on the way are made, of their default kind. Where a `kind` changes, the keys that only other kinds
+    have are dropped.
 
     Raises:
-        InputError: the path goes through something that is neither a section nor a list, or beyond its end.
+        InputError: the path goes through something that is neither a section nor a list, or beyond the end of a list.
     """
     node: Any = data
-    place: Place | None = outline
+    place: Place | None = recipe_place()
     path: KeyPath = ()
-    for part in override.parts[:-1]:
-        key = _key(node, part, path, override)
+    for part in override.parts:
+        section, key = node, _step(node, part, path, override)
         path = (*path, key)
-        place = place.child(key, _kind(node)) if place is not None else None
-        if _get(node, key) is None:
-            _put(node, key, _empty(place))
-        node = _get(node, key)
-    key = _key(node, override.parts[-1], path, override)
-    if key == "kind" and place is not None and isinstance(override.value, str):
-        _drop_keys_of_other_kinds(node, place, override.value)
-    _put(node, key, override.value)
-    return (*path, key)
+        if len(path) == len(override.parts):
+            break
+        kind = section.get("kind") if isinstance(section, dict) else None
+        place = place.child(key, kind) if place is not None else None
+        if section[key] is None:
+            section[key] = _empty(place)
+        node = section[key]
+    section[key] = override.value
+    if key == "kind" and place is not None and override.value in list(place.kinds):
+        for other in set(place.keys) - set(place.kinds[override.value].keys):
+            section.pop(other, None)
+    return path
 
 
-def _key(node: Any, part: str, path: KeyPath, override: Override) -> str | int:
-    """The next step of the path: a key of a section, or the number of a list's entry."""
+def _step(node: Any, part: str, path: KeyPath, override: Override) -> str | int:
+    """The key or index of the next step, at which `node` now holds at least null."""
     here = show_path(path)
     if isinstance(node, dict):
+        node.setdefault(part, None)
         return part
     if not isinstance(node, list):
         raise InputError(f"{override.label}: {here} is a value, not a section, so it has no key {part!r}")
     if not (part.isascii() and part.isdigit()):
         raise InputError(f"{override.label}: {here} is a list; expected a number after it, such as {here}.0")
     index = int(part) if len(part) < 10 else len(node) + 1
-    if index > len(node):  # one past the end adds an entry
+    if index > len(node):
         count = f"{len(node)} {'entry' if len(node) == 1 else 'entries'}"
         raise InputError(f"{override.label}: {here} has {count}, counted from 0; there is no entry {part}")
+    if index == len(node):  # one past the end adds an entry
+        node.append(None)
     return index
 
 
-def _kind(node: Any) -> object:
-    return node.get("kind") if isinstance(node, dict) else None
-
-
-def _get(node: Any, key: str | int) -> Any:
-    if isinstance(node, list) and isinstance(key, int):
-        return node[key] if key < len(node) else None
-    return node.get(key)
-
-
-def _put(node: Any, key: str | int, value: Any) -> None:
-    if isinstance(node, list) and key == len(node):
-        node.append(value)
-    else:
-        node[key] = value
-
-
 def _empty(place: Place | None) -> list[Any] | dict[str, Any]:
-    """The section or list that a path goes through and the recipe does not have yet."""
-    if place is None:
-        return {}
-    if place.is_list:
+    """The section or list that a path goes through and that the recipe does not have yet."""
+    if place is not None and place.of_type("array"):
         return []
-    return {"kind": place.default_kind} if place.kinds and place.default_kind else {}
-
-
-def _drop_keys_of_other_kinds(node: Any, place: Place, kind: str) -> None:
-    if isinstance(node, dict) and kind in place.kinds:
-        for key in set(place.keys) - set(place.kinds[kind].keys):
-            node.pop(key, None)
+    return {"kind": place.default_kind} if place is not None and place.default_kind else {}

@@ -18,24 +18,33 @@ class EvaluateSpec(Spec):
     """Which tests follow the training."""
 
     mae: MaeSpec | None = MaeSpec()
+    """Errors on `data.test`; null: none."""
 
 
 class TrackingSpec(Spec):
-    """Where MLflow keeps the run. `uri: null` means $MLFLOW_TRACKING_URI, else sqlite:///mlflow.db."""
+    """Where MLflow keeps the run."""
 
     enabled: bool = True
+    """Whether the run is tracked."""
     uri: str | None = None
+    """MLflow tracking URI; null: $MLFLOW_TRACKING_URI, or else sqlite:///mlflow.db."""
     experiment: str = "esen"
+    """MLflow experiment."""
 
 
 class Recipe(Spec):
     """Model, data, training, evaluation, tracking."""
 
     model: ModelSpec = ModelSpec()
+    """The network."""
     data: DataSpec
+    """Frames and their labels."""
     train: TrainSpec
+    """The optimisation."""
     evaluate: EvaluateSpec = EvaluateSpec()
+    """Tests after the training."""
     tracking: TrackingSpec = TrackingSpec()
+    """The record of the run in MLflow."""
 
     @model_validator(mode="after")
     def _stages_have_a_network(self) -> Self:

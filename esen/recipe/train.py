@@ -1,4 +1,4 @@
-"""`train:` how the weights are found."""
+"""`train:` the optimisation of the weights."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -8,7 +8,7 @@ from esen.recipe.base import Spec
 from esen.recipe.model import ForcesSpec, ModelSpec
 
 MemoryMode = Literal["auto", "lean", "fast"]
-"""`fast`: keep all that is needed for derivatives. `lean`: compute it once more. `auto`: by the memory that is free."""
+"""`fast`: keep everything that derivatives need. `lean`: compute it again. `auto`: choose by the free memory."""
 
 Precision = Literal["float32", "float64", "tf32", "bf16"]
 """`tf32`: float32 whose matrix products a GPU rounds to 10 bits. `bf16`: float32 weights, products of the network's
@@ -22,7 +22,9 @@ class BatchSpec(Spec):
     """The size of a batch: a budget of atoms, or a number of structures."""
 
     atoms: Annotated[int, Field(ge=1)] | None = None
+    """Most atoms of a batch."""
     structures: Annotated[int, Field(ge=1)] | None = None
+    """Structures of a batch."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
@@ -35,26 +37,37 @@ class OptimizerSpec(Spec):
     """AdamW; biases, norms and embeddings are not decayed."""
 
     learning_rate: Positive = 4e-4
+    """Learning rate after the warm-up, dimensionless."""
     weight_decay: NonNegative = 1e-3
+    """Decoupled weight decay, per unit of the learning rate."""
     beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Decay of the mean of the gradient per step."""
     beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    """Decay of the mean of the squared gradient per step."""
     clip_norm: Positive = 100.0
+    """Largest norm of the gradient; a longer one is scaled down to it."""
 
 
 class ScheduleSpec(Spec):
     """Linear warm-up from `warmup_factor` × the learning rate, then a cosine down to `final_factor` ×, per step."""
 
     warmup_epochs: NonNegative = 0.1
+    """Length of the warm-up, in epochs."""
     warmup_factor: Annotated[float, Field(ge=0, le=1)] = 0.2
+    """First learning rate as a fraction of `learning_rate`."""
     final_factor: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """Last learning rate as a fraction of `learning_rate`."""
 
 
 class LossSpec(Spec):
     """λ_E·|ΔE|/N + λ_F·(force term) + λ_S·|Δσ|, errors in units of `model scale` as the network sees them."""
 
     energy: NonNegative = 20.0
+    """Weight λ_E of the energy error per atom, dimensionless."""
     forces: NonNegative = 20.0
+    """Weight λ_F of the force error, dimensionless."""
     stress: NonNegative = 5.0
+    """Weight λ_S of the stress error, dimensionless; 0 if there are no stresses to learn."""
     force_norm: Literal["l2", "l2_squared"] = "l2"
     """`l2`: mean over atoms of ‖ΔF‖. `l2_squared`: (1/3N) Σ ‖ΔF‖²."""
 
@@ -63,29 +76,34 @@ class DensSpec(Spec):
     """Denoising (DeNS): in some batches the network is shown displaced atoms and the forces they had, and undoes it."""
 
     probability: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """That a batch is one of these."""
+    """Probability that a batch is a denoising one."""
     std: Positive = 0.1
-    """Of each component of a displacement, in Å."""
+    """Standard deviation of each component of a displacement, in Å."""
     coefficient: NonNegative = 10.0
-    """λ of the displacements; it stands where λ_F does for atoms that are not displaced."""
+    """Weight of the displacements in the loss, dimensionless; atoms that are not displaced have λ_F instead."""
     corrupt_ratio: Annotated[float, Field(gt=0, le=1)] | None = None
-    """Probability that an atom is displaced. null: all are."""
+    """Probability that an atom is displaced; null: all atoms are."""
 
 
 class StageSpec(Spec):
-    """One pass of optimisation with its own schedule. What it leaves out is as in `train` and `model`."""
+    """One optimisation with its own schedule. Keys that it leaves out are as in `train` and `model`."""
 
     epochs: Annotated[int, Field(ge=0)]
-    """0, with `train.init_from`, only evaluates."""
+    """Passes over the training frames; 0, with `train.init_from`, only evaluates."""
     forces: ForcesSpec | None = None
-    """In place of `model.forces`."""
+    """Replaces `model.forces` in this stage."""
     dens: DensSpec | None = None
-    """Denoising; the network has the parts for it in this stage."""
+    """Denoising in this stage; the network has the parts for it."""
     batch: BatchSpec | None = None
+    """Replaces `train.batch` in this stage."""
     optimizer: OptimizerSpec | None = None
+    """The keys of `train.optimizer` that differ in this stage."""
     schedule: ScheduleSpec | None = None
+    """The keys of `train.schedule` that differ in this stage."""
     loss: LossSpec | None = None
+    """The keys of `train.loss` that differ in this stage."""
     freeze: tuple[str, ...] | None = None
+    """Replaces `train.freeze` in this stage."""
 
 
 Renewed = Literal["references", "scale", "heads", "elements"]
@@ -95,34 +113,41 @@ class TrainSpec(Spec):
     """Optimisation, from the seed to the last step. The defaults are the paper's (MPTrj-30M)."""
 
     batch: BatchSpec = BatchSpec(structures=512)
+    """Size of the batch of one optimiser step."""
     micro_batch_atoms: Annotated[int, Field(ge=1)] | None = None
-    """A batch with more atoms is done in parts whose gradients are added: the same step in less memory."""
+    """Most atoms per backward pass; a larger batch is divided and the gradients are added, which saves memory."""
     precision: Precision = "float32"
-    """`float64`; `tf32`, of GPUs; `bf16`: products in bfloat16. Weights are float32 but for `float64`, and so is what a
-    checkpoint predicts."""
+    """Precision of the network: `tf32` and `bf16` round matrix products on a GPU. Weights are float32, or float64 for
+    `float64`; so are the predictions of a checkpoint."""
     compile: bool = False
-    """Steps run through `torch.compile`: minutes at the start of each stage, and a compiler is needed."""
+    """Whether `torch.compile` compiles the steps; it needs a C++ compiler, and minutes at the start of each stage."""
     prefetch: Annotated[int, Field(ge=0)] = 2
-    """How many batches are made ready while a step computes. 0: each is made when its turn comes."""
+    """Batches that are prepared while a step computes; 0: each is prepared when it is needed."""
     seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the weights, the order of the frames and the held-out validation frames."""
     optimizer: OptimizerSpec = OptimizerSpec()
+    """AdamW and clipping of the gradient."""
     schedule: ScheduleSpec = ScheduleSpec()
+    """Learning rate over a stage."""
     loss: LossSpec = LossSpec()
+    """Weights of the terms of the loss."""
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
-    """Decay of the exponential moving average of the weights, which is what is validated and saved; 0: none."""
+    """Decay per step of the exponential moving average of the weights that is validated and saved; 0: no average."""
     init_from: str | None = None
-    """A checkpoint, a run or an imported model to fine-tune; what `model` leaves out is taken from it."""
+    """Checkpoint, run or imported model to fine-tune; keys that `model` leaves out are taken from it."""
     renew: tuple[Renewed, ...] = ()
-    """What is not kept of it: `references`, fitted to this data's level of theory; `scale`; `heads`, random again;
-    `elements`: those it does not know are learned from random embeddings."""
+    """Parts of it that are not kept: `references` are fitted to this data, `scale` is that of this data, `heads` are
+    random again, `elements` that it does not know are learned from random embeddings."""
     freeze: tuple[str, ...] = ()
-    """Parts that are not trained, by their names: `species`, `blocks.0`, `head`, `blocks.*.norm1`."""
+    """Parts of the network that are not trained, by name: `species`, `blocks.0`, `head`, `blocks.*.norm1`."""
     stages: Annotated[tuple[StageSpec, ...], Field(min_length=1)]
+    """Stages of the training, one after the other."""
     validate_every_epochs: Annotated[int, Field(ge=1)] = 1
+    """Epochs between two validations."""
     memory: MemoryMode = "auto"
-    """`fast`, or `lean`: a fraction of the memory for half as much time again, and the same numbers."""
+    """`fast`; `lean`: less memory, 50 % longer, bitwise identical results; `auto`: by the free memory."""
     checkpoint_minutes: Positive = 10.0
-    """A checkpoint is written after every epoch, and within an epoch after this many minutes."""
+    """Time between checkpoints within an epoch, in minutes; one is also written after every epoch."""
 
     @field_validator("stages", mode="after")
     @classmethod

@@ -15,7 +15,8 @@ from esen.errors import InputError
 from esen.files import write_atomically
 from esen.models.checkpoint import Checkpoint, save_checkpoint, with_prefix
 from esen.models.convert import Imported, import_published, published_training
-from esen.recipe import DataSpec, Recipe, SourceSpec, dump_recipe, parameter_count
+from esen.models.cost import parameter_count
+from esen.recipe import DataSpec, Recipe, SourceSpec, dump_recipe
 from esen.recipe.model import DirectSpec, NoStressSpec
 from esen.study.import_compare import TOLERANCE, Comparison, compare, stored_outputs
 from esen.study.import_licence import Licence, find_licence

@@ -25,9 +25,9 @@ from esen.graph.types import Graph, Potential, Prediction
 from esen.md.calculator import AsePotential, choose_device, choose_dtype, find_weights
 from esen.models.checkpoint import load_potential
 from esen.models.potential import EsenPotential
+from esen.recipe.document import parse_value
 from esen.recipe.mistakes import nearest
 from esen.recipe.train import MemoryMode
-from esen.recipe.yaml12 import parse_value
 
 Dtype = Literal["float32", "float64"]
 

@@ -18,7 +18,7 @@ from esen.graph.edges import edge_vectors
 from esen.models.checkpoint import Checkpoint, read_checkpoint, restore_potential
 from esen.models.potential import EsenPotential
 from esen.recipe import BatchSpec, ModelSpec, Recipe, at_stage
-from esen.recipe.extend import merged
+from esen.recipe.load import merged
 from esen.train.carry import carry_over, dtype_of
 from esen.train.dataset import Batches, Report, TrainingData
 from esen.train.precision import prepared, weights_dtype

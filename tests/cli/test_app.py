@@ -29,7 +29,7 @@ def _raising(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
         raise error
 
-    monkeypatch.setattr("esen_cli.recipe.shipped_recipes", fail)
+    monkeypatch.setattr("esen.recipe.shipped.shipped_recipes", fail)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["mae", "--help"], ["--version"]])
@@ -38,7 +38,7 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
         "import sys\nfrom esen_cli.app import app\n"
         f"try:\n    app({arguments!r})\n"
         "except SystemExit as end:\n    assert end.code == 0\n"
-        "heavy = {'torch', 'numpy', 'mlflow', 'yaml', 'rich', 'ase', 'matplotlib', 'esen.recipe'}\n"
+        "heavy = {'torch', 'numpy', 'mlflow', 'ruamel', 'rich', 'ase', 'matplotlib', 'esen.recipe'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from esen.recipe import Recipe, load_recipe, parameter_count
+from esen.recipe import Recipe, load_recipe
+from esen.recipe.shipped import shipped_recipes
 from esen_cli.app import app
-from esen_cli.shipped import shipped_recipes
 
 RECIPE = """\
 # mine
@@ -109,5 +109,4 @@ def test_list_describes_every_shipped_recipe() -> None:
     for line, (name, path) in zip(lines, shipped_recipes().items(), strict=True):
         description = path.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
         assert line.startswith(f"{name} ")
-        assert f"{parameter_count(load_recipe(path).model):,} parameters" in line
         assert line.endswith(description)

@@ -11,8 +11,8 @@ from esen.graph.batch import make_graph
 from esen.graph.types import Graph, Prediction
 from esen.models import chunks, memory
 from esen.models.chunks import chunk_sizes
+from esen.models.memory import kept_per_edge
 from esen.models.potential import EsenPotential
-from esen.recipe.cost import kept_per_edge
 from esen.recipe.model import ModelSpec
 from tests.models.variants import (
     ABLATIONS,

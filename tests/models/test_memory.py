@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from esen.errors import InputError
-from esen.models.memory import free_bytes, is_lean, memory_mode
-from esen.recipe.cost import kept_per_edge
+from esen.models.memory import free_bytes, is_lean, kept_per_edge, memory_mode
 from esen.recipe.train import MemoryMode
 from tests.models.variants import VARIANTS, potential_of
 

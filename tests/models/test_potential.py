@@ -11,8 +11,9 @@ from torch import Tensor
 from esen.errors import InputError
 from esen.graph.batch import make_graph
 from esen.graph.edges import edge_vectors
+from esen.models.cost import parameter_count
 from esen.models.potential import EsenPotential, make_potential
-from esen.recipe import ModelSpec, parameter_count
+from esen.recipe import ModelSpec
 from tests.models.variants import VARIANTS, chiral_molecule, each_variant, isolated, potential_of
 
 THIRD = 1 / 3  # no precision but float64 holds it to 1e-16

@@ -6,8 +6,8 @@ import pytest
 
 from esen.errors import InputError
 from esen.recipe import load_recipe
-from esen.recipe.extend import merged
-from esen_cli.shipped import recipe_folder
+from esen.recipe.load import merged
+from esen.recipe.shipped import recipe_folder
 
 BASE = """
 model:
@@ -66,7 +66,7 @@ def test_mistakes_name_the_file_they_stand_in(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("extends: bse.yaml", r"child\.yaml:1: extends: there is no recipe .*did you mean .*base\.yaml"),
+        ("extends: bse.yaml", r"child\.yaml:1: extends: .*bse\.yaml: .*did you mean .*base\.yaml"),
         ("extends: 3", r"extends: given 3, expected a recipe"),
         ("extends: child.yaml", "leads back to this recipe"),
         ("extends: other.yaml", "leads back to this recipe"),

@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from esen.recipe.mistakes import find_mistakes, nearest
-from esen.recipe.outline import Place, show_path
+from esen.recipe.place import show_path
 from esen.recipe.recipe import Recipe
 
 GOOD: dict[str, Any] = {"data": {"train": [{"path": "a.xyz"}]}, "train": {"stages": [{"epochs": 1}]}}
@@ -15,7 +15,7 @@ def _mistakes(**sections: Any) -> list[str]:
     data = GOOD | sections
     with pytest.raises(ValidationError) as caught:
         Recipe.model_validate_json(json.dumps(data), strict=True)
-    return [f"{show_path(m.path)}: {m.text}" for m in find_mistakes(caught.value, data, Place.of(Recipe))]
+    return [f"{show_path(m.path)}: {m.text}" for m in find_mistakes(caught.value, data)]
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,10 @@ def _mistakes(**sections: Any) -> list[str]:
             {"nonlinearity": {"kind": "grid", "resolution": 7.0}},
             "nonlinearity.resolution: given 7.0 (a number), expected an even whole number of at least 4 or null",
         ),
-        ({"lmax": "2"}, "lmax: given '2' (text), expected a whole number from 1 to 8; remove the quotes: 2"),
+        (
+            {"lmax": "2"},
+            "lmax: given '2' (text), expected a whole number from 1 to 8; write 2, without quotes",
+        ),
         ({"lmax": 2.0}, "lmax: given 2.0 (a number), expected a whole number from 1 to 8; write 2"),
         ({"lmax": 2.5}, "lmax: given 2.5 (a number), expected a whole number from 1 to 8"),
         ({"lmax": True}, "lmax: given true (true or false), expected a whole number from 1 to 8"),
@@ -105,7 +108,7 @@ def _mistakes(**sections: Any) -> list[str]:
         ({"cutoff": "6,0"}, "cutoff: given '6,0' (text), expected a number greater than 0"),
         (
             {"max_elements": "1_00"},
-            "max_elements: given '1_00' (text), expected a whole number from 2 to 119; write 100",
+            "max_elements: given '1_00' (text), expected a whole number from 2 to 119; write 100, without quotes",
         ),
         ({"cutoff": "six"}, "cutoff: given 'six' (text), expected a number greater than 0"),
         ({"cutoff": {}}, "cutoff: given a section, expected a number greater than 0"),

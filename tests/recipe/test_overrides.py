@@ -3,16 +3,12 @@ from typing import Any
 import pytest
 
 from esen.errors import InputError
-from esen.recipe.outline import Place
 from esen.recipe.overrides import apply_override, parse_override
-from esen.recipe.recipe import Recipe
-
-OUTLINE = Place.of(Recipe)
 
 
 def _apply(data: dict[str, Any], *texts: str) -> dict[str, Any]:
     for text in texts:
-        apply_override(data, parse_override(text), OUTLINE)
+        apply_override(data, parse_override(text))
     return data
 
 

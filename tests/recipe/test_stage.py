@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from esen.errors import InputError
+from esen.models.cost import parameter_count
 from esen.recipe import (
     DensSpec,
     DirectSpec,
@@ -15,7 +16,6 @@ from esen.recipe import (
     describe_stage,
     dump_recipe,
     load_recipe,
-    parameter_count,
     resolve_paths,
 )
 

@@ -8,7 +8,7 @@ import pytest
 
 import esen.study.dry_run
 from esen.errors import InputError
-from esen.recipe import parameter_count
+from esen.models.cost import parameter_count
 from esen.study.dry_run import run_dry
 from tests.train.small import crystals, molecule, recipe_of, write_frames
 

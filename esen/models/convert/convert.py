@@ -15,9 +15,9 @@ from esen.models.checkpoint import precision_of
 from esen.models.convert.names import moving_average, published_weights
 from esen.models.convert.network import published_spec
 from esen.models.convert.read import read_published
+from esen.models.cost import parameter_count
 from esen.models.dens import without_denoising
 from esen.models.potential import EsenPotential
-from esen.recipe.cost import parameter_count
 from esen.recipe.model import ModelSpec
 
 _LEGACY = {"target": "energy", "grad_target": "forces"}

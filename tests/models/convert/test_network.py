@@ -8,7 +8,8 @@ import pytest
 
 from esen.errors import InputError
 from esen.models.convert import published_spec, published_training
-from esen.recipe import ModelSpec, parameter_count
+from esen.models.cost import parameter_count
+from esen.recipe import ModelSpec
 
 PARITY = Path(__file__).parents[1] / "parity"
 

@@ -2,12 +2,12 @@ import math
 import sys
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from ruamel.yaml import YAML
 
 from esen.errors import InputError
-from esen.recipe.yaml12 import parse_document, parse_value, read_number, write_document
+from esen.recipe.document import parse_document, parse_value, plain_scalar, write_document
 
 
 @pytest.mark.parametrize(
@@ -49,8 +49,8 @@ def test_scalars_are_those_of_yaml_1_2(text: str, value: object) -> None:
 
 def test_not_a_number() -> None:
     assert math.isnan(parse_document("[.nan]", "x").value[0])
-    with pytest.raises(ValueError, match="'nan' is not a number"):
-        read_number("nan")
+    assert plain_scalar("nan") == "nan"
+    assert plain_scalar("9" * 5000) == "9" * 5000  # more digits than Python converts
 
 
 @pytest.mark.parametrize(
@@ -63,18 +63,18 @@ def test_not_a_number() -> None:
         ("a: b: c", "x:1: .*put quotes around text that holds a colon"),
         ("a: [1, 2", "x:1: not valid YAML"),
         ("a:\n   b: 1\n  c: 2", "x:3: .*indentation"),
-        ("a: 1\n---\nb: 2\n", "x:2: .*one recipe a file"),
+        ("a: 1\n---\nb: 2\n", "x:2: .*one recipe per file"),
         ("ok: 1\na: \x01", r"x:2: holds the character '\\x01'"),
         ("1: a", "x:1: a key must be a word, but here it is 1"),
         ("a: 1\n? [b]\n: c", "x:2: a key must be a word, but here it is a list or section"),
-        ("a: !!binary aGk=", "x:1: the tag !!binary has no meaning"),
-        ("a: !!python/object:os.system {}", "x:1: the tag !!python/object:os.system has no meaning"),
-        ("a: !!int b", "x:1: .*cannot read 'b' as int"),
-        ("a: !!bool b", "x:1: .*cannot read 'b' as bool"),
-        ("a: " + "9" * 5000, "x:1: .*cannot read '9+…' as int"),
-        ("a: &b [*b]", "x:1: an alias .* stands inside its own anchor"),
+        ("a: !!binary aGk=", "x:1: .*!!binary"),
+        ("a: !!python/object:os.system {}", "x:1: .*!!python/object:os.system"),
+        ("a: !!int b", "x:1: .*!!int"),
+        ("a: !!str 3", "x:1: .*!!str"),
+        ("a: &b [*b]", "x: .*alias"),
+        ("&a {<<: *a}", "x: .*alias"),
         ('a: "\\ud800"', "x:1: .* is not valid Unicode text"),
-        ("[" * 5000, "x: lists or sections lie too deep"),
+        ("[" * 5000, "x: lists or sections are nested"),
     ],
 )
 def test_what_a_recipe_has_no_use_for_is_refused_in_one_line(text: str, message: str) -> None:
@@ -96,15 +96,34 @@ def test_anchors_and_merge_keys() -> None:
     assert document.position(("b", "q")) == (4, 3)
 
 
+ENTRIES = ["[x,x,x,x,x,x,x,x,x,x]", "{x: 1}"]
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_aliases_do_not_multiply_a_file_into_gigabytes(entry: str) -> None:
+    lines = [f"a0: &a0 {entry}"]
+    for level in range(1, 9):
+        many = ",".join([f"*a{level - 1}"] * 10)
+        lines.append(
+            f"a{level}: &a{level} " + (f"[{many}]" if entry.startswith("[") else f"{{<<: [{many}]}}")
+        )
+    with pytest.raises(InputError, match="100,000 values") as caught:
+        parse_document("\n".join(lines), "x")
+    assert "\n" not in str(caught.value)
+
+
+def test_an_anchor_that_is_set_twice_has_the_later_value() -> None:
+    assert parse_document("a: &n 1\nb: &n 2\nc: *n", "x").value == {"a": 1, "b": 2, "c": 2}
+
+
 def test_positions_of_keys_entries_and_of_what_is_not_there() -> None:
     document = parse_document("a: 1\nb:\n  - c: 2\n  - d:\n      e: 3\n", "x")
     assert document.position(("b", 1, "d", "e")) == (5, 7)
     assert document.position(("b", 0)) == (3, 5)
     assert document.position(("b", 7, "d")) == (2, 1)
     assert document.position(("zz",)) == (1, 1)
-    assert document.holds(("b", 0, "c"))
-    assert not document.holds(("b", 2))
-    assert not document.holds(("b", 0, "c", "more"))
+    assert ("b", 0, "c") in document.positions
+    assert ("b", 2) not in document.positions
 
 
 @pytest.mark.parametrize("text", ["*.xyz", "&a", "a: b", ":", "::10", "a # b", "@x", "%x", "!x", "|", "- x"])
@@ -139,15 +158,17 @@ def test_what_is_written_reads_back(value: object) -> None:
 def test_text_that_looks_like_another_type_is_written_in_quotes(text: str) -> None:
     written = write_document({"a": text})
     assert parse_document(written, "x").value == {"a": text}
-    assert yaml.safe_load(written) == {"a": text}  # and readers of YAML 1.1 see the same
+    older = YAML(typ="safe", pure=True)
+    older.version = (1, 1)
+    assert older.load(written) == {"a": text}
 
 
 def test_the_depth_does_not_depend_on_what_python_allows() -> None:
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(50_000)  # as libraries do on import
     try:
-        with pytest.raises(InputError, match="x: lists or sections lie too deep"):
-            parse_document("[" * 2000, "x")
+        with pytest.raises(InputError, match=r"x: .*nested"):
+            parse_document("[" * 2000 + "]" * 2000, "x")
         assert parse_document("[" * 90 + "]" * 90, "x") is not None
     finally:
         sys.setrecursionlimit(before)

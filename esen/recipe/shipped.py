@@ -1,0 +1,43 @@
+"""The recipes that come with esen, by name."""
+
+from pathlib import Path
+
+from esen.recipe.mistakes import nearest
+
+_INSTALLED = Path(__file__).parent / "shipped"
+_CHECKOUT = Path(__file__).parents[2] / "recipes"
+
+
+def recipe_folder() -> Path:
+    """The folder of the shipped recipes: inside an installed package, or at the top of a checkout."""
+    return _INSTALLED if _INSTALLED.is_dir() else _CHECKOUT
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """Every shipped recipe by name: `quickstart`, or `folder/name`."""
+    folder = recipe_folder()
+    files = sorted(folder.rglob("*.yaml"))
+    return {file.relative_to(folder).with_suffix("").as_posix(): file for file in files}
+
+
+def find_recipe(name: str, folder: Path = Path()) -> Path:
+    """The file that a user means by a path, or by the name of a shipped recipe; a file of the user comes first.
+
+    Args:
+        name: what the user wrote.
+        folder: where a relative path starts.
+    """
+    path = folder / name
+    shipped = None if path.is_file() else shipped_recipes().get(name.removesuffix(".yaml"))
+    return path if shipped is None else shipped
+
+
+def no_such_recipe(path: Path) -> str:
+    """The message for a recipe that is not there, with the nearest name beside it or among the shipped ones."""
+    known = {name.rpartition("/")[2]: name for name in shipped_recipes()}
+    if path.parent.is_dir():
+        beside = [file for file in path.parent.iterdir() if file.suffix in {".yaml", ".yml"}]
+        known |= {file.stem: str(file) for file in beside}
+    near = nearest(path.stem, list(known))
+    hint = f"; did you mean {known[near]}?" if near else ""
+    return f"{path}: there is no such recipe{hint} (`esen recipe list` shows those that come with esen)"

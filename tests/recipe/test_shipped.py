@@ -1,0 +1,103 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from esen.errors import InputError
+from esen.models.cost import parameter_count
+from esen.recipe import load_recipe
+from esen.recipe.shipped import find_recipe, no_such_recipe, recipe_folder, shipped_recipes
+
+MINE = "extends: quickstart\ntrain: {seed: 3}\n"
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to work in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_every_shipped_recipe_is_valid_and_says_how_large_it_is(name: str) -> None:
+    path = shipped_recipes()[name]
+    description = path.read_text(encoding="utf-8").splitlines()[0]
+    assert description.startswith("# ")
+    (count,) = re.findall(r"([0-9,]+) parameters", description)
+    assert int(count.replace(",", "")) == parameter_count(load_recipe(path).model)
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        ("mptrj30m", 30_085_121),
+        ("oam30m", 30_161_153),
+        ("ablation/base", 3_199_745),
+        ("ablation/basis512", 3_392_513),
+        ("ablation/bessel", 3_199_755),
+        ("ablation/grid6", 3_034_881),
+        ("spice3m", 3_199_745),
+    ],
+)
+def test_the_papers_recipes_have_the_papers_counts(name: str, count: int) -> None:
+    assert parameter_count(load_recipe(shipped_recipes()[name]).model) == count
+
+
+def test_shipped_recipes_are_found_by_name(work: Path) -> None:
+    assert find_recipe("quickstart") == recipe_folder() / "quickstart.yaml"
+    assert find_recipe("quickstart.yaml") == recipe_folder() / "quickstart.yaml"
+    assert find_recipe("ablation/bessel") == recipe_folder() / "ablation" / "bessel.yaml"
+
+
+def test_a_file_of_the_user_comes_first(work: Path) -> None:
+    Path("quickstart.yaml").touch()
+    assert find_recipe("quickstart.yaml") == Path("quickstart.yaml")
+    assert find_recipe("quickstart") == recipe_folder() / "quickstart.yaml"
+
+
+def test_a_folder_of_the_same_name_does_not_hide_a_recipe(work: Path) -> None:
+    Path("quickstart").mkdir()
+    assert find_recipe("quickstart") == recipe_folder() / "quickstart.yaml"
+    Path("other").mkdir()
+    with pytest.raises(InputError, match="folder"):
+        load_recipe(find_recipe("other"))
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("quikstart", "did you mean quickstart?"),
+        ("recipes/quickstart.yaml", "did you mean quickstart?"),
+        ("ablation/besel", "did you mean ablation/bessel?"),
+        ("mine", "did you mean mine.yaml?"),
+        ("sub/mien.yaml", f"did you mean {Path('sub') / 'mine2.yml'}?"),
+    ],
+)
+def test_a_wrong_name_is_answered_with_the_nearest(work: Path, name: str, hint: str) -> None:
+    Path("mine.yaml").touch()
+    Path("sub").mkdir()
+    Path("sub/mine2.yml").touch()
+    with pytest.raises(InputError, match="there is no such recipe") as caught:
+        load_recipe(find_recipe(name))
+    assert hint in str(caught.value)
+
+
+def test_a_name_like_no_other_has_no_hint(work: Path) -> None:
+    assert "did you mean" not in no_such_recipe(Path("xyz"))
+
+
+def test_a_shipped_recipe_is_extended_by_name_from_any_folder(work: Path) -> None:
+    Path("deep/er").mkdir(parents=True)
+    path = Path("deep/er/mine.yaml")
+    path.write_text(MINE)
+    recipe, base = load_recipe(path), load_recipe(recipe_folder() / "quickstart.yaml")
+    assert recipe.train.seed == 3
+    assert recipe.model == base.model
+    found = (path.parent / recipe.data.train[0].path).resolve()
+    assert found == (recipe_folder() / base.data.train[0].path).resolve()
+    assert found.is_file()
+
+
+def test_a_recipe_of_ones_own_may_have_the_name_of_the_one_it_extends(work: Path) -> None:
+    Path("quickstart.yaml").write_text(MINE)
+    assert load_recipe(Path("quickstart.yaml")).train.seed == 3
