@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from ase import Atoms, units
 from ase.calculators.calculator import Calculator
-from ase.md.verlet import VelocityVerlet
 from torch import Tensor
 
 from esen.errors import InputError
 from esen.md.engine import (
     FARTHEST,
+    HOTTEST_KINETIC,
     NOT_FINITE,
     TOO_FAR,
     TOO_HOT,
@@ -20,27 +20,26 @@ from esen.md.engine import (
     Failure,
     Snapshot,
     Start,
-    hottest_kinetic,
-    refused,
-    restored_failures,
-    saved_failures,
+    progress_arrays,
+    progress_of,
+    refusal,
 )
 
-_RENEWED = 20
-"""Steps after which the calculator must forget what it knows."""
+_RESET_EVERY = 20
+"""Steps after which the calculator must forget its internal state."""
 
 
 class AseNve:
-    """One system of an ASE calculator, by ASE's own `VelocityVerlet`.
+    """Integrates one system with an ASE calculator, with the operations of ASE's `VelocityVerlet` in the same order.
 
-    A calculator may keep a list of neighbours for some steps, and sum over it in an order that depends on when it was
-    made. So that a trajectory has the same bits when it is resumed, or follows another of the same calculator, it is
-    reset at the start and every 20 steps; what is saved is the state at the last reset, from which `restore` makes the
-    steps again. That is exact for calculators whose `reset` leaves nothing behind, as of ASE's own.
+    A calculator may keep a neighbour list for some steps, and sum over it in an order that depends on when the list was
+    made. For a trajectory to have the same bits when it is resumed, or when the calculator was used before, the
+    calculator is reset at the start and every 20 steps. `save` returns the state at the last reset, from which
+    `restore` repeats the steps since. This is exact for calculators whose `reset` leaves nothing behind, as ASE's own.
 
     Args:
-        calculator: of the system alone; it may keep what it likes between calls.
-        start: not changed.
+        calculator: computes this system only.
+        start: is not changed.
         timestep_fs: Δt.
     """
 
@@ -53,12 +52,12 @@ class AseNve:
         self._atoms.set_masses(start.masses)
         self._atoms.set_momenta(start.momenta)
         self._atoms.calc = calculator
-        self._dynamics = VelocityVerlet(self._atoms, timestep=timestep_fs * units.fs)
+        self._timestep = timestep_fs * units.fs
         self._forces = np.full((len(structure), 3), np.nan)
         self._energy = np.nan
-        self._reset()  # of what it knows from another system
-        self._attempt(self._look)
-        self._renewed = self._renew()
+        self._forget()
+        self._guarded(self._compute)
+        self._saved = self._reset()
 
     @property
     def live(self) -> Sequence[int]:
@@ -71,19 +70,17 @@ class AseNve:
             if self.failures:
                 return
             self.step += 1
-            self._attempt(self._one)
-            if self.step % _RENEWED == 0:
-                self._renewed = self._renew()
+            self._guarded(self._move)
+            if self.step % _RESET_EVERY == 0:
+                self._saved = self._reset()
 
     def observe(self) -> tuple[Tensor, Tensor]:
         """See `Engine`."""
-        if not self.failures and self._kinetic() > hottest_kinetic(float(len(self._atoms))):
+        kinetic = float(self._atoms.get_kinetic_energy())
+        if not self.failures and kinetic > HOTTEST_KINETIC * len(self._atoms):
             self.failures[0] = Failure(self.step, TOO_HOT)
-        if self.failures:
-            return torch.zeros(0, dtype=torch.float64), torch.zeros(0, dtype=torch.float64)
-        values = (self._energy, self._kinetic())
-        potential, kinetic = (torch.tensor([value], dtype=torch.float64) for value in values)
-        return potential, kinetic
+        values = ([], []) if self.failures else ([self._energy], [kinetic])
+        return torch.tensor(values[0], dtype=torch.float64), torch.tensor(values[1], dtype=torch.float64)
 
     def snapshot(self, system: int) -> Snapshot:
         """See `Engine`."""
@@ -93,57 +90,58 @@ class AseNve:
 
     def save(self) -> Arrays:
         """See `Engine`."""
-        return self._renewed | saved_failures(self.step, self.live, self.failures)
+        return self._saved | progress_arrays(self.step, self.live, self.failures)
 
     def restore(self, arrays: Arrays) -> None:
         """See `Engine`."""
-        self._renewed = {name: arrays[name] for name in self._renewed}
+        self._saved = {name: arrays[name] for name in self._saved}
         self._atoms.set_positions(arrays["positions"])
         self._atoms.set_momenta(arrays["momenta"])
         self._forces, self._energy = arrays["forces"], float(arrays["energy"][0])
-        self._reset()
-        step, _, failures = restored_failures(arrays)
+        self._forget()
+        step, _, failures = progress_of(arrays)
         if not failures:
             self.step, self.failures = int(arrays["renewed"]), {}
             self.advance(step - self.step)
         else:
             self.step, self.failures = step, failures
 
-    def _renew(self) -> Arrays:
-        """Let the calculator forget; what is needed to go on from here."""
-        self._reset()
-        state = {"positions": self._atoms.get_positions(), "momenta": self._atoms.get_momenta()}
-        return state | {
+    def _reset(self) -> Arrays:
+        """Reset the calculator and return the state from which the trajectory can be continued."""
+        self._forget()
+        return {
+            "positions": self._atoms.get_positions(),
+            "momenta": self._atoms.get_momenta(),
             "forces": self._forces.copy(),
             "energy": np.array([self._energy]),
             "renewed": np.array(self.step),
         }
 
-    def _reset(self) -> None:
+    def _forget(self) -> None:
         calculator = self._atoms.calc
         if isinstance(calculator, Calculator):
             calculator.reset()
 
-    def _kinetic(self) -> float:
-        return float(self._atoms.get_kinetic_energy())
-
-    def _one(self) -> None:
-        momenta = self._atoms.get_momenta() + 0.5 * self._dynamics.dt * self._forces
-        moves = self._dynamics.dt * momenta / self._atoms.get_masses()[:, None]
+    def _move(self) -> None:
+        """Make one step: p ← p + F Δt/2, r ← r + p Δt/m, F ← −∂E/∂r, p ← p + F Δt/2."""
+        momenta = self._atoms.get_momenta() + 0.5 * self._timestep * self._forces
+        moves = self._timestep * momenta / self._atoms.get_masses()[:, None]
         if not np.abs(moves).max() <= FARTHEST:
             raise InputError(TOO_FAR)
-        self._dynamics.step(self._forces)
-        self._look()
+        self._atoms.set_positions(self._atoms.get_positions() + moves)
+        self._atoms.set_momenta(momenta)
+        self._compute()
+        self._atoms.set_momenta(self._atoms.get_momenta() + 0.5 * self._timestep * self._forces)
 
-    def _look(self) -> None:
-        """The forces and energy of where the atoms are, which the calculator has just computed."""
+    def _compute(self) -> None:
         self._forces = np.array(self._atoms.get_forces(), dtype=np.float64)
         self._energy = float(self._atoms.get_potential_energy())
         if not (np.isfinite(self._forces).all() and np.isfinite(self._energy)):
             raise InputError(NOT_FINITE)
 
-    def _attempt(self, what: Callable[[], None]) -> None:
+    def _guarded(self, action: Callable[[], None]) -> None:
+        """Stop the system if the action raises an error."""
         try:
-            what()
-        except Exception as error:  # whatever a foreign calculator meets
-            self.failures[0] = Failure(self.step, refused(error))
+            action()
+        except Exception as error:  # a foreign calculator may raise anything
+            self.failures[0] = Failure(self.step, refusal(error))

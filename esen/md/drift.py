@@ -1,4 +1,4 @@
-"""Whether a trajectory at constant energy conserved it: numbers from the energies alone."""
+"""Measures of energy drift in an NVE trajectory, computed from its energies."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,22 +10,23 @@ from jaxtyping import Float64
 from scipy.special import stdtrit
 
 EQUILIBRATION = 0.1
-"""Share of a trajectory that is left out of slopes, as FAIR does: potential and kinetic energy find their balance."""
+"""Fraction of a trajectory that slopes leave out, as FAIR does, because potential and kinetic energy equilibrate."""
 BLOCK_PS = 1.0
+"""Length of the blocks whose means give the wander."""
 
 Verdict = Literal["conserved", "drifts", "undecided", "exploded"]
 
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """Energies of one system, row by row.
+    """Energies of one system against time.
 
     Attributes:
-        step: of the integrator.
-        time_ps: the same in ps.
-        potential: in eV.
-        kinetic: in eV.
-        atoms: N.
+        step: number of the time step.
+        time_ps: time in ps.
+        potential: potential energy in eV.
+        kinetic: kinetic energy in eV.
+        atoms: number of atoms, N.
     """
 
     step: Float64[np.ndarray, " rows"]
@@ -36,12 +37,12 @@ class Series:
 
     @property
     def total(self) -> Float64[np.ndarray, " rows"]:
-        """In eV."""
+        """Total energy in eV."""
         return np.asarray(self.potential + self.kinetic)
 
     @property
     def temperature(self) -> Float64[np.ndarray, " rows"]:
-        """2 E_kin / 3 N k_B, as ASE has it, in K."""
+        """Temperature 2 E_kin / 3 N k_B in K, as ASE defines it."""
         return np.asarray(self.kinetic / (1.5 * units.kB * self.atoms))
 
     def __len__(self) -> int:
@@ -50,21 +51,21 @@ class Series:
 
 @dataclass(frozen=True)
 class Drift:
-    """What became of the energy. NaN where the trajectory is too short to say.
+    """Measures of one trajectory. A measure is NaN if the trajectory is too short for it.
 
     Attributes:
-        slope: of the total energy, in meV/atom/ps.
-        slope_error: half of its 95 % confidence interval.
-        wander: largest difference between means of blocks of 1 ps, in meV/atom: it may come and go without a slope.
+        slope: slope of the total energy, in meV/atom/ps.
+        slope_error: half of the 95 % confidence interval of the slope, in meV/atom/ps.
+        wander: largest difference between means over blocks of 1 ps, in meV/atom. An energy can wander without a slope.
         fair: FAIR's end-to-end drift (`fair_drift`), in meV/atom/ps.
-        lambench: LAMBench's slope (`lambench_slope`), in its own unit.
-        largest: max |E(t) − E(0)| in meV/atom; grows as Δt² and is the integrator's, not the potential's.
-        fluctuation: σ(E)/√N about the line, in meV; does not depend on the size of the system.
+        lambench: LAMBench's slope (`lambench_slope`), in LAMBench's unit.
+        largest: max |E(t) − E(0)|, in meV/atom. It comes from the integrator, not from the potential, and grows as Δt².
+        fluctuation: σ(E)/√N about the fitted line, in meV. It does not depend on the size of the system.
         relative: |slope| · N/σ(E_kin), in 1/ps: the part of the natural fluctuation that is lost or gained in 1 ps.
-        temperature: mean, in K.
-        temperature_end: mean of the last tenth, in K.
-        duration_ps: of the trajectory.
-        rows: of the trajectory.
+        temperature: mean temperature, in K.
+        temperature_end: mean temperature of the last tenth, in K.
+        duration_ps: duration of the trajectory.
+        rows: number of rows of energies.
     """
 
     slope: float
@@ -82,7 +83,7 @@ class Drift:
 
 
 def measure_drift(series: Series) -> Drift:
-    """All of `Drift`. The slope, its error and the wander leave out the first tenth."""
+    """Compute all measures. Slope, error, wander and fluctuation leave out the first tenth of the trajectory."""
     rows = len(series)
     skipped = int(EQUILIBRATION * rows)
     time, energy = series.time_ps[skipped:], 1000 * series.total[skipped:] / series.atoms
@@ -109,18 +110,18 @@ def measure_drift(series: Series) -> Drift:
 def slope_of_blocks(
     time: Float64[np.ndarray, " rows"], energy: Float64[np.ndarray, " rows"]
 ) -> tuple[float, float]:
-    """The least-squares slope, and half of its 95 % confidence interval.
+    """Return the least-squares slope and half of its 95 % confidence interval.
 
-    Energies one after another are correlated, so that the usual error of a line is far too small. The rows are divided
-    into n blocks of equal length, whose means are closer to independent; the line through the means has the error
+    Successive energies are correlated, so that the usual error of a fitted line is far too small. The rows are divided
+    into n blocks of equal length, whose means are less correlated. The line through the means has the error
 
         t(0.975; n − 2) √( Σ residual² / (n − 2) Σ (t − t̄)² ).
 
-    It is taken for 5, 10 and 20 blocks, as far as a block has four rows, and the largest counts: the error grows with
-    the length of the blocks as long as they are correlated (Flyvbjerg and Petersen, J. Chem. Phys. 91, 461, 1989).
+    The largest error for n = 5, 10 and 20 is returned, where a block needs at least four rows: as long as blocks are
+    correlated, the error grows with their length (Flyvbjerg and Petersen, J. Chem. Phys. 91, 461, 1989).
 
     Returns:
-        NaN for what fewer than 20 rows cannot say.
+        Slope and error; the error is NaN for fewer than 20 rows, both are NaN for fewer than 3.
     """
     if len(time) < 3 or np.ptp(time) == 0:
         return np.nan, np.nan
@@ -142,12 +143,12 @@ def _error_of_blocks(
 
 
 def wander(time: Float64[np.ndarray, " rows"], energy: Float64[np.ndarray, " rows"]) -> float:
-    """Largest less smallest mean of blocks of 1 ps, in the energy's unit; NaN for less than two blocks."""
+    """Return the largest minus the smallest mean over blocks of 1 ps; NaN for fewer than two blocks."""
     if not len(time):
         return np.nan
     block = ((time - time[0]) / BLOCK_PS + 1e-9).astype(np.int64)
     counts = np.bincount(block)
-    whole = counts > counts.max() // 2  # not what is left at the end
+    whole = counts > counts.max() // 2  # without an incomplete block at the end
     if whole.sum() < 2:
         return np.nan
     means = np.bincount(block, energy)[whole] / counts[whole]
@@ -155,20 +156,20 @@ def wander(time: Float64[np.ndarray, " rows"], energy: Float64[np.ndarray, " row
 
 
 def fair_drift(series: Series, window: int = 20) -> float:
-    """FAIR's drift, |Ē(end) − Ē(i₀)| / (t(end) − t(i₀)) in meV/atom/ps, Ē the running mean of 20 rows, i₀ = n/10.
+    """Return FAIR's drift |Ē(end) − Ē(i₀)| / (t(end) − t(i₀)) in meV/atom/ps.
 
-    To the letter: i₀ is applied to the energies twice, so that the difference begins at 20 % of the trajectory and is
-    divided by the time from 10 % on; a steady drift comes out an eighth too small. The published script reads energies
-    rounded to 0.1 meV/atom, these are not.
+    Ē is a running mean over 20 rows, and i₀ = n/10. As in the published script, i₀ is applied to the energies twice:
+    the difference begins at 20 % of the trajectory, but is divided by the time from 10 % on, so that a steady drift
+    comes out an eighth too small. The published script reads energies rounded to 0.1 meV/atom; these are not rounded.
 
     Source: fairchem, nve_md_runner.py and nvemd_reducer.py (FAIR chemistry team).
 
     Returns:
-        NaN for fewer than 26 rows.
+        The drift; NaN for fewer than 26 rows.
     """
     start = int(0.1 * len(series))
     energy = series.total[start:] / series.atoms
-    if len(energy) - window <= start + 1:  # no mean but the first is left
+    if len(energy) - window <= start + 1:  # only the first mean is left
         return np.nan
     total = np.concatenate([[0.0], np.cumsum(energy - energy[0])])
     means = (total[window:-1] - total[: -window - 1]) / window
@@ -176,9 +177,9 @@ def fair_drift(series: Series, window: int = 20) -> float:
 
 
 def lambench_slope(series: Series) -> float:
-    """LAMBench's number, |slope of E| · 1000/N without the first 20 %, as its script prints it.
+    """Return LAMBench's |slope of E| · 1000/N without the first 20 %, in the unit in which its script prints it.
 
-    Its time axis is steps · Δt in ASE's unit, 10.18 fs, so that the number is 10.18 × the drift in eV/atom/ps.
+    The script's time axis is steps · Δt in ASE's unit of 10.18 fs: the number is 10.18 × the drift in eV/atom/ps.
 
     Source: LAMBench, nve_md.py.
     """
@@ -191,10 +192,10 @@ def lambench_slope(series: Series) -> float:
 
 
 def verdict_of(drift: Drift, threshold: float, *, exploded: bool) -> Verdict:
-    """Whether the energy is conserved to `threshold` meV/atom/ps.
+    """Decide whether the energy is conserved to `threshold` meV/atom/ps.
 
-    `conserved`: |slope| + error is within it. `drifts`: |slope| − error is beyond it. `undecided`: neither, or too
-    short to have an error; a longer trajectory would tell.
+    `conserved`: |slope| + error is at most the threshold. `drifts`: |slope| − error is above it. `undecided`: neither
+    holds, or the trajectory is too short for an error; a longer one would decide. `exploded`: it ended early.
     """
     if exploded:
         return "exploded"
@@ -207,18 +208,20 @@ def verdict_of(drift: Drift, threshold: float, *, exploded: bool) -> Verdict:
 def fluctuation_order(
     timesteps: Sequence[float], fluctuations: Sequence[float]
 ) -> tuple[float, Float64[np.ndarray, " pairs"]]:
-    """The exponent p of fluctuation ∝ Δtᵖ where the integrator makes it, and those between neighbouring timesteps.
+    """Return the exponent p of fluctuation ∝ Δtᵖ, and the exponents between neighbouring timesteps.
 
-    Velocity Verlet on a smooth surface fluctuates as Δt² (Hairer et al., 2003, theorem 5.1). Below some timestep a
-    rough surface, or rounding, adds what does not fall any more: the exponent between two timesteps falls below 2.
+    With velocity Verlet on a smooth energy surface, the total energy fluctuates as Δt² (Hairer et al., 2003, theorem
+    5.1). Roughness of the surface and rounding add a contribution that does not depend on Δt, so that the exponent
+    falls below 2 at small timesteps.
 
     Args:
-        timesteps: in falling order.
-        fluctuations: σ of the total energy of the same trajectory, the same rows.
+        timesteps: in decreasing order.
+        fluctuations: σ of the total energy at each timestep, of trajectories from the same start with rows at the same
+            times.
 
     Returns:
-        The slope of a line through log σ against log Δt of the leading timesteps, as long as the exponent between
-        neighbours stays within 0.3 of 2, and of all of them where it never does; and the exponents between neighbours.
+        The slope of a line through log σ against log Δt for the largest timesteps between which the exponent stays
+        within 0.3 of 2, or for all timesteps if it never does; and the exponents between neighbours.
     """
     x, y = np.log(np.asarray(timesteps)), np.log(np.asarray(fluctuations))
     local = np.diff(y) / np.diff(x)

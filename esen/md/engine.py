@@ -1,34 +1,34 @@
-"""What moves systems at constant energy: its parts, and what it must do."""
+"""What every NVE integrator offers, and what the two integrators share."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from ase import units
-from jaxtyping import Float64, Int64
+from jaxtyping import Float64
 from torch import Tensor
 
 from esen.data.structure import Structure
 from esen.errors import InputError, first_line, typed_line
 
 HOTTEST = 1e5
-"""K. A system this hot has exploded, whatever its potential is of."""
-
+"""Temperature in K above which a system counts as exploded."""
+HOTTEST_KINETIC = 1.5 * float(units.kB) * HOTTEST
+"""Kinetic energy per atom at that temperature, in eV."""
 FARTHEST = 100.0
-"""Å. A system of which an atom moves further in one step has exploded, too: no neighbours are searched out there."""
+"""Displacement of an atom in one step, in Å, above which a system counts as exploded and is not evaluated any more."""
 
 TOO_HOT = f"it is hotter than {HOTTEST:,.0f} K"
 TOO_FAR = f"an atom moves by more than {FARTHEST:g} Å in one step"
 NOT_FINITE = "its energy or forces are not finite"
 
 Arrays = dict[str, np.ndarray]
-Numbers = TypeVar("Numbers", float, Tensor)
 
 
 @dataclass(frozen=True, eq=False)
 class Start:
-    """A system at the beginning.
+    """A system at step 0.
 
     Attributes:
         structure: species, cell and positions.
@@ -46,9 +46,9 @@ class Failure:
     """Why a system was stopped.
 
     Attributes:
-        step: the first whose forces or energy are not finite, that the potential refuses, to which an atom moves too
-            far, or that is found too hot.
-        reason: in words.
+        step: the first step at which its energy or forces are not finite, the potential refuses it, an atom moves too
+            far, or it is found to be too hot.
+        reason: one line.
     """
 
     step: int
@@ -60,7 +60,7 @@ class Snapshot:
     """One system at one step.
 
     Attributes:
-        positions: in Å, unwrapped.
+        positions: in Å, not wrapped into the cell.
         momenta: in amu · Å per ASE's unit of time.
         forces: in eV/Å.
         energy: potential energy in eV.
@@ -74,11 +74,11 @@ class Snapshot:
 
 @runtime_checkable
 class Engine(Protocol):
-    """Moves systems on.
+    """Integrates the equations of motion of some systems at constant energy.
 
     Attributes:
-        step: how many have been made.
-        failures: of the systems that were stopped, by their number.
+        step: number of steps that have been made.
+        failures: why systems were stopped, by index.
     """
 
     step: int
@@ -86,26 +86,26 @@ class Engine(Protocol):
 
     @property
     def live(self) -> Sequence[int]:
-        """Numbers of the systems that still move."""
+        """Indices of the systems that were not stopped."""
 
     def advance(self, steps: int = 1) -> None:
-        """Make steps. A system that cannot go on is stopped, and the others are as if it had never been there."""
+        """Make some steps. A system that cannot be continued is stopped without any effect on the others."""
 
     def observe(self) -> tuple[Tensor, Tensor]:
-        """Potential and kinetic energy of the live systems in eV, (live,) float64; stops those that are too hot."""
+        """Return potential and kinetic energies of the live systems in eV, (live,) float64; stop those too hot."""
 
     def snapshot(self, system: int) -> Snapshot:
-        """A live system as it is."""
+        """Return the present state of a live system."""
 
     def save(self) -> Arrays:
-        """All that `restore` needs to go on with the same bits."""
+        """Return everything that `restore` needs to continue with the same bits."""
 
     def restore(self, arrays: Arrays) -> None:
-        """Go on from there. The engine was made of the same starts."""
+        """Continue from what `save` returned. The engine must have been made from the same starts."""
 
 
-def saved_failures(step: int, live: Sequence[int], failures: dict[int, Failure]) -> Arrays:
-    """How far an engine is, as arrays."""
+def progress_arrays(step: int, live: Sequence[int], failures: dict[int, Failure]) -> Arrays:
+    """Return step, live systems and failures as arrays for a file."""
     table = [(system, failure.step) for system, failure in failures.items()]
     return {
         "step": np.array(step),
@@ -115,35 +115,15 @@ def saved_failures(step: int, live: Sequence[int], failures: dict[int, Failure])
     }
 
 
-def restored_failures(arrays: Arrays) -> tuple[int, list[int], dict[int, Failure]]:
-    """What `saved_failures` was given."""
-    table: Int64[np.ndarray, "failures 2"] = arrays["failed"]
+def progress_of(arrays: Arrays) -> tuple[int, list[int], dict[int, Failure]]:
+    """Return what `progress_arrays` was given."""
     failures = {
         int(system): Failure(int(step), str(reason))
-        for (system, step), reason in zip(table, arrays["reasons"], strict=True)
+        for (system, step), reason in zip(arrays["failed"], arrays["reasons"], strict=True)
     }
-    return int(arrays["step"]), [int(system) for system in arrays["live"]], failures
+    return int(arrays["step"]), arrays["live"].tolist(), failures
 
 
-def hottest_kinetic(atoms: Numbers) -> Numbers:
-    """The kinetic energy in eV of so many atoms at the temperature at which they have exploded."""
-    each = 1.5 * float(units.kB) * HOTTEST
-    return each * atoms
-
-
-def refused(error: Exception) -> str:
-    """What a potential says of a system that it does not compute, in a line."""
+def refusal(error: Exception) -> str:
+    """Return in one line why a potential cannot compute a system."""
     return first_line(error) if isinstance(error, InputError) else f"the potential raised {typed_line(error)}"
-
-
-def starts_together(starts: Sequence[Start], atoms: int) -> list[list[int]]:
-    """Numbers of the systems of each batch: of at most so many atoms, but at least one system."""
-    groups: list[list[int]] = []
-    room = 0
-    for number, start in enumerate(starts):
-        if not groups or len(start.structure) > room:
-            groups.append([])
-            room = atoms
-        groups[-1].append(number)
-        room -= len(start.structure)
-    return groups

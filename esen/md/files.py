@@ -1,7 +1,7 @@
-"""What a trajectory leaves on disk: energies as CSV, frames as extended XYZ or ASE's own, each row as it comes.
+"""Files of a trajectory: energies as CSV, frames as extended XYZ or in ASE's format, written while it is computed.
 
-Every file can be cut back to where a saved state stood, so that a run which is resumed leaves the same bytes as one
-that was never interrupted.
+Every file can be truncated to the length that it had when the state of the run was saved, so that a resumed run leaves
+the same bytes as one that was never interrupted.
 """
 
 import csv
@@ -9,7 +9,7 @@ import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal
 
 import ase.io
 import numpy as np
@@ -27,33 +27,22 @@ TrajectoryFormat = Literal["extxyz", "traj"]
 COLUMNS = ("step", "time_ps", "total_eV", "potential_eV", "kinetic_eV", "temperature_K")
 
 
-@runtime_checkable
-class Appended(Protocol):
-    """A file that grows, and can be cut back."""
-
-    def mark(self) -> int:
-        """Where it ends; what came before is on disk."""
-
-    def cut(self, mark: int) -> None:
-        """Forget what came after the mark. Raises `InputError` if the file ends before it."""
-
-
-class TextFile:
-    """Text that grows.
+class GrowingText:
+    """A text file that grows.
 
     Args:
-        path: of the file, made anew with `head` if `fresh`.
-        head: its first line.
-        fresh: whether what is there is overwritten.
+        path: of the file.
+        head: first line of a new file.
+        fresh: whether an existing file is overwritten.
     """
 
     def __init__(self, path: Path, head: str = "", *, fresh: bool) -> None:
         self.path = path
         if fresh:
-            write_atomically(path, head.encode())
+            write_atomically(path, head)
 
     def append(self, text: str) -> None:
-        """Write text at the end.
+        """Append text.
 
         Raises:
             OSError: the disk is full.
@@ -61,21 +50,25 @@ class TextFile:
         with naming(self.path), self.path.open("ab") as file:
             file.write(text.encode())
 
-    def mark(self) -> int:
-        """See `Appended`."""
+    def length(self) -> int:
+        """Flush the file to disk and return its length in bytes."""
         with naming(self.path), self.path.open("ab") as file:
             os.fsync(file.fileno())
         return self.path.stat().st_size
 
-    def cut(self, mark: int) -> None:
-        """See `Appended`."""
-        if not self.path.is_file() or self.path.stat().st_size < mark:
-            raise InputError(f"{self.path}: shorter than when the run was saved; begin anew without --resume")
-        os.truncate(self.path, mark)
+    def truncate(self, length: int) -> None:
+        """Truncate the file to an earlier length.
+
+        Raises:
+            InputError: the file is shorter.
+        """
+        if not self.path.is_file() or self.path.stat().st_size < length:
+            raise _too_short(self.path)
+        os.truncate(self.path, length)
 
 
-class AseFile:
-    """Frames in ASE's own format. Arguments as of `TextFile`."""
+class GrowingFrames:
+    """A file of frames in ASE's own format that grows, with the methods of `GrowingText`; its length is in frames."""
 
     def __init__(self, path: Path, *, fresh: bool) -> None:
         self.path = path
@@ -83,12 +76,12 @@ class AseFile:
             path.unlink(missing_ok=True)
 
     def append(self, atoms: Atoms) -> None:
-        """Write a frame at the end."""
+        """Append a frame."""
         with naming(self.path), Trajectory(self.path, "a") as file:
             file.write(atoms)
 
-    def mark(self) -> int:
-        """See `Appended`: the number of frames.
+    def length(self) -> int:
+        """Flush the file to disk and return the number of its frames.
 
         Raises:
             InputError: the file is damaged.
@@ -103,58 +96,58 @@ class AseFile:
         except (ValueError, IndexError, InvalidULMFileError) as error:
             raise InputError(f"{self.path}: not a trajectory of ASE ({error}); begin anew") from error
 
-    def cut(self, mark: int) -> None:
-        """See `Appended`."""
-        if self.mark() < mark:
-            raise InputError(f"{self.path}: shorter than when the run was saved; begin anew without --resume")
+    def truncate(self, length: int) -> None:
+        """Keep the first `length` frames.
+
+        Raises:
+            InputError: the file has fewer frames.
+        """
+        if self.length() < length:
+            raise _too_short(self.path)
         if not self.path.exists():
             return
-        with (
-            replacing(self.path) as kept,
-            Trajectory(self.path) as before,
-            Trajectory(kept, "w") as after,
-        ):
-            for number in range(mark):
-                after.write(before[number])
+        with replacing(self.path) as kept, Trajectory(self.path) as old, Trajectory(kept, "w") as new:
+            for number in range(length):
+                new.write(old[number])
 
 
 class SystemFiles:
-    """The energies of one system, and its frames if they are asked for.
+    """The files of one system: its energies, and its frames if they are wanted.
 
     Args:
-        stem: of the files, without a suffix; its folder is there.
-        trajectory: format of the frames; None: they are not kept.
-        fresh: whether what is there is overwritten.
+        stem: path of the files without suffix; the folder exists.
+        trajectory: format of the frames; None keeps none.
+        fresh: whether existing files are overwritten.
+
+    Attributes:
+        growing: the files.
     """
 
     def __init__(self, stem: Path, trajectory: TrajectoryFormat | None, *, fresh: bool) -> None:
-        self.energies = TextFile(stem.with_name(stem.name + ".csv"), ",".join(COLUMNS) + "\n", fresh=fresh)
-        self.frames: TextFile | AseFile | None = None
-        if trajectory == "extxyz":
-            self.frames = TextFile(stem.with_name(stem.name + ".extxyz"), fresh=fresh)
-        elif trajectory == "traj":
-            self.frames = AseFile(stem.with_name(stem.name + ".traj"), fresh=fresh)
+        self.energies = GrowingText(stem.with_name(f"{stem.name}.csv"), ",".join(COLUMNS) + "\n", fresh=fresh)
+        self.frames: GrowingText | GrowingFrames | None = None
+        if trajectory is not None:
+            path = stem.with_name(f"{stem.name}.{trajectory}")
+            kind = GrowingText if trajectory == "extxyz" else GrowingFrames
+            self.frames = kind(path, fresh=fresh)
+        self.growing = [file for file in (self.energies, self.frames) if file is not None]
 
     def write_rows(self, rows: Sequence[tuple[float, ...]]) -> None:
-        """Rows of `COLUMNS`, each number so that it is read as the same one."""
+        """Append rows of `COLUMNS`, in full precision."""
         self.energies.append("".join(",".join(map(repr, row)) + "\n" for row in rows))
 
     def write_frame(self, atoms: Atoms) -> None:
-        """A frame with positions, momenta, forces and energy."""
-        if isinstance(self.frames, TextFile):
+        """Append a frame with positions, momenta, forces and energy, if frames are wanted."""
+        if isinstance(self.frames, GrowingText):
             text = io.StringIO()
             ase.io.write(text, atoms, format="extxyz")
             self.frames.append(text.getvalue())
         elif self.frames is not None:
             self.frames.append(atoms)
 
-    def parts(self) -> list[Appended]:
-        """The files that there are."""
-        return [self.energies] if self.frames is None else [self.energies, self.frames]
-
 
 def frame_of(start: Start, snapshot: Snapshot, step: int, time_ps: float) -> Atoms:
-    """A snapshot as ASE's atoms, with what was computed of them."""
+    """Return a snapshot as ASE's Atoms, with its energy and forces."""
     structure = start.structure
     atoms = Atoms(structure.numbers, snapshot.positions, cell=structure.cell, pbc=structure.pbc)
     atoms.set_masses(start.masses)
@@ -165,10 +158,14 @@ def frame_of(start: Start, snapshot: Snapshot, step: int, time_ps: float) -> Ato
 
 
 def read_series(path: Path, atoms: int) -> Series:
-    """The energies that were written.
+    """Read the energies of a system.
+
+    Args:
+        path: the file that `SystemFiles` wrote.
+        atoms: number of atoms of the system.
 
     Raises:
-        InputError: the file is not there, or not as this module writes it.
+        InputError: the file is missing or damaged.
     """
     try:
         with path.open(newline="") as file:
@@ -181,3 +178,7 @@ def read_series(path: Path, atoms: int) -> Series:
     if tuple(head) != COLUMNS:
         raise InputError(f"{path}: its first line is {','.join(head)!r}, expected {','.join(COLUMNS)!r}")
     return Series(table[:, 0], table[:, 1], table[:, 3], table[:, 4], atoms)
+
+
+def _too_short(path: Path) -> InputError:
+    return InputError(f"{path}: shorter than when the run was saved; begin anew without --resume")

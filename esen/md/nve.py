@@ -1,4 +1,4 @@
-"""Velocity Verlet at constant energy, several systems in one batch."""
+"""Velocity Verlet at constant energy for several systems in one batch."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -14,6 +14,7 @@ from esen.graph.batch import make_graph
 from esen.graph.types import Potential
 from esen.md.engine import (
     FARTHEST,
+    HOTTEST_KINETIC,
     NOT_FINITE,
     TOO_FAR,
     TOO_HOT,
@@ -21,27 +22,26 @@ from esen.md.engine import (
     Failure,
     Snapshot,
     Start,
-    hottest_kinetic,
-    refused,
-    restored_failures,
-    saved_failures,
+    progress_arrays,
+    progress_of,
+    refusal,
 )
 from esen.md.verlet_list import SKIN, VerletList
 
 
 class BatchNve:
-    """Systems of a potential, all in one batch, on its device.
+    """Integrates systems by velocity Verlet, all in one batch on the device of the potential.
 
-        p ← p + F Δt/2,    r ← r + p Δt/m,    F ← −∂E/∂r,    p ← p + F Δt/2
+        p ← p + F Δt/2,    r ← r + p Δt/m,    F ← −∂E/∂r,    p ← p + F Δt/2.
 
-    in float64, operation by operation as ASE's `VelocityVerlet` does them.
+    In float64, with the operations of ASE's `VelocityVerlet` in the same order.
 
     Args:
-        potential: takes a graph.
-        starts: at least one; none is changed.
+        potential: evaluates graphs.
+        starts: one or more systems; they are not changed.
         timestep_fs: Δt.
         device: where the potential is.
-        skin: of the neighbours, in Å.
+        skin: of the neighbour list, in Å.
 
     Raises:
         InputError: the batch does not fit in memory.
@@ -77,7 +77,7 @@ class BatchNve:
 
     @property
     def searches(self) -> int:
-        """How often the neighbours were searched since the number of systems changed last."""
+        """Number of neighbour searches since the last change of the number of systems."""
         return self._list.searches
 
     def advance(self, steps: int = 1) -> None:
@@ -95,7 +95,7 @@ class BatchNve:
         """See `Engine`."""
         self._stop(self._lost, NOT_FINITE, self.step)
         kinetic = self._kinetic()
-        hot = kinetic > hottest_kinetic(self._counts)
+        hot = kinetic > HOTTEST_KINETIC * self._counts
         self._stop(hot, TOO_HOT, self.step)
         return self._energy, kinetic[~hot]
 
@@ -113,11 +113,11 @@ class BatchNve:
         tensors = {"positions": self._positions, "momenta": self._momenta, "forces": self._forces}
         tensors |= {"energy": self._energy, "lost": self._lost}
         arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
-        return arrays | saved_failures(self.step, self._live, self.failures)
+        return arrays | progress_arrays(self.step, self._live, self.failures)
 
     def restore(self, arrays: Arrays) -> None:
         """See `Engine`."""
-        self.step, self._live, self.failures = restored_failures(arrays)
+        self.step, self._live, self.failures = progress_of(arrays)
         self._positions, self._momenta = (self._tensor(arrays[name]) for name in ("positions", "momenta"))
         self._arrange()
         self._forces, self._energy = (self._tensor(arrays[name]) for name in ("forces", "energy"))
@@ -127,10 +127,10 @@ class BatchNve:
         return 0.5 * self._sums((self._momenta.square() / self._masses).sum(dim=1))
 
     def _compute(self, step: int) -> None:
-        """Forces and energy at the positions, which are those of `step`, after stopping what cannot be computed."""
+        """Compute forces and energies at the positions, which belong to `step`; stop systems that have none."""
         lost = self._lost
         moved = self._list.displacements(self._positions).masked_fill(lost[self._structure], torch.inf)
-        limit = FARTHEST + self._skin / 2  # since the last search they may have moved by half a skin
+        limit = FARTHEST + self._skin / 2  # atoms may have moved by half a skin since the last search
         farthest = float(moved.max()) if len(moved) else 0.0
         if not farthest <= limit:
             far = (self._sums((~(moved <= limit)).double()) > 0) & ~lost
@@ -143,10 +143,10 @@ class BatchNve:
             prediction = self.potential(self._list.graph(self._positions, farthest))
         except torch.OutOfMemoryError as error:
             raise InputError(
-                f"out of memory: {len(self._live)} systems of {len(self._positions)} atoms together; give fewer atoms"
-                " to a batch (--batch-atoms)"
+                f"out of memory: {len(self._live)} systems of {len(self._positions)} atoms together; "
+                "put fewer atoms into a batch with --batch-atoms"
             ) from error
-        except Exception as error:  # of a foreign potential, or a species that it does not know
+        except Exception as error:  # a foreign potential raises anything; ours, an unknown element
             self._stop_refused(error, step)
             self._compute(step)
             return
@@ -154,10 +154,10 @@ class BatchNve:
         self._lost = ~(self._sums(self._forces.square().sum(dim=1)).isfinite() & self._energy.isfinite())
 
     def _stop_refused(self, error: Exception, step: int) -> None:
-        """Ask the potential about each system by itself, and stop those that it refuses.
+        """Evaluate each system by itself, and stop those that the potential refuses.
 
         Raises:
-            Exception: `error`, where it refuses none of them.
+            Exception: `error`, if the potential refuses none of them.
         """
         reasons: dict[int, str] = {}
         for place in range(len(self._live)):
@@ -166,8 +166,8 @@ class BatchNve:
             graph = make_graph(structure, self.potential.cutoff, self.potential.backend)
             try:
                 self.potential(graph.to(self.device))
-            except Exception as refusal:
-                reasons[place] = refused(refusal)
+            except Exception as alone:
+                reasons[place] = refusal(alone)
         if not reasons:
             raise error
         for place in sorted(reasons, reverse=True):
@@ -175,7 +175,7 @@ class BatchNve:
             self._stop(which, reasons[place], step)
 
     def _stop(self, which: Tensor, reason: str, step: int) -> None:
-        """Take systems out of the batch."""
+        """Take systems out of the batch and record why."""
         if not bool(which.any()):
             return
         keep = ~which
@@ -190,7 +190,7 @@ class BatchNve:
         self._arrange()
 
     def _arrange(self) -> None:
-        """What follows from which systems are live."""
+        """Derive masses, indices and the neighbour list from the list of live systems."""
         structures = [self.starts[system].structure for system in self._live]
         counts = [len(structure) for structure in structures]
         self._counts = torch.tensor(counts, dtype=torch.int64, device=self.device)

@@ -1,37 +1,34 @@
-"""A trajectory from its start, or from where it was interrupted, to its end."""
+"""Run a trajectory to its end, from its start or from where it was interrupted."""
 
-import io
 import time
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 from ase import units
 from torch import Tensor
 
 from esen.errors import InputError
-from esen.files import write_arrays
+from esen.files import read_arrays, write_arrays
 from esen.md.engine import Arrays, Engine, Start
 from esen.md.files import SystemFiles, frame_of
 
 _SAVE_SECONDS = 60.0
 _MOST_ROWS = 1000
-"""Kept on the device before they are written."""
+"""Rows that stay on the device before they are written."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How long, and what is kept.
+    """How long a trajectory is, and what is kept of it.
 
     Attributes:
-        timestep_fs: Δt.
-        steps: in all.
-        record_every: steps between rows of energies.
-        frame_every: steps between frames, where there are frames.
+        timestep_fs: time step.
+        steps: number of steps from the start to the end.
+        record_every: number of steps between two rows of energies.
+        frame_every: number of steps between two frames.
     """
 
     timestep_fs: float
@@ -41,7 +38,7 @@ class Plan:
 
 
 class StoppedError(Exception):
-    """Asked to stop; all is saved."""
+    """The trajectory was asked to stop; its state is saved."""
 
 
 def simulate(
@@ -55,58 +52,60 @@ def simulate(
     should_stop: Callable[[], bool] = lambda: False,
     progress: Callable[[int], None] = lambda step: None,
 ) -> None:
-    """Move all systems of an engine to the end of the plan. Every minute all is saved.
+    """Simulate all systems of an engine until the plan is fulfilled, and save the state every minute.
 
     Args:
-        engine: at step 0, or anywhere if it is to resume.
-        starts: its systems.
-        plan: how long.
-        files: of each system; fresh, or as they were left.
-        state: where the engine is saved.
-        resume: go on from the saved state, where there is one.
-        should_stop: asked at every step.
-        progress: told the number of every step.
+        engine: at step 0; at any step if it is to resume.
+        starts: of the systems of the engine.
+        plan: how long, and what is kept.
+        files: of each system.
+        state: file of the saved state.
+        resume: whether to continue from the saved state, if there is one.
+        should_stop: is called before every step.
+        progress: is called with the number of every step that was made.
 
     Raises:
-        StoppedError: `should_stop` said so.
-        InputError: the saved state or the files do not fit.
-        OSError: nothing can be written.
+        StoppedError: `should_stop` returned True; the state is saved.
+        InputError: the saved state or the files do not fit, or are damaged.
+        OSError: a file cannot be written.
     """
-    rows = _Rows(starts, plan, files)
+    recorder = _Recorder(starts, plan, files)
     if resume and state.exists():
         _restore(engine, starts, files, state)
     else:
-        rows.look(engine)
+        recorder.record(engine)
     saved = time.monotonic()
     while engine.step < plan.steps and engine.live:
         stopped = should_stop()
         if stopped or time.monotonic() - saved > _SAVE_SECONDS:
-            rows.flush()
+            recorder.flush()
             _save(engine, starts, files, state)
             saved = time.monotonic()
         if stopped:
             raise StoppedError
         engine.advance()
         progress(engine.step)
-        rows.look(engine)
-    rows.flush()
+        recorder.record(engine)
+    recorder.flush()
     _save(engine, starts, files, state)
 
 
-class _Rows:
-    """Energies on the way from the device to the files."""
+class _Recorder:
+    """Writes rows and frames when they are due. Energies wait on the device, so that no step waits for them."""
 
     def __init__(self, starts: Sequence[Start], plan: Plan, files: Sequence[SystemFiles]) -> None:
         self._starts, self._plan, self._files = starts, plan, files
         self._waiting: list[tuple[int, tuple[int, ...], Tensor, Tensor]] = []
 
-    def look(self, engine: Engine) -> None:
-        """Keep what is due at this step."""
+    def record(self, engine: Engine) -> None:
+        """Keep what is due at the engine's step."""
         step = engine.step
         with_row, with_frame = step % self._plan.record_every == 0, step % self._plan.frame_every == 0
         if not with_row and not with_frame:
             return
-        potential, kinetic = engine.observe()  # stops what has no energy, so that no frame is written of it
+        potential, kinetic = (
+            engine.observe()
+        )  # stops systems without a finite energy before a frame is written
         if with_row:
             self._waiting.append((step, tuple(engine.live), potential, kinetic))
         if with_frame:
@@ -118,16 +117,15 @@ class _Rows:
             self.flush()
 
     def flush(self) -> None:
-        """Write the rows."""
-        lines: list[list[tuple[float, ...]]] = [[] for _ in self._starts]
+        """Write the rows that wait."""
+        rows: list[list[tuple[float, ...]]] = [[] for _ in self._starts]
         for step, live, potential, kinetic in self._waiting:
             for system, held, moving in zip(live, potential.tolist(), kinetic.tolist(), strict=True):
                 temperature = moving / (1.5 * units.kB * len(self._starts[system].structure))
-                row = (step, self._time(step), held + moving, held, moving, temperature)
-                lines[system].append(row)
-        for file, rows in zip(self._files, lines, strict=True):
-            if rows:
-                file.write_rows(rows)
+                rows[system].append((step, self._time(step), held + moving, held, moving, temperature))
+        for file, mine in zip(self._files, rows, strict=True):
+            if mine:
+                file.write_rows(mine)
         self._waiting.clear()
 
     def _time(self, step: int) -> float:
@@ -135,13 +133,13 @@ class _Rows:
 
 
 def _save(engine: Engine, starts: Sequence[Start], files: Sequence[SystemFiles], state: Path) -> None:
-    marks = [part.mark() for file in files for part in file.parts()]
-    arrays: dict[str, Any] = engine.save() | _species(starts) | {"marks": np.array(marks, dtype=np.int64)}
+    lengths = [growing.length() for file in files for growing in file.growing]
+    arrays: dict[str, Any] = engine.save() | _species(starts) | {"marks": np.array(lengths, dtype=np.int64)}
     write_arrays(state, arrays, compressed=False)
 
 
 def _species(starts: Sequence[Start]) -> Arrays:
-    """Of which systems a state is."""
+    """Arrays by which a saved state is recognised as that of the same systems."""
     return {
         "atoms": np.array([len(start.structure) for start in starts], dtype=np.int64),
         "numbers": np.concatenate([start.structure.numbers for start in starts]),
@@ -149,35 +147,16 @@ def _species(starts: Sequence[Start]) -> Arrays:
 
 
 def _restore(engine: Engine, starts: Sequence[Start], files: Sequence[SystemFiles], state: Path) -> None:
-    arrays = read_state(state)
-    parts = [part for file in files for part in file.parts()]
+    arrays = read_arrays(state)
+    growing = [each for file in files for each in file.growing]
     try:
-        marks = arrays["marks"].tolist()
-        if len(marks) != len(parts):
-            raise InputError(f"{state}: saved with other files of frames than are asked for; begin anew")
+        lengths = arrays["marks"].tolist()
+        if len(lengths) != len(growing):
+            raise InputError(f"{state}: was saved with other files of frames than are asked for; begin anew")
         if not all(np.array_equal(arrays[name], array) for name, array in _species(starts).items()):
-            raise InputError(f"{state}: saved of other systems; begin anew")
+            raise InputError(f"{state}: was saved of other systems; begin anew")
         engine.restore(arrays)
     except KeyError as error:
-        raise InputError(f"{state}: saved by another engine, it has no {error}; begin anew") from error
-    for part, mark in zip(parts, marks, strict=True):
-        part.cut(mark)
-
-
-def read_state(state: Path) -> Arrays:
-    """What was saved last.
-
-    Raises:
-        InputError: it cannot be read.
-    """
-    try:
-        whole = io.BytesIO(state.read_bytes())
-        with ZipFile(whole) as archive:
-            damaged = archive.testzip()  # by its checksums, before anything is used
-        if damaged is not None:
-            raise ValueError(f"{damaged} is damaged")
-        whole.seek(0)
-        with np.load(whole, allow_pickle=False) as content:
-            return {name: content[name] for name in content.files}
-    except (OSError, ValueError, EOFError, BadZipFile, zlib.error) as error:
-        raise InputError(f"{state}: not a saved state of a trajectory ({error}); begin anew") from error
+        raise InputError(f"{state}: was saved by another engine, it has no {error}; begin anew") from error
+    for file, length in zip(growing, lengths, strict=True):
+        file.truncate(length)

@@ -1,4 +1,4 @@
-"""Systems to simulate: how they are read from files, and which of them a potential knows."""
+"""The systems of a simulation: read from files, chosen by name, or by the elements that a potential knows."""
 
 import os
 from collections import Counter
@@ -16,13 +16,13 @@ from esen.errors import InputError
 
 @dataclass(frozen=True, eq=False)
 class System:
-    """One thing to simulate.
+    """A structure to simulate.
 
     Attributes:
-        name: unique among those of a run.
-        structure: the atoms at the start.
-        temperature_kelvin: of the initial velocities. A system that starts at a minimum of the energy ends near half
-            of it, since half of the kinetic energy becomes potential energy.
+        name: unique in a run.
+        structure: atoms and cell at the start.
+        temperature_kelvin: temperature of the initial velocities. A system that starts at a minimum of the energy
+            equilibrates near half of it, because half of the kinetic energy becomes potential energy.
     """
 
     name: str
@@ -31,19 +31,19 @@ class System:
 
 
 def file_systems(files: Sequence[str], frames: str, temperature_kelvin: float) -> list[System]:
-    """Systems from structure files, without labels.
+    """Read systems from structure files.
 
-    A system is named after its file, `MgO` of `MgO.cif`; with its frame, `MgO#3`, where several frames of the file are
-    taken; with suffix or folders where two files would have the same name.
+    A system is named after its file, `MgO` for `MgO.cif`. The number of the frame is added, `MgO#3`, if several frames
+    of a file are taken; the suffix and folders are added if two files would give the same name.
 
     Args:
         files: in any format that esen or ASE reads.
-        frames: of each file, a Python slice.
-        temperature_kelvin: of the initial velocities.
+        frames: Python slice of the frames of each file.
+        temperature_kelvin: temperature of the initial velocities.
 
     Raises:
-        InputError: a file is missing, given twice or cannot be read, nothing is selected, a structure cannot be
-            true, or the temperature is negative or no number.
+        InputError: a file is missing, given twice or cannot be read, nothing is selected, a structure is impossible,
+            or the temperature is negative or not finite.
     """
     if not 0 <= temperature_kelvin < np.inf:
         raise InputError(f"temperature: {temperature_kelvin} K; expected 0 or more, e.g. 300")
@@ -58,11 +58,11 @@ def file_systems(files: Sequence[str], frames: str, temperature_kelvin: float) -
 def known_systems(
     systems: Sequence[System], elements: Collection[int] | None
 ) -> tuple[list[System], list[System]]:
-    """The systems that a potential can compute, and those left out.
+    """Return the systems that a potential can compute, and the others.
 
     Args:
-        systems: all of them.
-        elements: atomic numbers that the potential knows; None: not known, then all systems are kept.
+        systems: all systems.
+        elements: atomic numbers that the potential knows; None keeps all systems.
     """
     if elements is None:
         return list(systems), []
@@ -72,15 +72,15 @@ def known_systems(
 
 
 def choose_names(where: str, known: Iterable[str], only: Sequence[str] | None) -> list[str]:
-    """The names that are asked for, in the order of `known`. Upper and lower case are the same.
+    """Return the names that were asked for, in the order of `known`. Case does not matter.
 
     Args:
-        where: whose names they are, for the message.
+        where: what has these names, for the message.
         known: all names.
-        only: those to take; none: all.
+        only: the names to take; None or none takes all.
 
     Raises:
-        InputError: a name in `only` does not exist; says which do.
+        InputError: a name in `only` does not exist; the message lists those that do.
 
     >>> choose_names("tm23", ("Ag", "Au", "Cu"), ["cu", "Ag"])
     ['Ag', 'Cu']
@@ -97,8 +97,8 @@ def choose_names(where: str, known: Iterable[str], only: Sequence[str] | None) -
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
-    """The stems of the files; file names, then with ever more folders, for those that would be the same."""
-    whole = [Path(os.path.abspath(path)) for path in paths]  # noqa: PTH100  links stay what they are called
+    """Return the stems of the files, with suffix and as many folders as are needed to tell equal ones apart."""
+    whole = [Path(os.path.abspath(path)) for path in paths]  # noqa: PTH100  # symbolic links keep their names
     for path, count in Counter(whole).items():
         if count > 1:
             raise InputError(f"{path}: given {count} times; one run of it is enough")

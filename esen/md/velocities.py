@@ -1,4 +1,4 @@
-"""Initial velocities."""
+"""Initial momenta: Maxwell-Boltzmann, without drift, without rotation."""
 
 import numpy as np
 from ase.units import kB
@@ -8,14 +8,14 @@ from jaxtyping import Float64
 def maxwell_boltzmann(
     masses: Float64[np.ndarray, " N"], temperature_kelvin: float, seed: int
 ) -> Float64[np.ndarray, "N 3"]:
-    """Momenta p = ξ √(m k_B T), ξ normal: what ASE draws with `np.random.default_rng(seed)`.
+    """Draw momenta p = ξ √(m k_B T) with normally distributed ξ, as ASE does with `np.random.default_rng(seed)`.
 
-    They depend on seed, masses and temperature alone, so that a system starts the same beside others as by itself.
+    They depend only on seed, masses and temperature, so that a system starts with the same momenta in any batch.
 
     Args:
         masses: in amu.
-        temperature_kelvin: expected of them; that of a draw differs by about T √(2/3N).
-        seed: of the draw.
+        temperature_kelvin: T. The temperature of one draw differs from it by about T √(2/3N).
+        seed: seed of the generator.
 
     Returns:
         Momenta in amu · Å per ASE's unit of time (10.18 fs), so that p²/2m is in eV.
@@ -27,7 +27,7 @@ def maxwell_boltzmann(
 def without_drift(
     momenta: Float64[np.ndarray, "N 3"], masses: Float64[np.ndarray, " N"]
 ) -> Float64[np.ndarray, "N 3"]:
-    """Momenta in the frame of the centre of mass, scaled to the kinetic energy that they had, as ASE's `Stationary`."""
+    """Remove the momentum of the centre of mass and restore the kinetic energy, as ASE's `Stationary` does."""
     left = momenta - masses[:, None] * (momenta.sum(axis=0) / masses.sum())
     return _scaled(left, momenta, masses)
 
@@ -37,10 +37,10 @@ def without_rotation(
     masses: Float64[np.ndarray, " N"],
     positions: Float64[np.ndarray, "N 3"],
 ) -> Float64[np.ndarray, "N 3"]:
-    """Momenta without angular momentum about the centre of mass: p − m ω × r with ω = I⁻¹ L.
+    """Remove the angular momentum about the centre of mass, p − m ω × r with ω = I⁻¹ L, and restore the kinetic energy.
 
-    Of a linear molecule the axis has no moment of inertia, and ω no component along it. They are scaled to the kinetic
-    energy that they had, as ASE's `ZeroRotation`.
+    The axis of a linear molecule has no moment of inertia; there ω has no component along it, unlike in ASE's
+    `ZeroRotation`, which divides by it.
     """
     arms = positions - (masses @ positions) / masses.sum()
     angular = np.cross(arms, momenta).sum(axis=0)
@@ -53,6 +53,6 @@ def without_rotation(
 def _scaled(
     left: Float64[np.ndarray, "N 3"], before: Float64[np.ndarray, "N 3"], masses: Float64[np.ndarray, " N"]
 ) -> Float64[np.ndarray, "N 3"]:
-    """What is left of momenta, with their kinetic energy. Of a single atom nothing but rounding is left: that is 0."""
+    """Scale momenta to an earlier kinetic energy; to zero if only rounding is left, as of a single atom."""
     now, then = (float((p**2 / masses[:, None]).sum()) for p in (left, before))
     return np.zeros_like(left) if now <= 1e-20 * then else np.asarray(left * np.sqrt(then / now))

@@ -1,4 +1,4 @@
-"""Neighbours of moving atoms: a list beyond the cutoff, kept until an atom has moved half of the difference."""
+"""Verlet neighbour list: pairs up to cutoff + skin, kept until an atom has moved by half of the skin."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,25 +14,25 @@ from esen.graph.types import Graph
 from esen.recipe.model import Backend
 
 SKIN = 0.5
-"""Å. A wider skin is searched less often, and its pairs are measured at every step."""
+"""Skin in Å. A wider skin needs fewer searches, but more distances at every step."""
 
 
 class VerletList:
-    """Graphs of the same structures as their atoms move.
+    """Makes the graphs of structures whose atoms move.
 
-    A pair within the cutoff now was within cutoff + skin when the list was made, as long as no atom has moved by more
-    than skin/2 since. The pairs beyond the cutoff are left out of each graph, so that it is the graph that a search at
-    these positions would give, edge by edge, in the same order.
+    As long as no atom has moved by more than skin/2 since the list was made, every pair within the cutoff is in the
+    list. Pairs beyond the cutoff are left out of each graph, so that it has the same edges, in the same order, as one
+    from a new search at these positions.
 
     Args:
         structures: species, cells and first positions.
-        cutoff: of the graphs, in Å; 0: the potential needs none, and there are no edges.
-        backend: what finds the pairs.
-        device: of the graphs.
+        cutoff: cutoff of the graphs, in Å; 0 gives graphs without edges.
+        backend: library that finds the pairs.
+        device: device of the graphs.
         skin: in Å.
 
     Attributes:
-        searches: how often the neighbours were searched.
+        searches: number of neighbour searches so far.
     """
 
     def __init__(
@@ -52,16 +52,16 @@ class VerletList:
         self._list: Graph | None = None
 
     def displacements(self, positions: Float64[Tensor, "N 3"]) -> Float64[Tensor, " N"]:
-        """How far each atom is from where it was when the neighbours were searched last, or in the beginning, in Å."""
+        """Return how far each atom has moved since the last neighbour search, or since the start, in Å."""
         moved: Tensor = (positions - self._before).norm(dim=1)
         return moved
 
     def graph(self, positions: Float64[Tensor, "N 3"], farthest: float | None = None) -> Graph:
-        """The graph at these positions.
+        """Return the graph at these positions.
 
         Args:
-            positions: of all atoms, unwrapped: they continue those given before.
-            farthest: the largest of `displacements(positions)`, where it is known already.
+            positions: of all atoms, not wrapped into the cell.
+            farthest: largest of `displacements(positions)`, if it is already known.
 
         Raises:
             InputError: a position is not finite.

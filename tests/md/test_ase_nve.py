@@ -65,6 +65,20 @@ def test_as_ases_own_driver() -> None:
     assert float(moving) == pytest.approx(atoms.get_kinetic_energy(), abs=1e-10)
 
 
+def test_the_bits_of_ases_own_driver() -> None:
+    """Before the calculator is reset for the first time, after which its neighbour list has another order."""
+    start = copper()
+    engine = AseNve(EMT(), start, 2.0)
+    engine.advance(19)
+    atoms = Atoms(start.structure.numbers, start.structure.positions, cell=start.structure.cell, pbc=True)
+    atoms.set_masses(start.masses)
+    atoms.set_momenta(start.momenta)
+    atoms.calc = EMT()
+    VelocityVerlet(atoms, timestep=2.0 * units.fs).run(19)
+    expected = (atoms.positions, atoms.get_momenta(), atoms.get_forces(), atoms.get_potential_energy())
+    assert same(final(engine), expected)
+
+
 @pytest.mark.parametrize("shape", ["crystal", "slab", "molecule", "one atom"])
 def test_both_engines_agree(shape: str) -> None:
     start = start_of(shapes()[shape])
@@ -107,7 +121,7 @@ def spoils(key: str, value: float) -> Callable[[dict[str, Any]], None]:
     ("what", "reason"),
     [
         (raises(RuntimeError("no\nneighbours")), "the potential raised RuntimeError: no"),
-        (raises(AssertionError()), "the potential raised AssertionError: "),
+        (raises(AssertionError()), "the potential raised AssertionError"),
         (spoils("forces", np.nan), NOT_FINITE),
         (spoils("energy", np.inf), NOT_FINITE),
     ],

@@ -1,21 +1,19 @@
-"""What both engines share."""
+"""What both integrators share."""
 
 import io
 
 import numpy as np
 import pytest
-import torch
-from ase import Atoms, units
+from ase import Atoms
 
 from esen.md.ase_nve import AseNve
 from esen.md.engine import (
     HOTTEST,
+    HOTTEST_KINETIC,
     Engine,
     Failure,
-    hottest_kinetic,
-    restored_failures,
-    saved_failures,
-    starts_together,
+    progress_arrays,
+    progress_of,
 )
 from esen.md.nve import BatchNve
 from tests.md.small import start_of
@@ -38,9 +36,9 @@ def test_both_are_engines() -> None:
 )
 def test_failures_survive_a_file(live: list[int], failures: dict[int, Failure]) -> None:
     content = io.BytesIO()
-    np.savez(content, **saved_failures(1000, live, failures))
+    np.savez(content, **progress_arrays(1000, live, failures))
     content.seek(0)
-    step, systems, found = restored_failures(dict(np.load(content, allow_pickle=False)))
+    step, systems, found = progress_of(dict(np.load(content, allow_pickle=False)))
     assert (step, systems, found) == (1000, live, failures)
     assert list(found) == list(failures)
 
@@ -49,23 +47,4 @@ def test_hottest() -> None:
     atoms = Atoms("Ar3")
     atoms.set_momenta(np.ones((3, 3)))
     atoms.set_momenta(np.sqrt(HOTTEST / atoms.get_temperature()) * atoms.get_momenta())
-    assert hottest_kinetic(3.0) == pytest.approx(atoms.get_kinetic_energy())
-    assert hottest_kinetic(torch.tensor([2.0, 4.0])).tolist() == pytest.approx(
-        [3 * HOTTEST * units.kB, 6 * HOTTEST * units.kB]
-    )
-
-
-@pytest.mark.parametrize(
-    ("atoms", "groups"),
-    [
-        (1, [[0], [1], [2], [3]]),
-        (4, [[0, 1], [2], [3]]),
-        (5, [[0, 1], [2], [3]]),
-        (9, [[0, 1], [2, 3]]),
-        (100, [[0, 1, 2, 3]]),
-    ],
-)
-def test_groups_are_as_large_as_they_may(atoms: int, groups: list[list[int]]) -> None:
-    starts = [start_of(Atoms(f"Ar{count}")) for count in (1, 3, 6, 2)]
-    assert starts_together(starts, atoms) == groups
-    assert starts_together([], atoms) == []
+    assert atoms.get_kinetic_energy() == pytest.approx(3 * HOTTEST_KINETIC)

@@ -11,7 +11,7 @@ from ase.io.trajectory import Trajectory
 
 from esen.errors import InputError
 from esen.md.engine import Snapshot
-from esen.md.files import COLUMNS, AseFile, SystemFiles, TextFile, frame_of, read_series
+from esen.md.files import COLUMNS, GrowingFrames, GrowingText, SystemFiles, frame_of, read_series
 from tests.md.small import shapes, start_of
 
 
@@ -22,39 +22,39 @@ def frame(number: int) -> Atoms:
     return frame_of(start, Snapshot(positions, momenta, forces, -1.5 - number), 10 * number, 0.01 * number)
 
 
-def energies(file: AseFile) -> list[float]:
+def energies(file: GrowingFrames) -> list[float]:
     return [float(atoms.get_potential_energy()) for atoms in ase.io.read(file.path, index=":")]
 
 
 def test_text_grows_and_is_cut_back(tmp_path: Path) -> None:
-    file = TextFile(tmp_path / "a.csv", "head\n", fresh=True)
-    beginning = file.mark()
+    file = GrowingText(tmp_path / "a.csv", "head\n", fresh=True)
+    beginning = file.length()
     file.append("Å 1\n")
-    middle = file.mark()
+    middle = file.length()
     file.append("2\n")
     assert file.path.read_text() == "head\nÅ 1\n2\n"
-    assert TextFile(file.path, "head\n", fresh=False).mark() == len("head\nÅ 1\n2\n".encode())
-    file.cut(middle)
+    assert GrowingText(file.path, "head\n", fresh=False).length() == len("head\nÅ 1\n2\n".encode())
+    file.truncate(middle)
     file.append("3\n")
     assert file.path.read_text() == "head\nÅ 1\n3\n"
-    file.cut(beginning)
+    file.truncate(beginning)
     assert file.path.read_text() == "head\n"
     for broken in (lambda: None, file.path.unlink):
         broken()
-        with pytest.raises(InputError, match=r"a.csv: shorter than when the run was saved; begin anew"):
-            file.cut(middle)
-    assert TextFile(tmp_path / "a.csv", "new\n", fresh=True).path.read_text() == "new\n"
+        with pytest.raises(InputError, match=r"a.csv: shorter"):
+            file.truncate(middle)
+    assert GrowingText(tmp_path / "a.csv", "new\n", fresh=True).path.read_text() == "new\n"
 
 
 def test_frames_of_ase_grow_and_are_cut_back(tmp_path: Path) -> None:
-    file = AseFile(tmp_path / "a.traj", fresh=True)
-    assert file.mark() == 0
-    file.cut(0)
+    file = GrowingFrames(tmp_path / "a.traj", fresh=True)
+    assert file.length() == 0
+    file.truncate(0)
     for number in range(4):
         file.append(frame(number))
-    assert AseFile(file.path, fresh=False).mark() == 4
+    assert GrowingFrames(file.path, fresh=False).length() == 4
     before = ase.io.read(file.path, index=":")
-    file.cut(2)
+    file.truncate(2)
     assert energies(file) == [-1.5, -2.5]
     file.append(frame(2))
     file.append(frame(3))
@@ -63,44 +63,44 @@ def test_frames_of_ase_grow_and_are_cut_back(tmp_path: Path) -> None:
         assert a.info == b.info
         assert np.array_equal(a.get_momenta(), b.get_momenta())
         assert np.array_equal(a.get_forces(), b.get_forces())
-    file.cut(0)
-    assert file.mark() == 0
+    file.truncate(0)
+    assert file.length() == 0
     file.append(frame(7))
     assert energies(file) == [-8.5]
-    with pytest.raises(InputError, match=r"a.traj: shorter than when the run was saved"):
-        file.cut(2)
+    with pytest.raises(InputError, match=r"a.traj: shorter"):
+        file.truncate(2)
     assert [path.name for path in tmp_path.iterdir()] == ["a.traj"]
-    assert AseFile(file.path, fresh=True).mark() == 0
+    assert GrowingFrames(file.path, fresh=True).length() == 0
 
 
 def test_a_cut_that_is_interrupted_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = AseFile(tmp_path / "a.traj", fresh=True)
+    file = GrowingFrames(tmp_path / "a.traj", fresh=True)
     for number in range(3):
         file.append(frame(number))
     monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
-        file.cut(2)
+        file.truncate(2)
     monkeypatch.undo()
-    assert file.mark() == 3
-    file.cut(1)
+    assert file.length() == 3
+    file.truncate(1)
     assert energies(file) == [-1.5]
 
 
 def test_a_damaged_trajectory_is_one_line(tmp_path: Path) -> None:
-    file = AseFile(tmp_path / "a.traj", fresh=True)
+    file = GrowingFrames(tmp_path / "a.traj", fresh=True)
     for content in (b"", b"something else, and long enough to be read as a header of a file of frames"):
         file.path.write_bytes(content)
         with pytest.raises(InputError, match=r"a.traj: (not a trajectory of ASE|shorter)"):
-            file.cut(1)
+            file.truncate(1)
 
 
 def test_frames_killed_in_the_middle_are_cut(tmp_path: Path) -> None:
-    file = AseFile(tmp_path / "a.traj", fresh=True)
+    file = GrowingFrames(tmp_path / "a.traj", fresh=True)
     for number in range(3):
         file.append(frame(number))
     with file.path.open("ab") as half:
         half.write(b"half a frame")
-    file.cut(2)
+    file.truncate(2)
     file.append(frame(5))
     assert energies(file) == [-1.5, -2.5, -6.5]
 
@@ -111,7 +111,7 @@ def test_a_frame_has_everything(tmp_path: Path, kind: Any) -> None:
     for number in range(2):
         files.write_frame(frame(number))
     assert {path.name for path in tmp_path.iterdir()} == {"slab.csv", f"slab.{kind}"}
-    assert len(files.parts()) == 2
+    assert len(files.growing) == 2
     for number, atoms in enumerate(ase.io.read(tmp_path / f"slab.{kind}", index=":")):
         expected = frame(number)
         assert atoms.get_potential_energy() == pytest.approx(-1.5 - number)

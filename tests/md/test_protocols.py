@@ -12,8 +12,7 @@ from ase.io import write
 
 from esen.errors import InputError
 from esen.md.protocols import PROTOCOLS, Relaxation, protocol_runs, protocol_systems
-from esen.md.protocols.md22 import ATOMS, TEMPERATURES
-from esen.md.protocols.tm23 import MELTING_POINTS
+from esen.md.protocols.data_sets import MD22_ATOMS, MD22_KELVIN, MELTING_POINTS
 
 ETHANOL = Path(__file__).parents[1] / "data" / "formats" / "md22_layout_GFN2_ethanol.npz"
 
@@ -86,9 +85,9 @@ def test_published_temperatures() -> None:
         "Os3306 Pd1828 Pt2041 Re3459 Rh2237 Ru2607 Ta3290 Tc2430 Ti1941 V2183 W3695 Zn693 Zr2128"
     )
     assert " ".join(f"{metal}{point:.0f}" for metal, point in MELTING_POINTS.items()) == published
-    assert set(TEMPERATURES) == set(ATOMS)
-    assert sorted(TEMPERATURES.values()) == [400.0] * 2 + [500.0] * 5
-    assert sum(ATOMS.values()) == 42 + 56 + 87 + 60 + 118 + 148 + 370
+    assert set(MD22_KELVIN) == set(MD22_ATOMS)
+    assert sorted(MD22_KELVIN.values()) == [400.0] * 2 + [500.0] * 5
+    assert sum(MD22_ATOMS.values()) == 42 + 56 + 87 + 60 + 118 + 148 + 370
 
 
 def test_tm23_is_found_by_its_names(data: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -123,13 +122,13 @@ def test_a_real_file_of_another_molecule_is_told_of(tmp_path: Path, caplog: pyte
     (system,) = protocol_systems("md22", tmp_path, ["DHA"])
     assert len(system.structure) == 9
     assert system.structure.positions.std() < 2.0  # Å
-    assert "9 atoms, the published DHA has 56" in caplog.text
+    assert "9 atoms, but the published DHA has 56" in caplog.text
 
 
 def test_only_some_systems(data: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert [s.name for s in protocol_systems("tm23", data, ["hg", "Cu"])] == ["Cu", "Hg"]
     assert not caplog.records
-    with pytest.raises(InputError, match=r"tm23 needs Os_melt_nequip_test.xyz, and it is not there"):
+    with pytest.raises(InputError, match=r"Os_melt_nequip_test.xyz"):
         protocol_systems("tm23", data, ["Cu", "Os"])
     with pytest.raises(InputError, match="md22: has no system 'Cu'; expected AT-AT, AT-AT-CG-CG"):
         protocol_systems("md22", data, ["Cu"])

@@ -1,19 +1,19 @@
-"""The protocols: how a system is prepared, how long and by what steps it is followed."""
+"""The protocols: how a system is prepared, and how long and with which time step it is simulated."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
 
 Headline = Literal["slope", "fair", "lambench"]
-"""Which drift is quoted: the slope with its error (esen's), or by the definition of FAIR or LAMBench."""
+"""Which definition of the drift is quoted: the slope with its error (esen's own), FAIR's or LAMBench's."""
 
 
 @dataclass(frozen=True)
 class Relaxation:
-    """LBFGS of the positions, not of the cell, before velocities are drawn.
+    """Relaxation of the positions by LBFGS in a fixed cell, before velocities are drawn.
 
     Attributes:
-        fmax: the largest force that may be left, in eV/Å.
-        steps: at most.
+        fmax: largest force on an atom at which the relaxation ends, in eV/Å.
+        steps: largest number of steps.
     """
 
     fmax: float
@@ -25,17 +25,17 @@ class Protocol:
     """How a system is simulated at constant energy.
 
     Attributes:
-        name: as the user writes it.
-        timestep_fs: of velocity Verlet.
-        duration_ps: of the whole simulation.
-        record_every: steps between two records of the energy.
-        relaxation: of the positions beforehand; None: the structures are taken as they are.
+        name: name on the command line.
+        timestep_fs: time step of velocity Verlet.
+        duration_ps: duration of the simulation.
+        record_every: number of steps between two rows of energies.
+        relaxation: relaxation before the simulation; None starts from the structures as given.
         remove_momentum: whether the centre of mass is put at rest.
-        remove_rotation: whether the angular momentum is taken out.
-        seed: of the velocities.
-        headline: which drift is quoted.
-        source: whose protocol it is.
-        note: what to know before its number is compared with another.
+        remove_rotation: whether the angular momentum is removed.
+        seed: seed for the initial velocities.
+        headline: definition of the drift that the protocol quotes.
+        source: publication or program that defines the protocol.
+        note: what must be known before its drift is compared with another.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Protocol:
 
     @property
     def steps(self) -> int:
-        """Of the integrator."""
+        """Number of time steps."""
         return round(1000 * self.duration_ps / self.timestep_fs)
 
 
@@ -139,4 +139,4 @@ PROTOCOLS = {
         _QUICK,
     )
 }
-"""By name. `fair` stands for both of FAIR's, see `protocol_runs`."""
+"""Protocols by name. `protocol_runs` also knows `fair`, which stands for both of FAIR's."""

@@ -1,4 +1,4 @@
-"""Small systems made on the spot: cubic metals, a salt, molecules."""
+"""Small systems that need no files: fcc metals, argon, MgO and molecules."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -11,18 +11,18 @@ from esen.data.atoms import from_atoms
 from esen.md.systems import System, choose_names
 
 METALS = ("Al", "Ni", "Cu", "Pd", "Ag", "Pt", "Au")
-"""Those that ASE's EMT was made for."""
+"""The metals that ASE's EMT was fitted to."""
 
 MOLECULES = {"water": "H2O", "methane": "CH4", "ethanol": "CH3CH2OH", "benzene": "C6H6"}
 
 CRYSTAL_KELVIN = 1000.0
-"""Far from harmonic, and every crystal stays one: half of it becomes potential energy, and aluminium, the first to
-melt, does so at 933 K."""
+"""The motion is far from harmonic, and no crystal melts: half of the kinetic energy becomes potential energy, and
+aluminium, whose melting point is the lowest, melts at 933 K."""
 
 MOLECULE_KELVIN = 300.0
 
 RATTLE = 0.05
-"""Å: standard deviation of the displacements of a crystal's atoms; a perfect one has no forces to begin with."""
+"""Standard deviation in Å of the displacements of a crystal's atoms, which feel no forces at their ideal positions."""
 
 ARGON_KELVIN = 60.0
 """The solid melts at 84 K."""
@@ -31,13 +31,13 @@ _MGO_LATTICE = 4.212  # Å, measured at room temperature
 
 
 def quick_systems(only: Sequence[str] | None = None) -> list[System]:
-    """Seven fcc metals and argon, of 32 atoms, MgO of 16, and four molecules; every time the same.
+    """Make seven fcc metals and argon (32 atoms each), MgO (16 atoms) and four molecules, the same at every call.
 
     Args:
-        only: names of the systems to make; None: all.
+        only: names of the systems to make; None makes all.
 
     Raises:
-        InputError: `only` names a system that is not among them.
+        InputError: `only` names a system that does not exist.
     """
     makers: dict[str, Callable[[str], System]] = dict.fromkeys(METALS, _metal)
     makers |= {"MgO": _magnesia, "Ar": _argon} | dict.fromkeys(MOLECULES, _molecule)

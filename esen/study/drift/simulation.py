@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from esen.files import Interrupted, StopSignal
+from esen.files import Interrupted, StopSignal, read_arrays
+from esen.graph.batch import pack_batches
 from esen.md.ase_nve import AseNve
-from esen.md.engine import Engine, Failure, Start, restored_failures, starts_together
+from esen.md.engine import Engine, Failure, Start, progress_of
 from esen.md.files import SystemFiles
 from esen.md.nve import BatchNve
 from esen.md.protocols import Protocol
-from esen.md.simulate import Plan, StoppedError, read_state, simulate
+from esen.md.simulate import Plan, StoppedError, simulate
 from esen.md.systems import System
 from esen.study.drift.options import FRAMES, DriftOptions
 from esen.study.drift.progress import DriftDisplay
@@ -57,7 +58,8 @@ class Simulation:
         plan = Plan(protocol.timestep_fs, protocol.steps, protocol.record_every, frame_every)
         budget = 1 if potential.calculator is not None else self.options.batch_atoms
         failures: dict[str, Failure] = {}
-        for group in starts_together([start for _, start in begun], budget):
+        sizes = [len(start.masses) for _, start in begun]
+        for group in pack_batches(sizes, atoms=budget, structures=None, order=range(len(sizes))):
             mine = [begun[number] for number in group]
             found = self._group(label, potential, plan, mine, folder)
             failures |= {mine[number][0].name: failure for number, failure in found.items()}
@@ -75,9 +77,9 @@ class Simulation:
         state = folder / f"{file_name(begun[0][0].name)}.state.npz"
         going_on = self.resume and state.exists()
         if going_on:
-            saved = read_state(state)
+            saved = read_arrays(state)
             if int(saved["step"]) >= plan.steps or not len(saved["live"]):
-                return restored_failures(saved)[2]
+                return progress_of(saved)[2]
         trajectory = self.options.trajectory or ("extxyz" if self.options.jacobian else None)
         names = [system.name for system, _ in begun]
         starts = [start for _, start in begun]

@@ -12,11 +12,11 @@ from ase.optimize import LBFGS
 from esen.data.masses import masses_of
 from esen.data.structure import Structure
 from esen.errors import InputError, typed_line
-from esen.files import write_arrays
+from esen.files import read_arrays, write_arrays
 from esen.md.calculator import EsenCalculator
 from esen.md.engine import Start
 from esen.md.protocols import Protocol, Relaxation
-from esen.md.simulate import StoppedError, read_state
+from esen.md.simulate import StoppedError
 from esen.md.systems import System
 from esen.md.velocities import maxwell_boltzmann, without_drift, without_rotation
 from esen.study.potentials import Resolved
@@ -37,7 +37,7 @@ def make_starts(
         InputError: `kept` is damaged, or an element has no mass.
         StoppedError: `should_stop` said so during a relaxation, which will be begun anew.
     """
-    before = read_state(kept) if kept.exists() else {}
+    before = read_arrays(kept) if kept.exists() else {}
     starts: list[Start | str] = []
     for number, system in enumerate(systems):
         structure, name = system.structure, f"positions-{number}"

@@ -61,5 +61,5 @@ def test_a_relaxation_that_does_not_end_is_said(caplog: pytest.LogCaptureFixture
 def test_damaged_starts_are_one_line(tmp_path: Path) -> None:
     kept = tmp_path / "starts.npz"
     kept.write_bytes(b"PK\x03\x04 and no more")
-    with pytest.raises(InputError, match=r"starts.npz: not a saved state"):
+    with pytest.raises(InputError, match=r"starts.npz: damaged"):
         make_starts(resolve_potential("emt"), TM23, [COPPER], kept)
