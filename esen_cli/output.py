@@ -13,7 +13,9 @@ import typer
 from esen.errors import InputError
 
 if TYPE_CHECKING:
+    from esen.study.campaign import CampaignResult
     from esen.study.materials.share import Share
+    from esen.study.processes import Processes
     from esen.track import Tracker
 
 RUNS = Path("runs")
@@ -103,6 +105,55 @@ def shared_run(name: str, output: Path | None, track: bool) -> Iterator[tuple["S
         folder = agreed_folder(name, output, share)
         with make_tracker(track and share.is_first, run_name=folder.name) as tracker:
             yield share, folder, tracker
+
+
+@contextmanager
+def campaign_run(
+    name: str, output: Path | None, track: bool
+) -> Iterator[tuple["Processes", Path, "Tracker"]]:
+    """Give the processes of a run under torchrun, the run's folder, and its tracker.
+
+    Args:
+        name: of the folder that is made if none is given.
+        output: the folder given by `--output`.
+        track: whether the run is kept in MLflow; only the first process tracks.
+
+    Raises:
+        InputError: the folder cannot be written to, or a training left its results there.
+    """
+    from esen.study.processes import torchrun_processes
+    from esen.track import make_tracker
+
+    with torchrun_processes() as processes:
+        chosen = processes.first_says(
+            "folder",
+            lambda: str(fresh_folder(name) if output is None else not_a_run(output.expanduser())),
+        )
+        folder = Path(chosen)
+        with make_tracker(track and processes.is_first, run_name=folder.name) as tracker:
+            yield processes, folder, tracker
+
+
+def print_campaign(result: "CampaignResult | None") -> None:
+    """Print tables, remarks and paths of a campaign.
+
+    Args:
+        result: of the campaign; None: this is not the first process, and nothing is printed.
+
+    Raises:
+        typer.Exit: with code 1, an item failed.
+    """
+    if result is None:
+        return
+    for table in result.tables:
+        print_wide(table.texts(), words=table.wrapping)
+    for line in result.lines:
+        typer.echo(line)
+    if result.lines:
+        typer.echo("")
+    print_result([], result.paths)
+    if result.failed:
+        raise typer.Exit(1)
 
 
 def agreed_folder(name: str, given: Path | None, share: "Share") -> Path:

@@ -7,10 +7,7 @@ import typer
 
 from esen.errors import InputError
 from esen_cli.options import CalculatorArgs, Device, Dtype, Records, Retry, Track
-from esen_cli.output import print_result, print_wide, shared_run
-
-_WORDS = ("name", "formula", "verdict")
-"""Columns of the table that are no numbers."""
+from esen_cli.output import campaign_run, print_campaign
 
 
 def relax(  # noqa: PLR0913, PLR0917  # the options of a command are its arguments
@@ -54,37 +51,28 @@ def relax(  # noqa: PLR0913, PLR0917  # the options of a command are its argumen
     _above_zero("--batch-atoms", batch_atoms, "a whole number, such as 512")
 
     from esen.evaluate.relax import RelaxSpec
-    from esen.study.relax.choose import choose_inputs
-    from esen.study.relax.run import RelaxOptions, run_relax
+    from esen.study.campaign import CampaignOptions, structure_items
+    from esen.study.relax import run_relax
 
     spec = RelaxSpec(
         fmax=fmax, steps=steps, cell=cell, keep_symmetry=keep_symmetry, symprec=symprec, optimizer=optimizer
     )
-    inputs = choose_inputs(files, frames)
-    options = RelaxOptions(batch_atoms=batch_atoms, retry=retry)
-    with shared_run("relax", output, track) as (share, folder, tracker):
+    items = structure_items(files, frames)
+    options = CampaignOptions(batch_atoms=batch_atoms, retry=retry)
+    with campaign_run("relax", output, track) as (processes, folder, tracker):
         result = run_relax(
             potential,
-            inputs,
+            items,
             spec,
             options,
             output=folder,
             tracker=tracker,
-            share=share,
+            processes=processes,
             calculator_args=calculator_args or (),
             dtype=dtype,
             device=device,
         )
-    if result is None:  # not the first process
-        return
-    print_wide(result.rows, words=_WORDS)
-    for line in result.lines:
-        typer.echo(line)
-    if result.lines:
-        typer.echo("")
-    print_result([], result.paths)
-    if result.failed:
-        raise typer.Exit(1)
+    print_campaign(result)
 
 
 def _above_zero(option: str, value: float, expected: str) -> None:

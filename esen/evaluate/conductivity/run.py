@@ -21,8 +21,8 @@ from esen.evaluate.conductivity.force_constants import (
 from esen.evaluate.conductivity.material import Material, make_phono3py
 from esen.evaluate.conductivity.protocol import ConductivityProtocol
 from esen.evaluate.conductivity.transport import Transport, solve
+from esen.evaluate.model import Model
 from esen.evaluate.phonons.crystal import quietly
-from esen.evaluate.phonons.run import Model
 from esen.evaluate.relax import Relaxed, RelaxSpec, relax, space_group
 
 

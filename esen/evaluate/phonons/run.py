@@ -1,6 +1,5 @@
 """One crystal from its unit cell to what is measured of its phonons."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -8,58 +7,14 @@ import numpy as np
 from jaxtyping import Int64
 from phonopy import Phonopy
 
-from esen.data.checks import check_known
 from esen.data.structure import Structure
 from esen.errors import InputError, first_line
+from esen.evaluate.model import Model
 from esen.evaluate.phonons.crystal import Crystal, make_phonopy, widths_of
 from esen.evaluate.phonons.force_constants import by_displacements, by_hessian
 from esen.evaluate.phonons.properties import Properties, measure
 from esen.evaluate.phonons.protocol import PhononProtocol
 from esen.evaluate.relax import Relaxed, RelaxSpec, relax
-from esen.graph.batch import collate, make_graphs, pack_batches, separate
-from esen.graph.types import Potential
-
-
-@dataclass(frozen=True, eq=False)
-class Model:
-    """A potential as phonons need it.
-
-    Attributes:
-        potential: takes graphs.
-        calculator: the same for ASE, which relaxes.
-        device: where the potential is.
-        differentiable: a copy whose forces can be differentiated by the positions; None where that is not possible.
-        batch_atoms: displaced supercells go together up to so many atoms.
-        elements: atomic numbers that it knows; None: not known.
-    """
-
-    potential: Potential
-    calculator: Any
-    device: str = "cpu"
-    differentiable: Potential | None = None
-    batch_atoms: int = 512
-    elements: tuple[int, ...] | None = None
-
-    def check_elements(self, structure: Structure) -> None:
-        """Whether the potential knows all atoms.
-
-        Raises:
-            InputError: it does not; says which.
-        """
-        check_known(structure, self.elements)
-
-    def forces(self, structures: Sequence[Structure]) -> list[np.ndarray]:
-        """Forces on the atoms of each structure, in eV/Å."""
-        found: list[np.ndarray] = []
-        sizes = [len(structure) for structure in structures]
-        for batch in pack_batches(sizes, atoms=self.batch_atoms, structures=None, order=range(len(sizes))):
-            graphs = make_graphs(
-                [structures[i] for i in batch], self.potential.cutoff, self.potential.backend
-            )
-            graph = collate(graphs).to(self.device)
-            single = separate(self.potential(graph).to("cpu"), graph.to("cpu"))
-            found += [prediction.forces.detach().numpy() for prediction in single]
-        return found
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,8 +14,8 @@ from esen.evaluate.conductivity.run import (
     relaxed_material,
 )
 from esen.evaluate.conductivity.transport import unscattered_share
+from esen.evaluate.model import Model
 from esen.evaluate.phonons.crystal import widths_of
-from esen.evaluate.phonons.run import Model
 from esen.study.conductivity.choose import Input
 from esen.study.conductivity.modes import Modes, modes_of
 from esen.study.conductivity.record import Record, failed, record_of

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 
 from esen.errors import InputError
-from esen.evaluate.phonons.run import Model
+from esen.evaluate.model import Model
 from esen.md.calculator import EsenCalculator
 from esen.study.potentials import PotentialOptions, labelled, resolve_all
 

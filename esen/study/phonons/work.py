@@ -11,10 +11,11 @@ from typing import ParamSpec, TypeVar
 import phonopy
 
 from esen.errors import InputError
+from esen.evaluate.model import Model
 from esen.evaluate.phonons.crystal import Crystal, quietly
 from esen.evaluate.phonons.properties import frequency_rmse, measure
 from esen.evaluate.phonons.protocol import PhononProtocol
-from esen.evaluate.phonons.run import Model, Phonons, notes_on, phonons_at, relaxed_crystal
+from esen.evaluate.phonons.run import Phonons, notes_on, phonons_at, relaxed_crystal
 from esen.evaluate.relax import Relaxed
 from esen.evaluate.together import together
 from esen.graph.types import Potential

@@ -10,18 +10,25 @@ from pathlib import Path
 import pytest
 
 from esen.errors import InputError
+from esen.evaluate.model import Progress
 from esen.files import Interrupted
-from esen.study.materials.share import ALONE
-from esen.study.materials.worker import do_jobs
-from tests.study.materials.jobs import Letters
+from esen.study.processes import ALONE
+from esen.study.workers import do_jobs
+from tests.study.letters import Letters
 
 
 def do(work: Letters, jobs: list[str], **how: bool) -> list[tuple[int, str]]:
-    begun: list[tuple[int, str]] = []
-    do_jobs(
-        work, jobs, ALONE, resumed_by="--output here", progress=lambda n, name: begun.append((n, name)), **how
-    )
-    return begun
+    seen: list[tuple[int, str]] = []
+
+    def begun(number: int, name: str) -> Progress:
+        seen.append((number, name))
+        return lambda done, total: steps.append((name, done, total))
+
+    do_jobs(work, jobs, ALONE, resumed_by="--output here", begun=begun, **how)
+    return seen
+
+
+steps: list[tuple[str, int, int]] = []
 
 
 def reasons(work: Letters) -> dict[str, str]:
@@ -69,7 +76,14 @@ def test_an_interruption_ends_the_worker_and_says_how_to_go_on(tmp_path: Path) -
 
     threading.Thread(target=interrupt, daemon=True).start()
     started = time.monotonic()
-    with pytest.raises(Interrupted, match="what is recorded stays; go on with --output here"):
+    with pytest.raises(Interrupted, match="--output here"):
         do(work, ["a", "s"])
     assert time.monotonic() - started < 25
     assert reasons(work) == {"a": ""}
+
+
+@pytest.mark.parametrize("isolated", [True, False])
+def test_the_progress_within_a_job_arrives(isolated: bool, tmp_path: Path) -> None:
+    steps.clear()
+    do(Letters(tmp_path / "out"), ["abc", "d"], isolated=isolated)
+    assert steps == [("abc", 1, 3), ("abc", 2, 3), ("abc", 3, 3), ("d", 1, 1)]

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from torch.distributed import TCPStore
 
-from esen.study.materials.share import ALONE, share_of_processes
+from esen.study.processes import ALONE, torchrun_processes
 
 SCRIPT = """
 import sys, time
 from pathlib import Path
-from esen.study.materials.share import share_of_processes
+from esen.study.processes import torchrun_processes
 
-with share_of_processes() as share:
+with torchrun_processes() as share:
     folder = Path(share.first_says("folder", lambda: sys.argv[1]))
     for number, job in share.take(range(7)):
         time.sleep(0.05)
@@ -26,7 +26,7 @@ with share_of_processes() as share:
 
 
 def test_alone_everything_is_done_here() -> None:
-    with share_of_processes() as share:
+    with torchrun_processes() as share:
         assert share is ALONE
         assert share.first_says("a", lambda: "b") == "b"
         assert list(share.take("xyz")) == [(0, "x"), (1, "y"), (2, "z")]

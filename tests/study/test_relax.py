@@ -3,6 +3,7 @@
 import csv
 import importlib
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,32 +12,92 @@ from typing import Any
 import ase.io
 import numpy as np
 import pytest
+from ase.build import bulk, molecule
+from ase.io import write
 
 from esen.errors import InputError
 from esen.evaluate.relax import RelaxSpec, relax
 from esen.md.calculator import EsenCalculator
 from esen.models.checkpoint import Checkpoint, save_checkpoint
-from esen.study.relax.choose import choose_inputs
-from esen.study.relax.run import RelaxOptions, RelaxResult, run_relax
-from esen.study.relax.work import make_jobs
+from esen.study.campaign import CampaignOptions, CampaignResult, structure_items
+from esen.study.relax import COLUMNS, Relaxation, RelaxRecord, run_relax
+from esen.study.table import Table
 from esen.track import NullTracker
 from tests.models.variants import ABLATIONS, VARIANTS, potential_of
 
-HERE = RelaxOptions(isolated=False)
+HERE = CampaignOptions(isolated=False)
+
+FACTORIES = '''
+"""Potentials of a user: EMT that counts its calls, one that raises, one that gives no numbers, one that repels."""
+
+import numpy as np
+from ase.calculators.emt import EMT
+
+from esen.md.calculator import EsenCalculator
+from tests.toys import PairPotential
+
+calls = []
+
+
+class Counting(EMT):
+    def calculate(self, *args, **kwargs):
+        calls.append(len(self.results))
+        super().calculate(*args, **kwargs)
+
+
+class Raising(EMT):
+    def calculate(self, *args, **kwargs):
+        super().calculate(*args, **kwargs)
+        if self.atoms.numbers[0] == 47:
+            raise RuntimeError("no neighbours\\nat all")
+
+
+class Nothing(EMT):
+    def calculate(self, *args, **kwargs):
+        super().calculate(*args, **kwargs)
+        if self.atoms.numbers[0] == 47:
+            self.results["forces"] = np.full((len(self.atoms), 3), np.nan)
+
+
+def repelling():
+    return EsenCalculator(PairPotential(lambda r: 5 * (6 - r) ** 2, cutoff=6.0))
+'''
+
+
+@pytest.fixture(autouse=True)
+def _work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    strained = []
+    for seed, metal in enumerate(("Cu", "Ag", "Al")):
+        atoms = bulk(metal)
+        atoms.set_cell(atoms.cell * (1.01 + 0.01 * seed), scale_atoms=True)
+        strained.append(atoms)
+    write("metals.xyz", strained, format="extxyz")
+    write("cu.cif", bulk("Cu", cubic=True))
+    write("u.xyz", bulk("U", "fcc", a=4.5), format="extxyz")
+    write("water.xyz", molecule("H2O"), format="extxyz")
+    (tmp_path / "counted.py").write_text(FACTORIES)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "counted", raising=False)
 
 
 def relaxed(
     potential: str,
     files: Sequence[str],
     spec: RelaxSpec = RelaxSpec(),  # noqa: B008  # frozen
-    options: RelaxOptions = HERE,
+    options: CampaignOptions = HERE,
     **how: Any,
-) -> RelaxResult:
+) -> CampaignResult:
     result = run_relax(
-        potential, choose_inputs(files), spec, options, output=Path("out"), tracker=NullTracker(), **how
+        potential, structure_items(files), spec, options, output=Path("out"), tracker=NullTracker(), **how
     )
     assert result is not None
     return result
+
+
+def records(result: CampaignResult) -> list[RelaxRecord]:
+    (found,) = result.records.values()
+    return list(found)
 
 
 def saved(name: str) -> str:
@@ -50,14 +111,14 @@ def saved(name: str) -> str:
 def test_everything_is_kept() -> None:
     result = relaxed("emt", ["metals.xyz", "cu.cif"])
     assert not result.failed
-    assert [record.name for record in result.records] == ["metals#0", "metals#1", "metals#2", "cu"]
-    assert [row["verdict"] for row in result.rows] == ["converged"] * 4
+    assert [record.name for record in records(result)] == ["metals#0", "metals#1", "metals#2", "cu"]
+    assert [row["verdict"] for row in result.tables[0].texts()] == ["converged"] * 4
     assert result.lines == []
     for name in ("metals#0", "cu"):
         assert json.loads(Path(f"out/emt/{name}.json").read_text())["converged"] is True
     frames = ase.io.read(result.paths["relaxed"], ":")
     assert [len(atoms) for atoms in frames] == [1, 1, 1, 4]
-    for atoms, record in zip(frames, result.records, strict=True):
+    for atoms, record in zip(frames, records(result), strict=True):
         assert atoms.get_potential_energy() == pytest.approx(record.energy, abs=1e-9)
         np.testing.assert_allclose(atoms.get_forces(), np.array(record.forces), atol=1e-8)
         np.testing.assert_allclose(
@@ -68,15 +129,15 @@ def test_everything_is_kept() -> None:
         assert bool(atoms.info["converged"])
         assert atoms.info["space_group"] == 225
     rows = list(csv.DictReader(result.paths["structure by structure"].read_text().splitlines()))
-    assert [row["name"] for row in rows] == [record.name for record in result.records]
-    assert [float(row["energy (eV)"]) for row in rows] == [record.energy for record in result.records]
+    assert [row["name"] for row in rows] == [record.name for record in records(result)]
+    assert [float(row["energy (eV)"]) for row in rows] == [record.energy for record in records(result)]
     assert {row["group_after"] for row in rows} == {"225"}
 
 
 def test_failures_are_recorded_and_the_rest_goes_on() -> None:
     result = relaxed("counted:Raising", ["water.xyz", "metals.xyz"])
     assert result.failed
-    assert [record.verdict for record in result.records] == ["converged", "converged", "failed", "converged"]
+    assert [record.verdict for record in records(result)] == ["converged", "converged", "failed", "converged"]
     assert result.lines == [
         "metals#1: metals.xyz, frame 1: relaxation ended by RuntimeError: no neighbours",
     ]
@@ -96,14 +157,14 @@ def test_failures_are_recorded_and_the_rest_goes_on() -> None:
 )
 def test_what_has_no_result(potential: str, words: str) -> None:
     result = relaxed(potential, ["u.xyz"] if potential == "emt" else ["metals.xyz"])
-    assert words in " ".join(record.failure for record in result.records)
+    assert words in " ".join(record.failure for record in records(result))
     assert result.failed
 
 
 def test_melting_is_told() -> None:
     result = relaxed("counted:repelling", ["cu.cif"])
     assert result.failed
-    assert result.records[0].verdict == "melted"
+    assert records(result)[0].verdict == "melted"
     assert result.lines[0].startswith("cu: its volume is ")
     (atoms,) = ase.io.read("out/relaxed.extxyz", ":")
     assert bool(atoms.info["melted"])
@@ -124,9 +185,12 @@ def test_a_second_call_computes_nothing_anew() -> None:
     assert calls > 0
     again = relaxed("counted:Counting", ["metals.xyz"], spec)
     assert len(counted.calls) == calls
-    assert again.rows == first.rows
+    assert again.tables[0].texts() == first.tables[0].texts()
     Path("out/Counting/metals#1.json").unlink()
-    assert relaxed("counted:Counting", ["metals.xyz", "cu.cif"], spec).rows[:3] == first.rows
+    assert (
+        relaxed("counted:Counting", ["metals.xyz", "cu.cif"], spec).tables[0].texts()[:3]
+        == first.tables[0].texts()
+    )
     assert len(counted.calls) > calls
     with pytest.raises(InputError, match="--output out: was computed with settings: steps 3, now 4"):
         relaxed("counted:Counting", ["metals.xyz"], replace(spec, steps=4))
@@ -158,22 +222,22 @@ def test_a_checkpoint_is_batched(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(type(potential), "forward", forward)
         result = relaxed(weights, files, spec, replace(HERE, batch_atoms=7), device="cpu")
-    assert [record.verdict for record in result.records][2] == "failed"
-    assert "u.xyz, frame 0: the potential does not know U" in result.records[2].failure
-    known = [record for record in result.records if record.name in ("cu", "water", "metals#0", "metals#2")]
+    assert [record.verdict for record in records(result)][2] == "failed"
+    assert "u.xyz, frame 0: the potential does not know U" in records(result)[2].failure
+    known = [record for record in records(result) if record.name in ("cu", "water", "metals#0", "metals#2")]
     assert [record.steps for record in known] == [3] * 4
     assert max(atoms for _, atoms in sizes) == 7  # 4 of copper and 3 of water
     assert sizes[0] == (2, 7)
-    for record, one in zip(result.records, choose_inputs(files), strict=True):
+    for record, one in zip(records(result), structure_items(files), strict=True):
         if not record.failure:
-            alone = relax(one.structure, EsenCalculator(potential), spec)
+            alone = relax(one.read(), EsenCalculator(potential), spec)
             assert record.energy == pytest.approx(alone.structure.energy, abs=1e-8)
             np.testing.assert_allclose(np.array(record.positions), alone.structure.positions, atol=1e-8)
 
 
 def test_direct_forces_are_told() -> None:
     result = relaxed(saved("direct"), ["water.xyz"], RelaxSpec(steps=1), device="cpu")
-    assert any("are not the gradient of its energy" in line for line in result.lines)
+    assert any("not the gradient" in line for line in result.lines)
 
 
 def test_what_is_tracked() -> None:
@@ -189,19 +253,64 @@ def test_what_is_tracked() -> None:
 
     kept: dict[str, Any] = {}
     files: list[str] = []
-    inputs = choose_inputs(["cu.cif", "u.xyz"])
-    result = run_relax("emt", inputs, RelaxSpec(steps=99), HERE, output=Path("out"), tracker=Kept())
-    assert (kept["potential"], kept["steps"], kept["structures"]) == ("emt", 99, 2)
+    items = structure_items(["cu.cif", "u.xyz"])
+    result = run_relax("emt", items, RelaxSpec(steps=99), HERE, output=Path("out"), tracker=Kept())
+    assert (kept["potentials"], kept["steps"], kept["structures"]) == (["emt"], 99, 2)
+    assert kept["fmax_eV_per_A/cu"] < 0.01
     assert (kept["converged"], kept["failed"], kept["melted"], kept["not_converged"]) == (1, 1, 0, 0)
     assert result is not None
-    assert kept["mean_steps"] == result.records[0].steps > 0
-    assert files == ["relax.csv", "relaxed.extxyz"]
+    assert kept["mean_steps"] == records(result)[0].steps > 0
+    assert files == ["relax.csv", "relaxed.extxyz", "result.json"]
 
 
-def test_jobs() -> None:
-    inputs = choose_inputs(["metals.xyz", "cu.cif"])
-    assert [len(job) for job in make_jobs(inputs, "emt", batch_atoms=512, processes=1)] == [1] * 4
-    weights = "a.safetensors"
-    assert [len(job) for job in make_jobs(inputs, weights, batch_atoms=512, processes=1)] == [4]
-    assert [len(job) for job in make_jobs(inputs, weights, batch_atoms=512, processes=2)] == [3, 1]
-    assert [len(job) for job in make_jobs(inputs, weights, batch_atoms=1, processes=1)] == [3, 1]
+@pytest.mark.parametrize(
+    ("potential", "atoms", "processes", "expected"),
+    [
+        ("emt", 512, 1, [1] * 4),
+        ("a.safetensors", 512, 1, [4]),
+        ("a.safetensors", 512, 2, [3, 1]),
+        ("a.safetensors", 1, 1, [3, 1]),
+    ],
+)
+def test_jobs(potential: str, atoms: int, processes: int, expected: list[int]) -> None:
+    items = structure_items(["metals.xyz", "cu.cif"])
+    work = Relaxation({"a": potential}, {}, Path("out"), replace(HERE, batch_atoms=atoms))
+    assert [len(job) for job in work.jobs(items, processes)] == expected
+
+
+def test_what_the_file_says_of_a_structure_is_kept() -> None:
+    atoms = bulk("Cu")
+    atoms.info = {"config_type": "fcc", "mp_id": "mp-30"}
+    write("tagged.xyz", atoms, format="extxyz")
+    relaxed("emt", ["tagged.xyz"])
+    found = ase.io.read("out/relaxed.extxyz")
+    assert (found.info["config_type"], found.info["mp_id"]) == ("fcc", "mp-30")
+
+
+def test_the_table() -> None:
+    good = RelaxRecord(
+        "a", "a.xyz, frame 0", "Cu", 1, energy_before=-1.0, energy=-1.25, fmax_before=1.0, fmax=0.00123,
+        steps=7, converged=True, volume_ratio=0.98765, displacement=0.1, groups=(139, 225),
+    )  # fmt: skip
+    row, failed = Table(COLUMNS, [good, RelaxRecord("b", failure="it is ill")]).texts()
+    assert row == {
+        "name": "a",
+        "formula": "Cu",
+        "atoms": "1",
+        "steps": "7",
+        "fmax (eV/Å)": "0.0012",
+        "ΔE (meV/atom)": "-250.000",
+        "V/V0": "0.9877",
+        "group": "139→225",
+        "verdict": "converged",
+    }
+    assert (failed["fmax (eV/Å)"], failed["group"], failed["verdict"]) == (None, None, "failed")
+
+
+def test_of_many_structures_the_bad_ones_are_shown_first() -> None:
+    write("many.xyz", [*[bulk("Cu", a=3.61)] * 41, bulk("U", "fcc", a=4.5)], format="extxyz")
+    result = relaxed("emt", ["many.xyz"], RelaxSpec(fmax=10.0))
+    names = [row["name"] for row in result.tables[0].texts()]
+    assert names == ["many#41", *(f"many#{number}" for number in range(39))]
+    assert "41 converged, 1 failed" in result.lines[0]
+    assert len(records(result)) == 42

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from esen.errors import InputError
+from esen.evaluate.model import Progress
 
 
 @dataclass(frozen=True)
@@ -17,16 +18,17 @@ class Letters:
     output: Path
     loads: bool = True
 
-    def begin(self) -> Callable[[str], None]:
+    def begin(self) -> Callable[[str, Progress], None]:
         """Nothing to load."""
         if not self.loads:
             raise InputError("no such potential")
 
-        def do(job: str) -> None:
-            for letter in job:
+        def do(job: str, progress: Progress) -> None:
+            for number, letter in enumerate(job):
                 if not self.path(letter).exists():
                     _act(letter)
                     self.write(letter, "")
+                progress(number + 1, len(job))
 
         return do
 

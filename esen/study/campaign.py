@@ -1,0 +1,666 @@
+"""Campaigns: a property of many items, computed with one or several potentials, one record each.
+
+An `Item` is a crystal or structure that is read when its turn comes. A `Property` says how its record is computed. The
+engine does the rest: it claims the output folder, does only what has no record yet, isolates the work in a process that
+is replaced when it dies, shares it under torchrun, shows the progress, and reads the records.
+"""
+
+import json
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, get_type_hints
+
+import numpy as np
+from pydantic import TypeAdapter
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from esen.data.structure import Structure
+from esen.data.structures import read_named_structures
+from esen.errors import InputError, typed_line
+from esen.evaluate.model import Model, Progress
+from esen.files import locked, plain, write_json
+from esen.md.calculator import EsenCalculator
+from esen.study.potentials import (
+    PotentialOptions,
+    PotentialSource,
+    digest,
+    distinct,
+    file_name,
+    labelled,
+    resolve_all,
+)
+from esen.study.processes import ALONE, Processes
+from esen.study.table import Table
+from esen.study.workers import do_jobs
+from esen.track import Tracker
+
+T = TypeVar("T")
+R = TypeVar("R", bound="Record")
+I = TypeVar("I", bound="Item[Any]")
+
+REFERENCE = "reference"
+"""Name that the user gives for the force sets of the input, in the place of a potential."""
+MANIFEST = "manifest.json"
+_CACHED = 32
+"""Items that a worker keeps, because all potentials are applied to one item after the other."""
+_MANY = 200
+"""Items beyond which only means are tracked."""
+_NAMED = 3
+"""Names in a line for the user."""
+
+
+class Record(Protocol):
+    """What is kept of one item with one potential: a frozen dataclass of numbers, texts, lists and tuples.
+
+    All fields but `name` need a default, so that a failure can be recorded.
+    """
+
+    @property
+    def name(self) -> str:
+        """Name of the item, unique in the run."""
+
+    @property
+    def potential(self) -> str:
+        """Label of the potential; set when the record is read."""
+
+    @property
+    def failure(self) -> str:
+        """Why there is no result; empty if there is one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item(Generic[T]):
+    """A crystal or structure that is read when its turn comes, because a benchmark has thousands.
+
+    Attributes:
+        name: unique among those of a run.
+        source: the file, and the frame.
+        read: reads it and raises InputError where it cannot be used; it can be pickled.
+        hashed: returns a digest of its content.
+        settings: what else its numbers depend on, such as the supercell.
+    """
+
+    name: str
+    source: str
+    read: Callable[[], T]
+    hashed: Callable[[], str]
+    settings: str = ""
+
+    @property
+    def described(self) -> str:
+        """The source, the digest and the settings, for the manifest."""
+        return f"{self.source} ({self.hashed()})" + (f", {self.settings}" if self.settings else "")
+
+
+@dataclass(frozen=True, eq=False)
+class Task(Generic[I]):
+    """One item with one potential.
+
+    Attributes:
+        label: of the potential.
+        item: to be read.
+    """
+
+    label: str
+    item: I
+
+
+@dataclass(frozen=True)
+class CampaignOptions:
+    """What the user chooses, beside potentials, items and protocol.
+
+    Attributes:
+        allow_direct: whether potentials are run whose forces are not a gradient.
+        batch_atoms: structures are evaluated together, at most so many atoms at a time.
+        plots: whether figures are drawn.
+        retry: whether items that failed are computed again.
+        isolated: whether a worker process computes several items, so that one that kills it does not end the run.
+    """
+
+    allow_direct: bool = False
+    batch_atoms: int = 512
+    plots: bool = True
+    retry: bool = False
+    isolated: bool = True
+
+
+Job = tuple[Task[I], ...]
+"""Tasks of one potential that are done together."""
+
+
+@dataclass(frozen=True, eq=False)
+class Property(Generic[I, R]):
+    """A property of items: how its record is computed, and where the records are.
+
+    A subclass sets the class variables and defines `compute`. It is pickled for the worker, so it names its potentials
+    and does not hold them.
+
+    Attributes:
+        command: name of the command, for the manifest and the default folder.
+        record: the dataclass of a record.
+        items: what the items are called in the manifest.
+        exact: whether second derivatives of the energy are needed.
+        potentials: what the user gave, by label; `reference` is the force sets of the input.
+        how: options of `resolve_potential`.
+        output: folder of all files.
+        options: of the run.
+        wanted: labels of the potentials that have something to compute; the others are not loaded.
+    """
+
+    command: ClassVar[str]
+    record: ClassVar[type[Any]]
+    items: ClassVar[str] = "structures"
+    refuse_direct: ClassVar[str] = ""
+    """Why potentials with direct forces are refused unless `allow_direct` is set; empty: they are not."""
+
+    potentials: Mapping[str, str]
+    how: PotentialOptions
+    output: Path
+    options: CampaignOptions = field(default_factory=CampaignOptions)
+    wanted: frozenset[str] = frozenset()
+
+    @property
+    def exact(self) -> bool:
+        """Whether second derivatives of the energy are needed."""
+        return False
+
+    def compute(self, task: Task[I], content: Any, model: Model | None, progress: Progress) -> R:
+        """Compute the record of one item.
+
+        Args:
+            task: the item and the label of the potential.
+            content: what `item.read` returned.
+            model: the potential; None for the force sets of the input.
+            progress: is called with the number of computations done and of all.
+
+        Raises:
+            InputError: there is no result; the message becomes the failure of the record.
+        """
+        raise NotImplementedError
+
+    def failed(self, task: Task[I], name: str, reason: str) -> R:
+        """Make the record of an item without a result."""
+        made: R = self.record(name=name, failure=reason)
+        return made
+
+    def names(self, task: Task[I]) -> Sequence[str]:
+        """Return the names of the records of a task; one unless a subclass needs several."""
+        return (task.item.name,)
+
+    def path(self, label: str, name: str) -> Path:
+        """Return the path of a record; other files of the same item have the same stem."""
+        return self.output / file_name(label) / f"{file_name(name)}.json"
+
+    def is_done(self, label: str, name: str) -> bool:
+        """Whether there is a record with all files that belong to it."""
+        return self.path(label, name).exists()
+
+    def read(self, label: str, name: str) -> R:
+        """Read a record: null is NaN where a number is expected.
+
+        Raises:
+            InputError: the file is missing or damaged.
+        """
+        found: R = replace(read_record(self.path(label, name), self.record), potential=label)
+        return found
+
+    def write(self, label: str, record: R) -> None:
+        """Write a record, atomically."""
+        content = {f.name: getattr(record, f.name) for f in fields(record)}  # type: ignore[arg-type]
+        write_json(self.path(label, record.name), {**content, "potential": label})
+
+    def records(self, task: Task[I]) -> list[R]:
+        """Read the records of a task."""
+        return [self.read(task.label, name) for name in self.names(task)]
+
+    def jobs(self, items: Sequence[I], processes: int) -> list[Job[I]]:
+        """Divide the work into jobs: item by item, with all potentials, so that each item is read once."""
+        return [(Task(label, item),) for item in items for label in self.potentials]
+
+    # What follows is the `Work` that `do_jobs` does.
+
+    def begin(self) -> Callable[[Job[I], Progress], None]:
+        """Load the potentials."""
+        models = self._models()
+        read = _Cache()
+        return lambda job, progress: self.do(job, models[job[0].label], read, progress)
+
+    def do(
+        self, job: Job[I], model: Model | None, read: Callable[[Item[Any]], Any], progress: Progress
+    ) -> None:
+        """Do a job: compute and write the records that are missing.
+
+        Args:
+            job: tasks of one potential.
+            model: the potential; None for the force sets of the input.
+            read: returns the content of an item, which it keeps for the next potential.
+            progress: as of `compute`.
+        """
+        for (task,) in self.missing(job):
+            with self.guarded(task):
+                content = read(task.item)
+                self.write(task.label, self.compute(task, content, model, progress))
+
+    def missing(self, job: Job[I]) -> list[Job[I]]:
+        """Return the tasks of a job that have no record, one by one."""
+        return [(t,) for t in job if not all(self.is_done(t.label, name) for name in self.names(t))]
+
+    def give_up(self, job: Job[I], reason: str) -> None:
+        """Record that tasks have no result."""
+        for task in job:
+            for name in self.names(task):
+                if not self.is_done(task.label, name):
+                    self.write(task.label, self.failed(task, name, reason))
+
+    def name(self, job: Job[I]) -> str:
+        """Return what the progress shows of a job."""
+        more = f" and {len(job) - 1} more" if len(job) > 1 else ""
+        return f"{job[0].label}, {job[0].item.name}{more}"
+
+    @contextmanager
+    def guarded(self, task: Task[I], name: str | None = None) -> Iterator[None]:
+        """Record any error within the block as the failure of a task, so that it does not end the others.
+
+        Args:
+            task: whose failure it is.
+            name: of the record; None: all records of the task that are missing.
+        """
+        try:
+            yield
+        except Exception as error:  # of spglib, phonopy or a foreign calculator
+            first = self.path(task.label, name or self.names(task)[0])
+            reason = reason_of(error, first.with_suffix(".traceback.txt"))
+            if name is None:
+                self.give_up((task,), reason)
+            else:
+                self.write(task.label, self.failed(task, name, reason))
+
+    def _models(self) -> dict[str, Model | None]:
+        """Load the potentials that are wanted.
+
+        Raises:
+            InputError: one cannot be loaded, or cannot do what is asked for.
+        """
+        models: dict[str, Model | None] = {REFERENCE: None} if REFERENCE in self.potentials else {}
+        computed = [text for label, text in self.potentials.items() if label != REFERENCE]
+        for label, resolved in (resolve_all(computed, self.how, self.wanted) if computed else {}).items():
+            if resolved.direct and self.refuse_direct and not self.options.allow_direct:
+                raise InputError(
+                    f"{resolved.text}: its forces are not the gradient of its energy, {self.refuse_direct};"
+                    " --allow-direct runs it nevertheless"
+                )
+            differentiable = resolved.differentiable if self.exact and not resolved.direct else None
+            if self.exact and differentiable is None:
+                raise InputError(
+                    f"--method hessian: {resolved.text} has no exact second derivatives, which only conservative"
+                    " potentials of esen have; leave it out"
+                )
+            ours = resolved.calculator is None
+            models[label] = Model(
+                potential=resolved.potential,
+                calculator=resolved.calculator or EsenCalculator(resolved.potential, device=resolved.device),
+                device=resolved.device,
+                differentiable=differentiable,
+                batch_atoms=self.options.batch_atoms,
+                elements=resolved.possible_elements,
+                direct=resolved.direct,
+                as_calculator=EsenCalculator if ours else None,
+            )
+        return models
+
+
+@dataclass(frozen=True, eq=False)
+class CampaignResult:
+    """What a campaign found.
+
+    Attributes:
+        tables: shown to the user, in this order.
+        lines: remarks that are shown beneath the tables.
+        paths: files that were written, by what they hold.
+        records: by label of the potential, in the order of the items.
+        failed: whether an item has no result or not the one that was asked for.
+    """
+
+    tables: list[Table[Any]]
+    lines: list[str]
+    paths: dict[str, Path]
+    records: Mapping[str, Sequence[Any]]
+    failed: bool
+
+
+def run_campaign(
+    work: Property[I, R],
+    items: Sequence[I],
+    *,
+    settings: Mapping[str, Any],
+    potentials: Mapping[str, PotentialSource],
+    tracker: Tracker,
+    processes: Processes = ALONE,
+) -> dict[str, list[R]] | None:
+    """Compute what has no record yet, with the other processes, and read all records.
+
+    Args:
+        work: the property with its potentials and its folder.
+        items: with unique names, the same in all processes.
+        settings: what all numbers depend on. A folder with records of other settings is refused; potentials and items
+            may be added.
+        potentials: by label, what identifies each potential.
+        tracker: gets the settings as parameters when the work begins.
+        processes: of the run.
+
+    Returns:
+        The records by label, in the order of the items; None in all processes but the first.
+
+    Raises:
+        InputError: a potential cannot be loaded, or the folder has records of something else.
+        Interrupted: by the user.
+    """
+    tasks = [Task(label, item) for item in items for label in work.potentials]
+    recorded = [(t.label, name) for t in tasks for name in work.names(t)] if work.options.retry else []
+    failures = [(label, name) for label, name in recorded if is_failure(work.path(label, name))]
+    wanted = {task.label for task in tasks if work.missing((task,))} | {label for label, _ in failures}
+    work = replace(work, wanted=frozenset(wanted))
+    described = {label: str(source) for label, source in potentials.items()}
+    hashed = items if processes.is_first else ()  # the first process alone compares manifests
+    manifest = {
+        "settings": dict(settings),
+        "potentials": described,
+        work.items: {item.name: item.described for item in hashed},
+    }
+    jobs = work.jobs(items, processes.size)
+    with ExitStack() as stack:
+
+        def claim_folder() -> None:
+            work.output.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(work.output))
+            claim(work.output, manifest)
+            for label, name in failures:
+                work.path(label, name).unlink(missing_ok=True)
+                work.path(label, name).with_suffix(".traceback.txt").unlink(missing_ok=True)
+            tracker.params(dict(settings) | {"potentials": list(described.values()), work.items: len(items)})
+
+        processes.first_says("compared", lambda: str(earlier_manifest(work.output, manifest) != {}))
+        do_jobs(
+            work,
+            jobs,
+            processes,
+            resumed_by=f"the same command and --output {work.output}",
+            before=claim_folder,
+            begun=stack.enter_context(_progress_bar(len(jobs), visible=processes.is_first)),
+            isolated=work.options.isolated,
+            again=len(failures),
+        )
+    if not processes.is_first:
+        return None
+    records: dict[str, list[R]] = {label: [] for label in work.potentials}
+    for task in tasks:
+        records[task.label] += work.records(task)
+    return records
+
+
+def named_potentials(potentials: Sequence[str]) -> dict[str, str]:
+    """Return what the user gave by label, with `reference` last.
+
+    Raises:
+        InputError: a potential is called `reference`.
+    """
+    named = labelled([text for text in potentials if text != REFERENCE])
+    if REFERENCE in named:
+        raise InputError(
+            f"{REFERENCE}: means the force sets of the input; give the potential's folder another name"
+        )
+    return named | ({REFERENCE: REFERENCE} if REFERENCE in potentials else {})
+
+
+def structure_items(files: Sequence[str], frames: str = ":") -> list[Item[Structure]]:
+    """Return the structures of files in their order, called `MgO` of `MgO.cif`, or `MgO#3` of several frames.
+
+    Args:
+        files: in any format that esen or ASE reads.
+        frames: of each file, a Python slice.
+
+    Raises:
+        InputError: a file is missing or cannot be read, nothing is selected, or a structure is impossible.
+    """
+    found = [
+        structure_item(name, structure)
+        for text in files
+        for name, structure in read_named_structures(Path(text).expanduser(), frames)
+    ]
+    return uniquely_named(found)
+
+
+def structure_item(name: str, structure: Structure) -> Item[Structure]:
+    """Return an item of a structure that has been read."""
+    return Item(
+        name=name,
+        source=structure.source,
+        read=partial(_same, structure),
+        hashed=partial(geometry_digest, structure),
+    )
+
+
+def uniquely_named(items: Sequence[I]) -> list[I]:
+    """Return the items with names that are different, also where a file system ignores upper and lower case."""
+    names = distinct([item.name for item in items])
+    return [replace(item, name=name) for item, name in zip(items, names, strict=True)]
+
+
+def _same(structure: Structure) -> Structure:
+    return structure
+
+
+class _Cache:
+    """Reads items and keeps the last of them. A file is read once for all potentials."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, Any] = {}
+
+    def __call__(self, item: Item[Any]) -> Any:
+        if item.name not in self._kept:
+            content = item.read()
+            if len(self._kept) >= _CACHED:
+                self._kept.pop(next(iter(self._kept)))
+            self._kept[item.name] = content
+        return self._kept[item.name]
+
+
+# Records and manifests
+
+
+def read_record(path: Path, kind: type[R]) -> R:
+    """Read a record: null is NaN where a number is expected, and lists are tuples where these are.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        hints = get_type_hints(kind)
+        for one in fields(kind):  # type: ignore[arg-type]
+            if hints[one.name] is float and content.get(one.name, 0.0) is None:
+                content[one.name] = float("nan")
+        kind(**content)  # refuses unknown and missing fields
+        return TypeAdapter(kind).validate_python(content)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{path}: not a record of this command ({error!r}); remove it to compute it again"
+        ) from error
+
+
+def is_failure(path: Path) -> bool:
+    """Whether a record exists and is that of a failure. A damaged record is reported when it is read."""
+    try:
+        return bool(json.loads(path.read_text(encoding="utf-8"))["failure"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def reason_of(error: Exception, traceback_path: Path) -> str:
+    """Return an error in one line. The traceback of what is not a user's mistake is kept in a file."""
+    if isinstance(error, InputError):
+        return str(error)
+    traceback_path.parent.mkdir(parents=True, exist_ok=True)
+    traceback_path.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+    return f"{typed_line(error)} (traceback in {traceback_path.name})"
+
+
+def claim(output: Path, manifest: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write what the numbers of a folder depend on, together with what earlier calls wrote.
+
+    Args:
+        output: the folder.
+        manifest: `settings`, which are the same for all records of the folder; `potentials` and items by name, which
+            later calls may add.
+
+    Raises:
+        InputError: the folder has records of something else.
+    """
+    earlier = earlier_manifest(output, manifest)
+    parts = {part: earlier.get(part, {}) | plain(content) for part, content in manifest.items()}
+    write_json(output / MANIFEST, parts)
+
+
+def earlier_manifest(output: Path, manifest: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Read the manifest of earlier calls; an empty one if there is none.
+
+    Raises:
+        InputError: it disagrees with the manifest of this call.
+    """
+    path = output / MANIFEST
+    if not path.exists():
+        return {}
+    try:
+        earlier: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+        for part, content in manifest.items():
+            _refuse_difference(output, part, earlier[part], plain(content))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: not a manifest of this command ({error!r})") from error
+    return earlier
+
+
+def _refuse_difference(output: Path, part: str, earlier: dict[str, Any], now: dict[str, Any]) -> None:
+    for key in earlier.keys() & now.keys():
+        if earlier[key] != now[key]:
+            raise InputError(
+                f"--output {output}: was computed with {part}: {key} {earlier[key]}, now {now[key]};"
+                " give another folder"
+            )
+
+
+def geometry_digest(structure: Structure) -> str:
+    """Return the digest of atoms, cell and periodic directions."""
+    arrays = (structure.numbers, structure.positions, structure.cell, structure.pbc)
+    return digest(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays))
+
+
+# What the user sees
+
+
+@contextmanager
+def _progress_bar(total: int, *, visible: bool) -> Iterator[Callable[[int, str], Progress]]:
+    """Show a bar on stderr: the item, how much of it is done, all items, and the time left.
+
+    Args:
+        total: number of jobs.
+        visible: False: nothing is shown, as in all processes but one. Without a terminal nothing is shown either.
+    """
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[jobs]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    hidden = not (visible and console.is_terminal)
+    with Bar(*columns, console=console, transient=True, disable=hidden) as bar:
+        shown = bar.add_task("", total=total, jobs=f"0/{total}")
+
+        def begun(number: int, name: str) -> Progress:
+            def proceeded(done: int, of: int) -> None:
+                part = f" {done}/{of}" if of else ""
+                bar.update(shown, completed=number + done / max(of, 1), description=name + part)
+
+            bar.update(shown, completed=number, description=name, jobs=f"{number + 1}/{total}")
+            return proceeded
+
+        yield begun
+
+
+def track_records(
+    tracker: Tracker, table: Table[Any], records: Mapping[str, Sequence[Any]], means: Mapping[str, Any]
+) -> None:
+    """Track the metrics of all records and the means of each potential.
+
+    The keys name the quantity and its unit, not the potential, so that runs share a chart. The values of several
+    potentials are therefore kept in one child run each.
+
+    Args:
+        tracker: of the run.
+        table: whose columns say what is tracked.
+        records: by label.
+        means: by label, further metrics.
+    """
+    for label, mine in records.items():
+        several = len(records) > 1
+        target = tracker.child(label) if several else tracker
+        values = {key: float(value) for key, value in means.get(label, {}).items() if value is not None}
+        target.metrics({key: value for key, value in values.items() if np.isfinite(value)}, 0)
+        for record in mine if len(mine) <= _MANY else ():
+            item = f"/{record.name}" if len(mine) > 1 else ""
+            target.metrics({f"{key}{item}": value for key, value in table.metrics(record).items()}, 0)
+        if several:
+            target.close()
+
+
+def protocol_lines(protocol: Any, published: Mapping[str, Any]) -> list[str]:
+    """Say whose protocol it was, and what of it was changed.
+
+    Args:
+        protocol: a dataclass with `name` and `source`.
+        published: the protocols that can be cited, by name.
+    """
+    lines = [f"protocol {protocol.name}: {protocol.source}"]
+    original = published.get(protocol.name, protocol)
+    changed = [
+        f"{one.name} {getattr(protocol, one.name)}"
+        for one in fields(protocol)
+        if getattr(protocol, one.name) != getattr(original, one.name)
+    ]
+    if changed:
+        lines.append(f"{protocol.name}: NOT the protocol as published: {', '.join(changed)}")
+    return lines
+
+
+def remark_lines(label: str, remarks: Iterable[tuple[str, str]]) -> list[str]:
+    """Return one line for all items with the same remark.
+
+    Args:
+        label: of the potential.
+        remarks: names of items with the remark.
+
+    >>> remark_lines("emt", [("Al", "soft"), ("Au", "heavy"), ("Pb", "soft")])
+    ['emt, Al, Pb: soft', 'emt, Au: heavy']
+    """
+    names: dict[str, list[str]] = {}
+    for name, words in remarks:
+        names.setdefault(words, []).append(name)
+    return [f"{label}, {first_few(found)}: {words}" for words, found in names.items()]
+
+
+def first_few(names: Sequence[str]) -> str:
+    """Return the names, or the first of them and how many more there are.
+
+    >>> first_few(["a", "b", "c", "d", "e"])
+    'a, b, c and 2 more'
+    """
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more

@@ -1,0 +1,373 @@
+"""`esen relax`: relax positions and cells of many structures, in batches where the potential takes them."""
+
+import io
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Unpack
+
+import ase.io
+import numpy as np
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.formula import Formula
+from ase.stress import full_3x3_to_voigt_6_stress
+
+from esen.data.structure import Structure
+from esen.evaluate.model import Model, Progress
+from esen.evaluate.relax import Relaxed, RelaxSpec, relax
+from esen.files import write_atomically
+from esen.graph.batch import pack_batches
+from esen.study.campaign import (
+    CampaignOptions,
+    CampaignResult,
+    Item,
+    Job,
+    Property,
+    Task,
+    named_potentials,
+    run_campaign,
+    track_records,
+)
+from esen.study.potentials import PotentialOptions, is_checkpoint, potential_sources
+from esen.study.processes import ALONE, Processes
+from esen.study.table import Column, Table, write_result
+from esen.track import Tracker
+
+NAN = float("nan")
+VERDICTS = ("converged", "not converged", "melted", "failed")
+
+_BATCHES_PER_JOB = 4
+"""A job has several batches of structures, so that one that starts takes the place of one that ends."""
+_SHOWN = 40
+"""Rows and remarks that the terminal shows at most."""
+
+
+@dataclass(frozen=True)
+class RelaxRecord:
+    """One structure relaxed with one potential.
+
+    Attributes:
+        name: unique in the run.
+        source: the file, and the frame.
+        formula: of all atoms, in Hill's order.
+        atoms: number of atoms.
+        energy_before: energy of the given structure, in eV.
+        energy: energy of the relaxed structure, in eV.
+        fmax_before: largest force on an atom of the given structure, in eV/Å.
+        fmax: largest force on an atom of the relaxed structure, in eV/Å.
+        steps: number of steps of the optimizer.
+        converged: whether the forces fell below the limit.
+        melted: whether the relaxed crystal is another crystal than was given.
+        change: what has changed most, in words.
+        volume_ratio: volume after to volume before.
+        displacement: of the atom that moved furthest relative to the lattice, in Å.
+        groups: numbers of the space group before and after; 0 where there is none.
+        numbers: atomic numbers.
+        positions: of the relaxed structure, in Å.
+        cell: of the relaxed structure, rows are lattice vectors, in Å.
+        pbc: which lattice vectors are periodic.
+        forces: that are left, in eV/Å.
+        stress: that is left, in eV/Å³ with ASE's sign; None: the calculator gives none, or there are not three periodic
+            directions.
+        direct: whether the forces are not the gradient of the energy.
+        info: what else the file says of the structure.
+        failure: why there is no result; empty if there is one.
+        potential: label of the potential.
+    """
+
+    name: str
+    source: str = ""
+    formula: str = ""
+    atoms: int = 0
+    energy_before: float = NAN
+    energy: float = NAN
+    fmax_before: float = NAN
+    fmax: float = NAN
+    steps: int = 0
+    converged: bool = False
+    melted: bool = False
+    change: str = ""
+    volume_ratio: float = NAN
+    displacement: float = NAN
+    groups: tuple[int, ...] = ()
+    numbers: list[int] | None = None
+    positions: list[list[float]] | None = None
+    cell: list[list[float]] | None = None
+    pbc: list[bool] | None = None
+    forces: list[list[float]] | None = None
+    stress: list[list[float]] | None = None
+    direct: bool = False
+    info: dict[str, Any] = field(default_factory=dict)
+    failure: str = ""
+    potential: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """One of `VERDICTS`."""
+        if self.failure:
+            return "failed"
+        if self.melted:
+            return "melted"
+        return "converged" if self.converged else "not converged"
+
+    @property
+    def energy_change(self) -> float:
+        """Energy of the relaxed structure less that of the given one, in meV/atom."""
+        return 1000 * (self.energy - self.energy_before) / max(self.atoms, 1)
+
+
+def _group(place: int) -> Callable[[RelaxRecord], int | None]:
+    return lambda record: (record.groups[place] or None) if record.groups else None
+
+
+def _groups(record: RelaxRecord) -> str:
+    return "→".join(str(group) for group in dict.fromkeys(record.groups) if group)
+
+
+COLUMNS: tuple[Column[RelaxRecord], ...] = (
+    Column("name", wraps=True),
+    Column("source", shown=False),
+    Column("formula", wraps=True),
+    Column("atoms"),
+    Column("energy_before", unit="eV", shown=False),
+    Column("energy", unit="eV", shown=False, tracked=True),
+    Column("steps", value=lambda r: None if r.failure else r.steps, tracked=True),
+    Column("fmax_before", unit="eV/Å", shown=False),
+    Column("fmax", unit="eV/Å", format=".2g", better="less", tracked=True),
+    Column("energy_change", "ΔE", "meV/atom", format=".3f", tracked=True),
+    Column("volume_ratio", "V/V0", format=".4f", tracked=True),
+    Column("displacement", unit="Å", shown=False),
+    Column("groups", "group", value=_groups, stored=False),
+    Column("group_before", value=_group(0), shown=False),
+    Column("group_after", value=_group(-1), shown=False),
+    Column("converged", shown=False),
+    Column("melted", shown=False),
+    Column("verdict", wraps=True),
+    Column("failure", shown=False),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Relaxation(Property[Item[Structure], RelaxRecord]):
+    """Relaxation of structures with one potential.
+
+    Attributes:
+        spec: how structures are relaxed.
+    """
+
+    command = "relax"
+    record = RelaxRecord
+
+    spec: RelaxSpec = field(default_factory=RelaxSpec)
+
+    def jobs(self, items: Sequence[Item[Structure]], processes: int) -> list[Job[Item[Structure]]]:
+        """Put several batches of structures into a job for a checkpoint, and single structures for a calculator."""
+        ((label, given),) = self.potentials.items()
+        tasks = [Task(label, item) for item in items]
+        if not is_checkpoint(given):
+            return [(task,) for task in tasks]
+        sizes = [len(item.read()) for item in items]
+        per_process = -(-sum(sizes) // processes)
+        atoms = max(1, min(_BATCHES_PER_JOB * self.options.batch_atoms, per_process))
+        packed = pack_batches(sizes, atoms=atoms, structures=None, order=range(len(sizes)))
+        return [tuple(tasks[index] for index in batch) for batch in packed]
+
+    def do(
+        self,
+        job: Job[Item[Structure]],
+        model: Model | None,
+        read: Callable[[Item[Any]], Any],
+        progress: Progress,
+    ) -> None:
+        """Relax all structures of a job together, and record each as soon as it ends."""
+        assert model is not None
+        tasks, structures = [], []
+        for (task,) in self.missing(job):
+            with self.guarded(task):
+                structure = read(task.item)
+                model.check_elements(structure)
+                tasks.append(task)
+                structures.append(structure)
+        ended = 0
+
+        def keep(index: int, outcome: Relaxed | Exception) -> None:
+            nonlocal ended
+            ended += 1
+            with self.guarded(tasks[index]):
+                if isinstance(outcome, Exception):
+                    raise outcome
+                self.write(tasks[index].label, record_of(tasks[index], structures[index], outcome, model))
+            progress(ended, len(tasks))
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # ASE and SciPy warn of large steps, whose results are checked
+            model.run_all(
+                [partial(relax, structure, spec=self.spec) for structure in structures],
+                [len(structure) for structure in structures],
+                keep,
+            )
+
+    def failed(self, task: Task[Item[Structure]], name: str, reason: str) -> RelaxRecord:
+        """Make the record of a structure without a result."""
+        structure = task.item.read()
+        return RelaxRecord(name, structure.source, formula_of(structure), len(structure), failure=reason)
+
+
+def run_relax(
+    potential: str,
+    items: Sequence[Item[Structure]],
+    spec: RelaxSpec,
+    options: CampaignOptions,
+    *,
+    output: Path,
+    tracker: Tracker,
+    processes: Processes = ALONE,
+    **how: Unpack[PotentialOptions],
+) -> CampaignResult | None:
+    """Relax structures and record them. What an earlier call recorded in the folder is not computed again.
+
+    Args:
+        potential: as `resolve_potential` takes it.
+        items: structures with unique names.
+        spec: how structures are relaxed.
+        options: of the run.
+        output: folder of all files.
+        tracker: of the run.
+        processes: of the run.
+        **how: options of `resolve_potential`; the dtype of a checkpoint is float64 if none is given.
+
+    Returns:
+        The result; None in all processes but the first.
+
+    Raises:
+        InputError: the potential cannot be used, or the folder has records of something else.
+        Interrupted: by the user.
+    """
+    sources = potential_sources([potential], how)
+    work = Relaxation(named_potentials([potential]), how, output, options, spec=spec)
+    settings = asdict(spec)
+    found = run_campaign(
+        work, items, settings=settings, potentials=sources, tracker=tracker, processes=processes
+    )
+    if found is None:
+        return None
+    (records,) = found.values()
+    table = Table(COLUMNS, records)
+    paths = {"structure by structure": output / "relax.csv", "relaxed": output / "relaxed.extxyz"}
+    write_atomically(paths["structure by structure"], table.csv())
+    if not _write_structures(paths["relaxed"], records):
+        del paths["relaxed"]
+    paths["result"] = write_result(output, "relax", potentials=sources, settings=settings, table=table)
+    track_records(tracker, table, found, {label: _counts(mine) for label, mine in found.items()})
+    for path in paths.values():
+        tracker.artifact(path)
+    shown = records
+    if len(records) > _SHOWN:
+        shown = sorted(records, key=lambda record: record.verdict == "converged")[:_SHOWN]
+    return CampaignResult(
+        tables=[Table(COLUMNS, shown)],
+        lines=_lines(records, paths["structure by structure"]),
+        paths=paths,
+        records=found,
+        failed=any(record.verdict != "converged" for record in records),
+    )
+
+
+def record_of(task: Task[Item[Structure]], given: Structure, found: Relaxed, model: Model) -> RelaxRecord:
+    """Make the record of a relaxed structure."""
+    s = found.structure
+    assert s.energy is not None
+    assert s.forces is not None
+    return RelaxRecord(
+        name=task.item.name,
+        source=s.source,
+        formula=formula_of(given),
+        atoms=len(s),
+        energy_before=found.energy_before,
+        energy=s.energy,
+        fmax_before=found.fmax_before,
+        fmax=found.fmax,
+        steps=found.steps,
+        converged=found.converged,
+        melted=found.melted,
+        change=found.change,
+        volume_ratio=found.volume_ratio,
+        displacement=found.displacement,
+        groups=found.groups,
+        numbers=s.numbers.tolist(),
+        positions=s.positions.tolist(),
+        cell=s.cell.tolist(),
+        pbc=s.pbc.tolist(),
+        forces=s.forces.tolist(),
+        stress=None if s.stress is None else s.stress.tolist(),
+        direct=model.direct,
+        info=dict(given.info),
+    )
+
+
+def atoms_of(record: RelaxRecord) -> Atoms:
+    """Return the relaxed structure for ASE, with its energy, forces and stress, and what the file said of it."""
+    atoms = Atoms(record.numbers, record.positions, cell=record.cell, pbc=record.pbc)
+    results = {"energy": record.energy, "forces": np.array(record.forces)}
+    if record.stress is not None:
+        results["stress"] = full_3x3_to_voigt_6_stress(np.array(record.stress))
+    atoms.calc = SinglePointCalculator(atoms, **results)
+    found = {"name": record.name, "converged": record.converged, "melted": record.melted}
+    atoms.info = {**record.info, **found}
+    if record.groups[-1]:
+        atoms.info["space_group"] = record.groups[-1]
+    return atoms
+
+
+def formula_of(structure: Structure) -> str:
+    """Return the formula of all atoms, in Hill's order."""
+    symbols = Atoms(structure.numbers).get_chemical_symbols()
+    return str(Formula.from_list(symbols).format("hill"))
+
+
+def _write_structures(path: Path, records: Sequence[RelaxRecord]) -> bool:
+    """Write the relaxed structures as extended XYZ; return whether there are any."""
+    path.unlink(missing_ok=True)
+    relaxed = [atoms_of(record) for record in records if not record.failure]
+    if relaxed:
+        text = io.StringIO()
+        ase.io.write(text, relaxed, format="extxyz")
+        write_atomically(path, text.getvalue())
+    return bool(relaxed)
+
+
+def _counts(records: Sequence[RelaxRecord]) -> dict[str, float]:
+    """Return how many structures have each verdict, and the mean number of steps."""
+    verdicts = [record.verdict for record in records]
+    counts = {name.replace(" ", "_"): float(verdicts.count(name)) for name in VERDICTS}
+    steps = [record.steps for record in records if not record.failure]
+    return counts | ({"mean_steps": float(np.mean(steps))} if steps else {})
+
+
+def _lines(records: Sequence[RelaxRecord], csv: Path) -> list[str]:
+    """Return remarks: how many structures have each verdict, and what went wrong with which."""
+    lines = []
+    if len(records) > _SHOWN:
+        verdicts = [record.verdict for record in records]
+        counted = ", ".join(f"{verdicts.count(name)} {name}" for name in VERDICTS if name in verdicts)
+        lines.append(
+            f"{len(records)} structures: {counted}. The table shows {_SHOWN} of them, those that are not converged"
+            f" first; all are in {csv}."
+        )
+    if any(record.direct for record in records):
+        lines.append(
+            "The forces of this potential are not the gradient of its energy, so they may vanish where the energy has"
+            " no minimum."
+        )
+    remarks = [
+        f"{record.name}: {record.failure or record.change}"
+        for record in records
+        if record.failure or record.melted
+    ]
+    lines += remarks[:_SHOWN]
+    if len(remarks) > _SHOWN:
+        lines.append(f"and {len(remarks) - _SHOWN} more, in {csv}")
+    return lines

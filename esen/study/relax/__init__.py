@@ -1,1 +1,0 @@
-"""What `esen relax` does from end to end."""
