@@ -73,7 +73,6 @@ class RelaxRecord:
         stress: that is left, in eV/Å³ with ASE's sign; None: the calculator gives none, or there are not three periodic
             directions.
         direct: whether the forces are not the gradient of the energy.
-        info: what else the file says of the structure.
         failure: why there is no result; empty if there is one.
         potential: label of the potential.
     """
@@ -100,7 +99,6 @@ class RelaxRecord:
     forces: list[list[float]] | None = None
     stress: list[list[float]] | None = None
     direct: bool = False
-    info: dict[str, Any] = field(default_factory=dict)
     failure: str = ""
     potential: str = ""
 
@@ -258,7 +256,7 @@ def run_relax(
     table = Table(COLUMNS, records)
     paths = {"structure by structure": output / "relax.csv", "relaxed": output / "relaxed.extxyz"}
     write_atomically(paths["structure by structure"], table.csv())
-    if not _write_structures(paths["relaxed"], records):
+    if not _write_structures(paths["relaxed"], records, items):
         del paths["relaxed"]
     paths["result"] = write_result(output, "relax", potentials=sources, settings=settings, table=table)
     track_records(tracker, table, found, {label: _counts(mine) for label, mine in found.items()})
@@ -304,19 +302,29 @@ def record_of(task: Task[Item[Structure]], given: Structure, found: Relaxed, mod
         forces=s.forces.tolist(),
         stress=None if s.stress is None else s.stress.tolist(),
         direct=model.direct,
-        info=dict(given.info),
     )
 
 
-def atoms_of(record: RelaxRecord) -> Atoms:
-    """Return the relaxed structure for ASE, with its energy, forces and stress, and what the file said of it."""
+def atoms_of(record: RelaxRecord, given: Structure) -> Atoms:
+    """Return the relaxed structure for ASE, with its energy, forces and stress.
+
+    What the file says of the given structure and of its atoms is kept, except for labels, which are wrong for the
+    relaxed structure.
+
+    Args:
+        record: of the relaxed structure.
+        given: the structure that was relaxed.
+    """
     atoms = Atoms(record.numbers, record.positions, cell=record.cell, pbc=record.pbc)
     results = {"energy": record.energy, "forces": np.array(record.forces)}
     if record.stress is not None:
         results["stress"] = full_3x3_to_voigt_6_stress(np.array(record.stress))
     atoms.calc = SinglePointCalculator(atoms, **results)
     found = {"name": record.name, "converged": record.converged, "melted": record.melted}
-    atoms.info = {**record.info, **found}
+    atoms.info = {key: value for key, value in given.info.items() if not _is_label(key)} | found
+    for key, values in given.arrays.items():
+        if not _is_label(key) and key not in atoms.arrays:
+            atoms.set_array(key, values)
     if record.groups[-1]:
         atoms.info["space_group"] = record.groups[-1]
     return atoms
@@ -328,10 +336,15 @@ def formula_of(structure: Structure) -> str:
     return str(Formula.from_list(symbols).format("hill"))
 
 
-def _write_structures(path: Path, records: Sequence[RelaxRecord]) -> bool:
+def _is_label(key: str) -> bool:
+    return any(word in key.casefold() for word in ("energy", "force", "stress", "virial"))
+
+
+def _write_structures(path: Path, records: Sequence[RelaxRecord], items: Sequence[Item[Structure]]) -> bool:
     """Write the relaxed structures as extended XYZ; return whether there are any."""
     path.unlink(missing_ok=True)
-    relaxed = [atoms_of(record) for record in records if not record.failure]
+    pairs = zip(records, items, strict=True)
+    relaxed = [atoms_of(record, item.read()) for record, item in pairs if not record.failure]
     if relaxed:
         text = io.StringIO()
         ase.io.write(text, relaxed, format="extxyz")

@@ -280,11 +280,14 @@ def test_jobs(potential: str, atoms: int, processes: int, expected: list[int]) -
 
 def test_what_the_file_says_of_a_structure_is_kept() -> None:
     atoms = bulk("Cu")
-    atoms.info = {"config_type": "fcc", "mp_id": "mp-30"}
+    atoms.info = {"config_type": "fcc", "mp_id": "mp-30", "REF_energy": -3.7}
+    atoms.set_tags([7])
     write("tagged.xyz", atoms, format="extxyz")
     relaxed("emt", ["tagged.xyz"])
     found = ase.io.read("out/relaxed.extxyz")
     assert (found.info["config_type"], found.info["mp_id"]) == ("fcc", "mp-30")
+    assert found.get_tags().tolist() == [7]
+    assert "REF_energy" not in found.info  # of the structure before
 
 
 def test_the_table() -> None:
