@@ -1,1 +1,1 @@
-"""The laws of physics that a potential should obey, measured on the user's own potential and structures."""
+"""Tests of the laws of physics that a potential should obey, on the user's own potential and structures."""

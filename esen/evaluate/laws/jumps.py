@@ -1,8 +1,8 @@
-"""Where a function on a line jumps, and by how much.
+"""Jumps of a function on a line: their place and size.
 
-A parabola through three points on the left of a gap and one through three on its right are both continued to the
-middle of the gap. For a smooth function the two values differ by a power of the spacing h (h³; their slopes by h²);
-where it jumps, the difference stays as h is halved.
+A parabola through three points on the left of a gap and one through three points on its right are both extrapolated
+to the middle of the gap. For a smooth function the two values differ by O(h³) in the spacing h, and the two slopes by
+O(h²). At a jump the difference stays as h is reduced.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,31 +12,31 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float64
 
-from esen.evaluate.laws.precision import noise_of
+from esen.evaluate.laws.differences import noise_of
 
 Function = Callable[[Float64[np.ndarray, " K"]], Float64[np.ndarray, "K M D"]]
-"""M vectors of D components at K places."""
+"""Returns M vectors of D components at K places."""
 Of = Literal["value", "slope"]
 
 _AHEAD = {"value": np.array([3.0, -10.0, 15.0]) / 8, "slope": np.array([1.0, -3.0, 2.0])}
-"""At half a spacing beyond the last of three points at 0, h, 2h: value; slope times h."""
+"""Weights of three points at 0, h, 2h that give the value, or h times the slope, at 2.5 h."""
 _FINER = 4
-"""Each refinement divides the spacing by this."""
+"""Factor by which each refinement divides the spacing."""
 _LASTING = 6
-"""What has not fallen by half in so many refinements is a jump."""
+"""Number of refinements after which a difference that has not fallen by half is a jump."""
 FINEST = 2e-7
-"""Å. In float64 the function still changes by many roundings over such a distance."""
+"""Å. Over such a distance the function still changes by many roundings in float64."""
 
 
 @dataclass(frozen=True, eq=False)
 class Jump:
-    """The largest jump that was found.
+    """The largest jump of a function on a line.
 
     Attributes:
-        size: the difference of both sides; of a smooth function, what is left at the finest spacing.
-        error: what noise may contribute to it.
-        place: where on the line.
-        spacing: at which it was measured.
+        size: Difference of the two sides; for a smooth function, what remains of it at the finest spacing.
+        error: Contribution that noise may make to the size.
+        place: Place on the line.
+        spacing: Spacing at which the size was measured.
     """
 
     size: float
@@ -46,7 +46,7 @@ class Jump:
 
 
 def differences(values: Float64[np.ndarray, "K M D"], spacing: float, of: Of) -> Float64[np.ndarray, " gaps"]:
-    """|right − left| in the middle of each gap but the first two and the last two, of the worst of M vectors.
+    """Return |right − left| in the middle of each gap but the first two and the last two, for the worst of M vectors.
 
     >>> step = np.array([0.0, 0.0, 0.0, 1.0, 1.0, 1.0])
     >>> differences(step[:, None, None], 0.1, "value").tolist()
@@ -62,13 +62,13 @@ def differences(values: Float64[np.ndarray, "K M D"], spacing: float, of: Of) ->
 
 
 def rounding(noise: float, spacing: float, of: Of) -> float:
-    """Standard deviation of `differences` where the function has noise."""
+    """Return the standard deviation of `differences` that the noise of the function causes."""
     deviation = float(np.sqrt(2) * np.linalg.norm(_AHEAD[of])) * noise
     return deviation / spacing if of == "slope" else deviation
 
 
 def suspects(sizes: Float64[np.ndarray, " gaps"], most: int = 3) -> list[int]:
-    """The gaps to look at: the largest difference, and others that stand out of what is near them."""
+    """Return the gaps to refine: that of the largest difference, and others that exceed their neighbours."""
     chosen: list[int] = []
     padded = np.pad(sizes, 4, mode="edge")
     around = np.maximum(padded[:-8], padded[8:])
@@ -83,23 +83,23 @@ def suspects(sizes: Float64[np.ndarray, " gaps"], most: int = 3) -> list[int]:
 
 
 def refine(function: Function, middle: float, spacing: float, of: Of, noise: float, enough: float) -> Jump:
-    """Follow the largest difference to finer spacings, until it is below `enough` or noise takes over.
+    """Follow the largest difference to finer spacings, until it is below `enough` or noise dominates.
 
     Args:
-        function: vectors on a line.
-        middle: of the gap to begin with.
-        spacing: of that gap.
-        of: `value`: jumps of the functions; `slope`: of their derivatives.
-        noise: standard deviation of the functions, at least. What fourth differences show is noise too, if it does not
-            fall with the spacing as that of a smooth function does, by 256 each time.
-        enough: a difference that need not be followed further.
+        function: Vectors on a line.
+        middle: Middle of the first gap.
+        spacing: Width of the first gap.
+        of: `value` for jumps of the function, `slope` for jumps of its derivative.
+        noise: Least standard deviation of the function. Fourth differences count as noise too if they do not fall with
+            the spacing as those of a smooth function do, by a factor of 256 each time.
+        enough: A difference that need not be followed further.
 
     Returns:
-        The jump at the finest spacing where it still falls, or does not drown in the effect of noise.
+        The jump at the finest spacing at which it still falls or exceeds the effect of noise.
     """
     best, seen, lasted = Jump(float("inf"), 0.0, middle, spacing), float("inf"), 0
     while True:
-        half = 1.5 * spacing  # the gap and its neighbours, should they have been confused
+        half = 1.5 * spacing  # the gap and its neighbours, in case a neighbour is meant
         spacing /= _FINER
         count = round(2 * half / spacing) + 1
         places = middle + spacing * (np.arange(count + 4) - (count + 3) / 2)
@@ -112,7 +112,7 @@ def refine(function: Function, middle: float, spacing: float, of: Of, noise: flo
             noise = min(seen, before)  # two jumps near each other may look like noise at one spacing
             best = replace(best, error=rounding(noise, best.spacing, of))
         found = Jump(float(sizes[gap]), rounding(noise, spacing, of), middle, spacing)
-        falls = found.size - 3 * found.error < best.size / 2  # so what was left before is no jump
+        falls = found.size - 3 * found.error < best.size / 2  # so the earlier difference was no jump
         lasted = 0 if falls else lasted + 1
         if falls or found.size + 3 * found.error < 1.05 * (best.size + 3 * best.error):
             best = found
@@ -129,15 +129,15 @@ def largest_jump(
     enough: float,
     places: Sequence[float] = (),
 ) -> Jump:
-    """The largest jump on a line.
+    """Return the largest jump on a line.
 
     Args:
-        function: vectors on a line.
-        coarse: evenly spaced places, and the vectors there.
-        of: `value` or `slope`.
-        noise: of the functions.
-        enough: as `refine`.
-        places: to look at in any case.
+        function: Vectors on a line.
+        coarse: Evenly spaced places, and the vectors there.
+        of: `value` or `slope`, as in `refine`.
+        noise: Standard deviation of the function.
+        enough: A difference that need not be followed further.
+        places: Places to refine in any case.
     """
     line, values = coarse
     spacing = float(line[1] - line[0])

@@ -1,27 +1,29 @@
-"""What a law found."""
+"""The result of a law: findings with a verdict, and the curves along which it was measured."""
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float64
+
+from esen.evaluate.laws.quantities import Deviation
 
 Verdict = Literal["pass", "fail", "information", "not applicable"]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One law on one structure.
+    """The result of one law on one structure.
 
     Attributes:
-        law: its name.
-        about: the structure or pair of elements it was measured on.
-        says: what was done, and what to know of the value.
-        value: how far the potential is from the law; NaN where it could not be measured.
-        tolerance: how far it may be; NaN where there is no limit.
-        unit: of both.
-        verdict: `information` has no limit; `not applicable` says why in `says`.
+        law: Name of the law, which is also that of its row in the table.
+        about: Structure, or pair of elements, that was measured.
+        says: How it was measured, or why it was not.
+        value: Deviation of the potential from the law; NaN if it could not be measured.
+        tolerance: Largest deviation allowed; NaN if there is no limit.
+        unit: Unit of `value` and `tolerance`.
+        verdict: `information` has no limit; `not applicable` gives the reason in `says`.
     """
 
     law: str
@@ -32,35 +34,33 @@ class Finding:
     unit: str
     verdict: Verdict
 
-    def to_json(self) -> dict[str, Any]:
-        """As plain values; null for NaN and infinity."""
-        plain = {k: v for k, v in vars(self).items() if k not in ("value", "tolerance")}
-        return plain | {"value": finite(self.value), "tolerance": finite(self.tolerance)}
+    @property
+    def ratio(self) -> float:
+        """The value in units of the tolerance; infinite if the value is NaN."""
+        if math.isnan(self.value):
+            return math.inf
+        return self.value / (self.tolerance if self.tolerance > 0 else 1e-300)
 
 
-def judged(law: str, about: str, value: float, tolerance: float, unit: str, says: str) -> Finding:
-    """A law holds where the value is within the tolerance; NaN is not."""
-    return Finding(law, about, says, value, tolerance, unit, "pass" if value <= tolerance else "fail")
+def judged(law: str, about: str, deviation: Deviation, says: str) -> Finding:
+    """Return a finding that passes if the deviation is within its tolerance. NaN fails."""
+    verdict: Verdict = "pass" if deviation.value <= deviation.tolerance else "fail"
+    return Finding(law, about, says, deviation.value, deviation.tolerance, deviation.unit, verdict)
 
 
 def information(law: str, about: str, value: float, unit: str, says: str) -> Finding:
-    """Worth knowing, and no law."""
+    """Return a finding without a limit, which no law forbids."""
     return Finding(law, about, says, value, math.nan, unit, "information")
 
 
 def not_applicable(law: str, about: str, why: str) -> Finding:
-    """The law says nothing of this structure, or could not be measured."""
+    """Return the finding that the law does not apply to the structure or could not be measured."""
     return Finding(law, about, why, math.nan, math.nan, "", "not applicable")
 
 
 def broken(law: str, about: str, why: str) -> Finding:
-    """The potential gave NaN, or refused what it should compute."""
+    """Return the finding that the potential gave NaN or refused an input that it should compute."""
     return Finding(law, about, why, math.nan, math.nan, "", "fail")
-
-
-def finite(value: float) -> float | None:
-    """JSON knows neither NaN nor infinity."""
-    return value if math.isfinite(value) else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,12 +69,12 @@ class Scan:
 
     Attributes:
         kind: `pair`, `in the structure` or `diatomic`.
-        about: what was moved.
-        distance: between the two atoms, in Å.
-        energy: in eV.
-        force: on the moved atom along the path, in eV/Å.
-        mark: a distance to mark: the cutoff, or where it jumps; NaN: none.
-        measures: what is told of the curve, by name.
+        about: What was moved.
+        distance: Distance between the two atoms, in Å.
+        energy: Total energy, in eV.
+        force: Force on the moved atom along the path, in eV/Å.
+        mark: Distance to mark in the plot, the cutoff or the place of a jump, in Å; NaN for no mark.
+        measures: Numbers that describe the curve, by name.
     """
 
     kind: str
@@ -87,31 +87,18 @@ class Scan:
 
     @property
     def slope(self) -> Float64[np.ndarray, " K"]:
-        """dF/dr by differences of the force, in eV/Å²."""
+        """dF/dr by finite differences of the force, in eV/Å²."""
         return np.asarray(np.gradient(self.force, self.distance, edge_order=2))
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain values."""
-        return {
-            "kind": self.kind,
-            "about": self.about,
-            "distance": self.distance.tolist(),
-            "energy": self.energy.tolist(),
-            "force": self.force.tolist(),
-            "slope": self.slope.tolist(),
-            "mark": finite(self.mark),
-            "measures": {name: finite(value) for name, value in self.measures.items()},
-        }
 
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """Findings of one law, and the curves that it drew."""
+    """The findings of one law on one structure, and the curves that it measured."""
 
     findings: list[Finding]
     scans: list[Scan]
 
     @classmethod
     def of(cls, *findings: Finding) -> "Outcome":
-        """Findings alone."""
+        """Return an outcome without curves."""
         return cls(list(findings), [])

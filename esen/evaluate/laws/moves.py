@@ -1,4 +1,4 @@
-"""Structures that are the same material in another place, orientation, order or cell."""
+"""Moves of a structure: the same material in another place, orientation, order or cell."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,53 +10,44 @@ from esen.data.neighbours import neighbour_list
 from esen.data.structure import Structure
 
 BOX = 30.0
-"""Å. Atoms on their own stand in a periodic box of this length: many calculators ask for a cell."""
+"""Å. Isolated atoms are placed in a periodic box of this length, because many calculators need a cell."""
+OBLIQUE = np.array([0.48, 0.6, 0.64])
+"""A unit vector that is far from all axes."""
 
 
 def named(structure: Structure, what: str) -> Structure:
-    """The same, with what was done to it added to its source."""
+    """Add to the source what was done to a structure."""
     return replace(structure, source=f"{structure.source}, {what}")
 
 
 def bare(structure: Structure) -> Structure:
-    """The geometry alone: after a move the labels would be wrong."""
-    return replace(structure, energy=None, forces=None, stress=None, info={})
+    """Remove the labels, which would be wrong after a move."""
+    return replace(structure, energy=None, forces=None, stress=None, info={}, arrays={})
 
 
 def moved(structure: Structure, displacement: Float64[np.ndarray, "#N 3"]) -> Structure:
-    """Atoms displaced, in Å."""
+    """Displace the atoms, in Å."""
     return replace(structure, positions=structure.positions + displacement)
 
 
 def turned(structure: Structure, matrix: Float64[np.ndarray, "3 3"]) -> Structure:
-    """Positions and lattice vectors turned, r → R r; minus a rotation mirrors."""
+    """Rotate positions and lattice vectors, r → R r. An improper rotation mirrors them."""
     return replace(structure, positions=structure.positions @ matrix.T, cell=structure.cell @ matrix.T)
 
 
 def strained(structure: Structure, strain: Float64[np.ndarray, "3 3"]) -> Structure:
-    """Positions and rows of the cell strained, r → r (1 + ε)."""
+    """Strain positions and rows of the cell, r → r (1 + ε)."""
     deformation = np.eye(3) + strain
     return replace(structure, positions=structure.positions @ deformation, cell=structure.cell @ deformation)
 
 
 def permuted(structure: Structure, order: Int64[np.ndarray, " N"]) -> Structure:
-    """Atom `order[k]` becomes atom k."""
+    """Reorder the atoms: atom `order[k]` becomes atom k."""
     return replace(structure, numbers=structure.numbers[order], positions=structure.positions[order])
 
 
-def supercell(structure: Structure, repeats: Sequence[int]) -> Structure:
-    """So many copies along each lattice vector, the first copy's atoms first."""
-    steps = np.stack(np.meshgrid(*map(np.arange, repeats), indexing="ij"), axis=-1).reshape(-1, 3)
-    return replace(
-        structure,
-        numbers=np.tile(structure.numbers, len(steps)),
-        positions=np.concatenate([structure.positions + step @ structure.cell for step in steps]),
-        cell=structure.cell * np.array(repeats, dtype=np.float64)[:, None],
-    )
-
-
 def atoms_in_box(numbers: Sequence[int], positions: Float64[np.ndarray, "N 3"], source: str) -> Structure:
-    """Atoms in the middle of an empty box."""
+    """Place atoms in the middle of an empty box."""
     centred = positions - positions.mean(axis=0) + BOX / 2
     return Structure(
         np.array(numbers, dtype=np.int64), centred, np.eye(3) * BOX, np.ones(3, dtype=bool), source=source
@@ -64,7 +55,7 @@ def atoms_in_box(numbers: Sequence[int], positions: Float64[np.ndarray, "N 3"], 
 
 
 def random_rotation(rng: np.random.Generator) -> Float64[np.ndarray, "3 3"]:
-    """Uniform over all proper rotations."""
+    """Draw a rotation uniformly from all proper rotations."""
     w, x, y, z = _unit(rng.normal(size=4)).tolist()
     return np.array(
         [
@@ -78,7 +69,7 @@ def random_rotation(rng: np.random.Generator) -> Float64[np.ndarray, "3 3"]:
 def rotation_onto(
     start: Float64[np.ndarray, "3"], end: Float64[np.ndarray, "3"]
 ) -> Float64[np.ndarray, "3 3"]:
-    """The product of two half turns that takes the direction of `start` to that of `end`."""
+    """Return the product of two half turns that rotates the direction of `start` onto that of `end`."""
     a, b = _unit(start), _unit(end)
     if np.linalg.norm(a + b) < 1e-6:
         across = _unit(np.cross(a, np.eye(3)[np.argmin(np.abs(a))]))
@@ -90,9 +81,9 @@ def rotation_onto(
 
 
 def shortest_bond(structure: Structure) -> tuple[int, int, Float64[np.ndarray, "3"]] | None:
-    """Two different atoms that are nearest to each other, and the vector from the first to the second.
+    """Return the two different atoms that are nearest to each other, and the vector from the first to the second.
 
-    None where no two are within 8 Å.
+    The result is None if no two are within 8 Å.
     """
     for reach in (2.0, 4.0, 8.0):
         i, j, vectors = pairs_within(structure, reach)
@@ -105,7 +96,10 @@ def shortest_bond(structure: Structure) -> tuple[int, int, Float64[np.ndarray, "
 def pairs_within(
     structure: Structure, reach: float
 ) -> tuple[Int64[np.ndarray, " P"], Int64[np.ndarray, " P"], Float64[np.ndarray, "P 3"]]:
-    """Pairs of different atoms up to `reach` Å, images included, and the vectors from the first to the second."""
+    """Return pairs of different atoms up to `reach` Å apart, images included, and the vectors between them.
+
+    A vector points from the first atom of its pair to the second.
+    """
     sender, receiver, shift = neighbour_list(structure.positions, structure.cell, structure.pbc, reach)
     different = sender != receiver
     sender, receiver, shift = sender[different], receiver[different], shift[different]

@@ -1,4 +1,4 @@
-"""Energy, forces and stress: a number each, of a unit each, that are compared with each other in no other way."""
+"""Energy, forces and stress: sizes, tolerances and deviations, each quantity in its own unit."""
 
 import math
 from collections.abc import Iterable
@@ -9,12 +9,12 @@ UNITS = {"energy": "eV/atom", "forces": "eV/Å", "stress": "eV/Å³"}
 
 @dataclass(frozen=True)
 class Quantities:
-    """A size, a tolerance or a difference of each quantity.
+    """One number per quantity: its size, its tolerance or a difference.
 
     Attributes:
-        energy: per atom, in eV.
-        forces: of a component of a force, in eV/Å.
-        stress: of a component, in eV/Å³; infinite as a size or tolerance where there is none.
+        energy: Energy per atom, in eV.
+        forces: Component of a force, in eV/Å.
+        stress: Component of the stress, in eV/Å³; infinite as a size or tolerance if there is no stress.
     """
 
     energy: float
@@ -23,40 +23,55 @@ class Quantities:
 
 
 @dataclass(frozen=True)
-class Excess:
-    """The quantity that is farthest beyond what it may be.
+class Noise:
+    """Standard deviations of the numerical noise of a prediction.
 
     Attributes:
-        value: the difference.
-        allowed: what it was compared with.
-        unit: of both.
+        energy: Noise of the total energy, in eV.
+        forces: Noise of a component of a force, in eV/Å.
+        stress: Noise of a component of the stress, in eV/Å³; 0 if there is no stress.
+    """
+
+    energy: float = 0.0
+    forces: float = 0.0
+    stress: float = 0.0
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """A difference that should vanish, with its tolerance.
+
+    Attributes:
+        value: The difference.
+        tolerance: Largest value allowed.
+        unit: Unit of both.
     """
 
     value: float
-    allowed: float
+    tolerance: float
     unit: str
 
     @property
     def ratio(self) -> float:
-        """Value / allowed; infinite where the value is NaN."""
-        return math.inf if math.isnan(self.value) else self.value / self.allowed
+        """The value in units of the tolerance; infinite if the value is NaN."""
+        return math.inf if math.isnan(self.value) else self.value / self.tolerance
 
 
-def worst(differences: Iterable[Quantities], allowed: Quantities) -> Excess:
-    """The largest difference / allowed of all quantities of all differences; a NaN is larger than any.
+def worst(differences: Iterable[Quantities], allowed: Quantities) -> Deviation:
+    """Return the quantity with the largest ratio of difference to tolerance; NaN is larger than any number.
 
     Args:
-        differences: at least one.
-        allowed: greater than zero.
+        differences: At least one.
+        allowed: Tolerances, greater than zero.
 
     >>> worst([Quantities(1e-3, 2e-3, 5e-4)], Quantities(1.0, 1.0, 1e-3))
-    Excess(value=0.0005, allowed=0.001, unit='eV/Å³')
+    Deviation(value=0.0005, tolerance=0.001, unit='eV/Å³')
     """
     return max(
         (
-            Excess(getattr(difference, name), getattr(allowed, name), unit)
+            Deviation(getattr(difference, name), getattr(allowed, name), unit)
             for difference in differences
             for name, unit in UNITS.items()
         ),
-        key=lambda excess: excess.ratio,
+        key=lambda deviation: deviation.ratio,
     )

@@ -1,4 +1,4 @@
-"""All laws on all structures."""
+"""Run laws on structures."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -8,16 +8,23 @@ from esen.errors import InputError
 from esen.evaluate.laws.curl import curl
 from esen.evaluate.laws.derivatives import forces, stress
 from esen.evaluate.laws.diatomics import diatomics
-from esen.evaluate.laws.interaction import no_interaction
-from esen.evaluate.laws.isolated import isolated
+from esen.evaluate.laws.interaction import isolated, no_interaction
 from esen.evaluate.laws.law import Finding, Outcome, Scan, broken
 from esen.evaluate.laws.moves import bare
 from esen.evaluate.laws.noise import measure_noise, noise
 from esen.evaluate.laws.orientation import no_pole
-from esen.evaluate.laws.repeat import determinism
 from esen.evaluate.laws.smoothness import smoothness
 from esen.evaluate.laws.subject import Case, NoPredictionError, Subject
-from esen.evaluate.laws.symmetry import batch, cell, copies, permutation, reflection, rotation, translation
+from esen.evaluate.laws.symmetry import (
+    batch,
+    cell,
+    copies,
+    determinism,
+    permutation,
+    reflection,
+    rotation,
+    translation,
+)
 from esen.recipe.mistakes import nearest
 
 LAWS: dict[str, Callable[[Case], Outcome]] = {
@@ -38,7 +45,7 @@ LAWS: dict[str, Callable[[Case], Outcome]] = {
     "noise": noise,
     "diatomics": diatomics,
 }
-"""By the name that `--laws` takes."""
+"""The laws by the name that `--laws` takes."""
 LAW_OF = {
     "choice of cell": "cell",
     "isolated atom": "isolated",
@@ -51,18 +58,18 @@ LAW_OF = {
     "diatomic forces": "diatomics",
     "diatomic curve": "diatomics",
 }
-"""What a row of the table is called, where that is not the name of its law: `--laws` takes these too."""
+"""The law of each row of the table that does not have the name of its law. `--laws` takes these names too."""
 OF_ELEMENTS = ("isolated", "diatomics")
-"""Measured once for the same elements."""
+"""Laws that are measured once for the same elements."""
 
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """What all laws found, structure by structure.
+    """The results of all laws, structure by structure.
 
     Attributes:
-        findings: in the order of `LAWS`.
-        scans: the curves that were drawn.
+        findings: Findings of each structure, in the order of `LAWS`.
+        scans: Curves along which laws were measured.
     """
 
     findings: list[Finding]
@@ -70,18 +77,18 @@ class Report:
 
     @property
     def holds(self) -> bool:
-        """No law is broken."""
+        """Whether no law is broken."""
         return all(finding.verdict != "fail" for finding in self.findings)
 
 
 def choose_laws(names: Sequence[str] | None) -> list[str]:
-    """Names in `LAWS`, each once.
+    """Return the names of laws as in `LAWS`, each once.
 
     Args:
-        names: of laws, or of rows of the table, whatever their case; None: all laws.
+        names: Names of laws or of rows of the table, in any case; None for all laws.
 
     Raises:
-        InputError: there is none, or one is not known.
+        InputError: The list is empty, or a name is not known.
 
     >>> choose_laws(["curl", "E is continuous", "F is continuous"])
     ['curl', 'smoothness']
@@ -111,14 +118,14 @@ def check_laws(
     """Measure every law on every structure.
 
     Args:
-        subject: the potential.
-        structures: at least one, with sources that name them.
-        laws: as `choose_laws` takes them.
-        seed: of rotations, directions and choices.
-        progress: told law and structure before each.
+        subject: The potential.
+        structures: At least one structure; their sources name them.
+        laws: Names of laws, as in `choose_laws`.
+        seed: Seed for random rotations, displacements and choices of atoms.
+        progress: Called with the law and the structure before each measurement.
 
     Raises:
-        InputError: the potential cannot compute a structure as it was given, or a law is not known.
+        InputError: The potential cannot compute a structure as it was given, or a law is not known.
     """
     chosen = choose_laws(laws)
     outcomes: list[Outcome] = []
@@ -148,10 +155,10 @@ def check_laws(
 
 
 def make_case(subject: Subject, structure: Structure, seed: int) -> Case:
-    """The first look: prediction and noise.
+    """Predict a structure and measure the noise of the prediction.
 
     Raises:
-        NoPredictionError: the prediction is not finite, or refused.
+        NoPredictionError: The prediction is not finite, or the potential refuses the structure.
     """
     (prediction,) = subject.predict([structure])
     return Case(subject, structure, prediction, measure_noise(subject, structure, seed), seed)

@@ -1,31 +1,30 @@
-"""The potential under test, and what is compared with what it says of a structure."""
+"""The potential under test, and its prediction for a structure with the tolerances that follow from it."""
 
 import math
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 import torch
 
 from esen.data.structure import Structure
 from esen.errors import InputError
-from esen.evaluate.laws.precision import Noise
-from esen.evaluate.laws.quantities import Quantities
-from esen.graph.batch import collate, make_graph, separate
+from esen.evaluate.laws.quantities import Noise, Quantities
+from esen.graph.batch import collate, make_graph, pack_batches, separate
 from esen.graph.types import Graph, Potential, Prediction
 
 RELATIVE = 1e-9
-"""What float64 keeps of the largest atomic energy or force."""
+"""Relative accuracy of float64, with respect to the largest energy or force of an atom."""
 LEAST_PRECISION = 1e-3
-"""A potential noisier than this, relative to the size of a quantity, breaks a law, whatever the noise."""
+"""Largest relative tolerance: a potential with more noise than this breaks the law."""
 _OF_NOISE = 100
-"""The tolerance is so many times the noise: a rotation changes every rounding, a step of 1e-5 Å changes few."""
+"""The tolerance in units of the noise. A rotation changes every rounding; a step of 1e-5 Å changes few."""
 _BATCH_EDGES = 3000
 
 
 class NoPredictionError(Exception):
-    """The potential gave NaN or refused an input that it should compute; the message says which."""
+    """The potential gave NaN or refused an input that it should compute. The message names the input."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,12 +32,12 @@ class Subject:
     """A potential to be tested.
 
     Attributes:
-        potential: what is tested.
-        device: where it is.
-        differentiable: the same, with forces that can be differentiated by the positions of the graph; None where
-            that is not possible.
-        rounded: the same in float32, where the potential is in float64.
-        stateful: whether it keeps anything from one call to the next, as ASE calculators keep neighbour lists.
+        potential: The potential.
+        device: Device on which the potential computes.
+        differentiable: A copy whose forces can be differentiated with respect to positions; None if that is not
+            possible.
+        rounded: A float32 copy of a potential in float64; None if there is none.
+        stateful: Whether the potential keeps anything between calls, as ASE calculators keep neighbour lists.
     """
 
     potential: Potential
@@ -48,30 +47,21 @@ class Subject:
     stateful: bool = False
 
     def predict(self, structures: Sequence[Structure], *, together: bool = False) -> list[Prediction]:
-        """One prediction a structure, in batches of a few thousand edges, or all `together` in one.
+        """Predict each structure, in batches of a few thousand edges, or all `together` in one batch.
 
         Raises:
-            NoPredictionError: an energy or force is not finite, or the potential refuses a structure.
+            NoPredictionError: An energy or force is not finite, or the potential refuses a structure.
         """
+        graphs = [make_graph(s, self.potential.cutoff, self.potential.backend) for s in structures]
+        sizes = [graph.num_edges + graph.num_atoms for graph in graphs]
+        most = sum(sizes) if together else _BATCH_EDGES
         predictions: list[Prediction] = []
-        for batch in self._batches(structures, float("inf") if together else _BATCH_EDGES):
-            predictions += separate(self._call(batch, structures[len(predictions)].source), batch)
+        for indices in pack_batches(sizes, atoms=most, structures=None, order=range(len(sizes))):
+            batch = collate([graphs[index] for index in indices])
+            predictions += separate(self._call(batch, structures[indices[0]].source), batch)
         for structure, prediction in zip(structures, predictions, strict=True):
             _check_finite(structure, prediction)
         return predictions
-
-    def _batches(self, structures: Sequence[Structure], most_edges: float) -> list[Graph]:
-        batches: list[list[Graph]] = []
-        room = 0.0
-        for structure in structures:
-            graph = make_graph(structure, self.potential.cutoff, self.potential.backend)
-            size = graph.num_edges + graph.num_atoms
-            if not batches or size > room:
-                batches.append([])
-                room = most_edges
-            batches[-1].append(graph)
-            room -= size
-        return [collate(batch) for batch in batches]
 
     def _call(self, graph: Graph, source: str) -> Prediction:
         try:
@@ -83,25 +73,20 @@ class Subject:
                 f"{source}: {graph.num_atoms} atoms and {graph.num_edges} edges do not fit in the memory of "
                 f"{self.device}; give a smaller structure, or --device cpu"
             ) from error
-        return Prediction(
-            prediction.energy.detach(),
-            prediction.forces.detach(),
-            prediction.stress.detach(),
-            prediction.energies.detach(),
-        )
+        return Prediction(**{name: value.detach() for name, value in vars(prediction).items()})
 
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """A structure, and what the potential says of it.
+    """A structure with the prediction for it.
 
     Attributes:
-        subject: the potential.
-        structure: without labels.
-        prediction: of the structure as it was given.
-        noise: of the prediction.
-        seed: of what is drawn at random.
-        earlier: elements of each of the structures before, whose pairs have been measured.
+        subject: The potential.
+        structure: The structure, without labels.
+        prediction: The prediction for the structure as it was given.
+        noise: The noise of the prediction.
+        seed: Seed of all random numbers.
+        earlier: Elements of each structure before this one, whose pairs have been measured.
     """
 
     subject: Subject
@@ -123,7 +108,7 @@ class Case:
 
     @property
     def name(self) -> str:
-        """Of the structure."""
+        """The name of the structure."""
         return self.structure.source
 
     @property
@@ -134,10 +119,11 @@ class Case:
 
     @property
     def sizes(self) -> Quantities:
-        """What each quantity is made of, with which its rounding grows, even where symmetry makes it vanish.
+        """The size of the terms that each quantity is a sum of. Rounding grows with it even if the sum vanishes.
 
-        Of energies and forces `size`. A stress is a sum of forces times distances over the volume V, of which each
-        atom has V/N: its size is `size` · N/V, a force times 1 Å per volume of an atom, or its largest component.
+        The size of energies and forces is `size`. A stress is a sum of forces times distances over the volume V, of
+        which each atom has V/N: its size is `size` · N/V, a force times 1 Å per volume of an atom, or its largest
+        component.
         """
         stress = math.inf
         if self.has_stress:
@@ -147,32 +133,26 @@ class Case:
 
     @property
     def tolerances(self) -> Quantities:
-        """How far two equal predictions may differ.
+        """Largest differences between predictions that should be equal.
 
-        A billionth of `sizes`, or a hundred times the noise that was measured, but no more than a thousandth of
-        `sizes`; each quantity by its own.
+        They are a billionth of `sizes`, or a hundred times the measured noise, but no more than a thousandth of
+        `sizes`, separately for each quantity.
         """
-        energy, forces, stress = (
-            max(RELATIVE * size, min(_OF_NOISE * noise, LEAST_PRECISION * size))
-            for size, noise in (
-                (self.sizes.energy, self.noise.energy / len(self.structure)),
-                (self.sizes.forces, self.noise.forces),
-                (self.sizes.stress, self.noise.stress),
-            )
-        )
-        return Quantities(energy, forces, stress)
+        noise = (self.noise.energy / len(self.structure), self.noise.forces, self.noise.stress)
+        pairs = zip(astuple(self.sizes), noise, strict=True)
+        return Quantities(*(max(RELATIVE * s, min(_OF_NOISE * n, LEAST_PRECISION * s)) for s, n in pairs))
 
     @property
     def has_stress(self) -> bool:
-        """Three periods, and a potential that gives a stress."""
+        """Whether the structure is periodic in three directions and the potential gives a stress."""
         return bool(self.structure.pbc.all() and self.prediction.stress.isfinite().all())
 
     def rng(self, law: str) -> np.random.Generator:
-        """The same numbers for a law whatever other laws are run."""
+        """Return a generator whose numbers depend on the law and the seed, not on the other laws that are run."""
         return np.random.default_rng([self.seed, zlib.crc32(law.encode())])
 
     def predict(self, *structures: Structure) -> list[Prediction]:
-        """As `Subject.predict`."""
+        """Predict structures, as `Subject.predict` does."""
         return self.subject.predict(structures)
 
 

@@ -1,16 +1,16 @@
 import math
 
-from esen.evaluate.laws.quantities import Excess, Quantities, worst
+from esen.evaluate.laws.quantities import Deviation, Quantities, worst
 
 ALLOWED = Quantities(energy=1e-6, forces=1e-4, stress=1e-8)
 
 
 def test_the_worst_is_the_largest_part_of_what_is_allowed_not_the_largest_number() -> None:
     stress = Quantities(energy=1e-7, forces=5e-5, stress=6e-9)
-    assert worst([stress], ALLOWED) == Excess(6e-9, 1e-8, "eV/Å³")
+    assert worst([stress], ALLOWED) == Deviation(6e-9, 1e-8, "eV/Å³")
     energy = Quantities(energy=9e-7, forces=5e-5, stress=6e-9)
-    assert worst([stress, energy], ALLOWED) == Excess(9e-7, 1e-6, "eV/atom")
-    assert worst([energy, Quantities(0.0, 1.0, 0.0)], ALLOWED) == Excess(1.0, 1e-4, "eV/Å")
+    assert worst([stress, energy], ALLOWED) == Deviation(9e-7, 1e-6, "eV/atom")
+    assert worst([energy, Quantities(0.0, 1.0, 0.0)], ALLOWED) == Deviation(1.0, 1e-4, "eV/Å")
 
 
 def test_nan_is_worse_than_anything() -> None:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from esen.errors import InputError
-from esen.evaluate.laws.precision import Noise
+from esen.evaluate.laws.quantities import Noise
 from esen.evaluate.laws.subject import NoPredictionError, Subject
 from tests.evaluate.laws.known import Changed, case_of, crystal, molecule, smooth
 from tests.toys import PairPotential
