@@ -58,7 +58,12 @@ def check(  # noqa: PLR0913, PLR0917  # the options of a command are its argumen
     )
     for number, name in enumerate(result.structures, start=1):
         typer.echo(f"[{number}] {name}")
-    print_wide(result.rows, words=("law", "what was found"), numbers="left", styles={"FAIL": "bold red"})
+    print_wide(
+        result.table.texts(),
+        words=result.table.wrapping,
+        numbers="left",
+        styles={"FAIL": "bold red"},
+    )
     typer.echo(f"{result.verdict}\n")
     print_result([], result.paths)
     if not result.report.holds:

@@ -1,15 +1,13 @@
 """`esen check`: the laws of physics on the user's potential and structures, as a table and as files."""
 
-import csv
-import io
-import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Unpack
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from esen import __version__
@@ -18,14 +16,19 @@ from esen.errors import InputError
 from esen.evaluate.laws.law import Finding, Scan
 from esen.evaluate.laws.run import Report, check_laws, choose_laws
 from esen.evaluate.laws.subject import Subject
-from esen.files import write_atomically
+from esen.files import csv_text, write_atomically, write_json
 from esen.study.check_plots import diatomics_plot, smoothness_plot
 from esen.study.check_structures import default_structures, given_structures
-from esen.study.potentials import PotentialOptions, Resolved, is_checkpoint, resolve_potential
+from esen.study.potentials import (
+    PotentialOptions,
+    Resolved,
+    is_checkpoint,
+    potential_sources,
+    resolve_potential,
+)
+from esen.study.table import RESULT, Column, Table, write_result
 
-Row = dict[str, str | None]
-
-_SHOWN = {"pass": "pass", "fail": "FAIL", "information": "info", "not applicable": "–"}
+_VERDICTS = {"pass": "pass", "fail": "FAIL", "information": "info", "not applicable": "–"}
 _NO_GRADIENT = "forces are not the gradient of the energy: do not use it for NVE dynamics or phonons"
 _MEANING = {
     **dict.fromkeys(("curl", "forces", "diatomic forces"), _NO_GRADIENT),
@@ -43,15 +46,35 @@ _MEANING = {
     "finite": "it gives NaN or infinity",
     "interaction": "the potential has no forces: nothing was tested, and the laws that hold say nothing",
 }
-"""What a broken law means to who would use the potential."""
+"""The consequence of a broken law for a user of the potential."""
+
+
+_VERDICT_ORDER = ("not applicable", "information", "pass", "fail")
+
+COLUMNS: tuple[Column[Finding], ...] = (
+    Column("law", wraps=True),
+    Column("value", format=".1e"),
+    Column("tolerance", format=".1e"),
+    Column("unit"),
+    Column("verdict", format=_VERDICTS.__getitem__),
+    Column("says", symbol="what was found", wraps=True),
+)
 
 
 @dataclass(frozen=True, eq=False)
 class CheckResult:
-    """The structures, the table, the verdict below it, the files that were written, and all there is to know."""
+    """The result of `esen check`.
+
+    Attributes:
+        structures: Names of the structures.
+        table: One row per law.
+        verdict: How many laws hold, and the consequences of the broken ones.
+        paths: Description and path of each file that was written.
+        report: All findings and curves.
+    """
 
     structures: list[str]
-    rows: list[Row]
+    table: Table[Finding]
     verdict: str
     paths: dict[str, Path]
     report: Report
@@ -67,20 +90,21 @@ def run_check(
     seed: int = 0,
     **options: Unpack[PotentialOptions],
 ) -> CheckResult:
-    """Measure every law; write `check.json`, the curves as CSV, and plots of them.
+    """Test the laws, and write `result.json`, `check.json`, and the curves as CSV and as plots.
 
     Args:
-        potential: as `resolve_potential` takes it.
-        structures: files; none: small ones of elements that the potential knows.
-        output: folder of the files; made if it is not there.
-        frames: of each file, a Python slice.
-        laws: as `choose_laws` takes them.
-        seed: of rotations, directions and choices.
-        **options: of `resolve_potential`; a checkpoint's dtype is float64 if none is given.
+        potential: As in `resolve_potential`.
+        structures: Files; small structures of elements that the potential knows if there are none.
+        output: Folder of the files; made if it does not exist.
+        frames: Frames of each file, as a Python slice.
+        laws: As in `choose_laws`.
+        seed: Seed for random rotations, displacements and choices of atoms.
+        **options: Options of `resolve_potential`; a checkpoint is loaded in float64 by default.
 
     Raises:
-        InputError: the potential or a structure cannot be read, the potential cannot compute a structure, a law is not
-            known, or the files cannot be written.
+        InputError: The potential or a structure cannot be read, the potential cannot compute a structure, or a law is
+            not known.
+        OSError: A file cannot be written.
     """
     examined = choose_laws(laws)
     given = given_structures(structures, frames)
@@ -98,11 +122,24 @@ def run_check(
             f"{error} (no structure was given, so esen made this one{knows}: "
             f"give a file, as in esen check {potential} my.xyz)"
         ) from error
-    verdict = verdict_of(report)
-    content = _content(resolved, chosen, report, verdict, seed)
     names = [structure.source for structure in chosen]
-    paths = write_check(content, report, potential, output)
-    return CheckResult(names, check_rows(report, names), verdict, paths, report)
+    worst = worst_findings(report)
+    table, verdict = Table(COLUMNS, [_located(finding, names) for finding in worst]), verdict_of(worst)
+    described = [{"name": s.source, "atoms": len(s), "pbc": s.pbc} for s in chosen]
+    settings = {
+        "dtype": resolved.precision,
+        "device": resolved.device,
+        "cutoff": resolved.potential.cutoff or None,
+        "seed": seed,
+    }
+    outcome = {"structures": described, "holds": report.holds, "verdict": verdict}
+    sources = potential_sources([potential], options)
+    write_result(
+        output, "check", potentials=sources, settings=settings | {"laws": examined}, table=table, **outcome
+    )
+    all_there_is = {"esen": __version__, "potential": resolved.text, **settings, **outcome}
+    paths = write_check(all_there_is, report, potential, output)
+    return CheckResult(names, table, verdict, paths, report)
 
 
 def _check_with_progress(
@@ -111,51 +148,43 @@ def _check_with_progress(
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     total = len(structures) * (1 + len(laws))
+    subject = Subject(
+        resolved.potential,
+        resolved.device,
+        differentiable=resolved.differentiable,
+        rounded=resolved.rounded,
+        stateful=resolved.calculator is not None,
+    )
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task, begun = bar.add_task("", total=total), iter(range(total))
-        return check_laws(
-            Subject(
-                resolved.potential,
-                resolved.device,
-                differentiable=resolved.differentiable,
-                rounded=resolved.rounded,
-                stateful=resolved.calculator is not None,
-            ),
-            structures,
-            laws,
-            seed=seed,
-            progress=lambda law, about: bar.update(
-                task, completed=next(begun), description=f"{law}: {about}"
-            ),
-        )
+
+        def progress(law: str, structure: str) -> None:
+            bar.update(task, completed=next(begun), description=f"{law}: {escape(structure)}")
+
+        return check_laws(subject, structures, laws, seed=seed, progress=progress)
 
 
-def check_rows(report: Report, structures: Sequence[str]) -> list[Row]:
-    """A row a law: of several structures, told by their numbers, the one where it is broken most, or held least."""
-    rows: list[Row] = []
-    for findings in _by_law(report).values():
-        worst = _worst(findings)
-        where = ""
-        if worst.about not in structures:
-            where = f"{worst.about}: "
-        elif len(structures) > 1:
-            where = f"[{structures.index(worst.about) + 1}] "
-        rows.append(
-            {
-                "law": worst.law,
-                "value": _number(worst.value),
-                "tolerance": _number(worst.tolerance),
-                "unit": worst.unit or None,
-                "verdict": _SHOWN[worst.verdict],
-                "what was found": where + worst.says,
-            }
-        )
-    return rows
+def worst_findings(report: Report) -> list[Finding]:
+    """Return one finding per law: that of the structure which breaks it most, or comes closest to breaking it."""
+    by_law: dict[str, list[Finding]] = {}
+    for finding in report.findings:
+        by_law.setdefault(finding.law, []).append(finding)
+    return [
+        max(findings, key=lambda f: (_VERDICT_ORDER.index(f.verdict), f.ratio))
+        for findings in by_law.values()
+    ]
 
 
-def verdict_of(report: Report) -> str:
-    """One line: how many laws hold, and what the broken ones mean."""
-    worst = [_worst(findings) for findings in _by_law(report).values()]
+def _located(finding: Finding, structures: Sequence[str]) -> Finding:
+    """Add to the text of a finding what it is about: the number of the structure if there are several."""
+    where = f"{finding.about}: "
+    if finding.about in structures:
+        where = f"[{structures.index(finding.about) + 1}] " if len(structures) > 1 else ""
+    return replace(finding, says=where + finding.says)
+
+
+def verdict_of(worst: Sequence[Finding]) -> str:
+    """Return how many laws hold, in one line, and then one line per consequence of the broken ones."""
     judged = [finding for finding in worst if finding.verdict in ("pass", "fail")]
     failed = [finding for finding in judged if finding.verdict == "fail"]
     count = f"{len(judged) - len(failed)} of {len(judged)} laws hold"
@@ -166,87 +195,37 @@ def verdict_of(report: Report) -> str:
     return f"{count}. Broken: {named}." + "".join(f"\n- {meaning}" for meaning in meanings)
 
 
-def write_check(content: dict[str, Any], report: Report, name: str, output: Path) -> dict[str, Path]:
-    """Write `check.json`, and CSV and PNG of the curves that there are, each whole or not at all.
+def write_check(content: dict[str, object], report: Report, name: str, output: Path) -> dict[str, Path]:
+    """Write `check.json` with all findings and curves, and each kind of curves as CSV and as a plot.
 
     Raises:
-        InputError: the folder cannot be written.
+        OSError: A file cannot be written.
     """
-    paths = {"all that was found": output / "check.json"}
+    paths = {"summary": output / RESULT, "all findings": output / "check.json"}
+    curves = [vars(scan) | {"slope": scan.slope} for scan in report.scans]
+    write_json(
+        paths["all findings"], content | {"findings": list(map(vars, report.findings)), "curves": curves}
+    )
     lines = [scan for scan in report.scans if scan.kind != "diatomic"]
-    curves = [scan for scan in report.scans if scan.kind == "diatomic"]
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
-        write_atomically(paths["all that was found"], text.encode() + b"\n")
-        for scans, stem, plot in (
-            (lines, "smoothness", smoothness_plot),
-            (curves, "diatomics", diatomics_plot),
-        ):
-            if scans:
-                paths[stem] = output / f"{stem}.csv"
-                write_atomically(paths[stem], _csv(scans))
-                paths[f"{stem}, plot"] = output / f"{stem}.png"
-                plot(scans, name, paths[f"{stem}, plot"])
-    except OSError as error:
-        raise InputError(f"{output}: cannot be written ({error.strerror or error})") from error
+    pairs = [scan for scan in report.scans if scan.kind == "diatomic"]
+    for scans, stem, plot in ((lines, "smoothness", smoothness_plot), (pairs, "diatomics", diatomics_plot)):
+        if scans:
+            paths[stem] = output / f"{stem}.csv"
+            paths[f"{stem}, plot"] = output / f"{stem}.png"
+            write_atomically(paths[stem], _csv(scans))
+            plot(scans, name, paths[f"{stem}, plot"])
     return paths
 
 
-def _content(
-    resolved: Resolved, structures: Sequence[Structure], report: Report, verdict: str, seed: int
-) -> dict[str, Any]:
-    return {
-        "esen": __version__,
-        "potential": resolved.text,
-        "dtype": resolved.precision,
-        "device": resolved.device,
-        "cutoff": resolved.potential.cutoff or None,
-        "seed": seed,
-        "structures": [{"name": s.source, "atoms": len(s), "pbc": s.pbc.tolist()} for s in structures],
-        "holds": report.holds,
-        "verdict": verdict,
-        "findings": [finding.to_json() for finding in report.findings],
-        "curves": [scan.to_json() for scan in report.scans],
-    }
-
-
-def _by_law(report: Report) -> dict[str, list[Finding]]:
-    grouped: dict[str, list[Finding]] = {}
-    for finding in report.findings:
-        grouped.setdefault(finding.law, []).append(finding)
-    return grouped
-
-
-def _worst(findings: Sequence[Finding]) -> Finding:
-    order = ("not applicable", "information", "pass", "fail")
-
-    def badness(finding: Finding) -> tuple[int, float]:
-        if math.isnan(finding.value):
-            return order.index(finding.verdict), math.inf
-        limit = finding.tolerance if finding.tolerance > 0 else 1e-300
-        return order.index(finding.verdict), finding.value / limit
-
-    return max(findings, key=badness)
-
-
 def _with_value(finding: Finding) -> str:
-    return (
-        finding.law
-        if math.isnan(finding.value)
-        else f"{finding.law} ({finding.value:.2g} {finding.unit})".replace(" )", ")")
-    )
+    value = f"{finding.value:.2g} {finding.unit}".strip()
+    return finding.law if math.isnan(finding.value) else f"{finding.law} ({value})"
 
 
-def _number(value: float) -> str | None:
-    return None if math.isnan(value) else f"{value:.1e}"
-
-
-def _csv(scans: Sequence[Scan]) -> bytes:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(["curve", "distance (Å)", "energy (eV)", "force (eV/Å)", "dF/dr (eV/Å²)"])
-    for scan in scans:
-        for row in zip(scan.distance, scan.energy, scan.force, scan.slope, strict=True):
-            writer.writerow([scan.about, *(f"{value:.12g}" for value in row)])
-    return text.getvalue().encode()
+def _csv(scans: Sequence[Scan]) -> str:
+    rows = [
+        (scan.about, *(f"{value:.12g}" for value in row))
+        for scan in scans
+        for row in zip(scan.distance, scan.energy, scan.force, scan.slope, strict=True)
+    ]
+    return csv_text(["curve", "distance (Å)", "energy (eV)", "force (eV/Å)", "dF/dr (eV/Å²)"], rows)
