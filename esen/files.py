@@ -5,6 +5,7 @@ process leaves the earlier file whole.
 """
 
 import csv
+import hashlib
 import io
 import json
 import math
@@ -136,6 +137,16 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
             return {key: content[key] for key in content.files}
     except (OSError, ValueError, TypeError, EOFError, AttributeError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: damaged ({error}); remove it to compute it again") from error
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 hash of a file, as 64 hexadecimal digits.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

@@ -1,12 +1,11 @@
 """`esen check`."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from esen_cli.options import CalculatorArgs, Device, Dtype, Frames, Output, Potential
-from esen_cli.output import fresh_folder, not_a_run, print_result, print_wide
+from esen_cli.output import fresh_folder, not_a_run, potential_name, print_result, print_wide
 
 
 def check(  # noqa: PLR0913, PLR0917  # the options of a command are its arguments
@@ -41,7 +40,7 @@ def check(  # noqa: PLR0913, PLR0917  # the options of a command are its argumen
 
     Example: esen check runs/mgo mgo.xyz --laws curl,smoothness
     """
-    folder = not_a_run(output) if output is not None else fresh_folder(f"check-{_name(potential)}")
+    folder = not_a_run(output) if output is not None else fresh_folder(f"check-{potential_name(potential)}")
 
     from esen.study.check import run_check
 
@@ -68,15 +67,3 @@ def check(  # noqa: PLR0913, PLR0917  # the options of a command are its argumen
     print_result([], result.paths)
     if not result.report.holds:
         raise typer.Exit(1)
-
-
-def _name(potential: str) -> str:
-    """Return the name of the folder of results for a potential.
-
-    >>> _name("runs/mgo/best.safetensors"), _name("runs/mgo"), _name("chgnet.model:CHGNetCalculator")
-    ('mgo-best', 'mgo', 'chgnet.model-CHGNetCalculator')
-    """
-    path = Path(potential)
-    if path.suffix == ".safetensors":
-        return f"{path.parent.name}-{path.stem}".strip("-")
-    return path.name.replace(":", "-") or "potential"

@@ -35,6 +35,18 @@ def fresh_folder(name: str) -> Path:
     return writable(folder)
 
 
+def potential_name(potential: str) -> str:
+    """Return the name of the folder of results for a potential.
+
+    >>> potential_name("runs/mgo/best.safetensors"), potential_name("chgnet.model:CHGNetCalculator")
+    ('mgo-best', 'chgnet.model-CHGNetCalculator')
+    """
+    path = Path(potential)
+    if path.suffix == ".safetensors":
+        return f"{path.parent.name}-{path.stem}".strip("-")
+    return path.name.replace(":", "-") or "potential"
+
+
 def started_folder(recipe: Path) -> Path:
     """The run to go on with: the recipe's own folder if it is a run, else the newest run of the recipe's name.
 

@@ -1,6 +1,6 @@
-"""Errors against reference data: mean absolute and root mean square, of energy, forces and stress."""
+"""Errors against reference data: mean absolute and root mean square errors of every `Target`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -9,11 +9,13 @@ import torch
 from ase.data import chemical_symbols
 from jaxtyping import Bool, Float64, Int64
 
+from esen.data.checks import check_known
 from esen.data.structure import Structure
-from esen.errors import InputError
-from esen.evaluate.report import Counts, Errors, FrameErrors, GroupErrors, MaeReport, Parity
+from esen.data.targets import ENERGY, STRESS, TARGETS, Target
+from esen.errors import InputError, first_line
+from esen.evaluate.report import Errors, FrameErrors, GroupErrors, LeftOut, MaeReport, Parity
 from esen.graph.batch import make_graph, make_labels, pack_batches
-from esen.graph.types import Potential, Prediction
+from esen.graph.types import Potential
 
 _MILLI = 1000.0
 
@@ -24,149 +26,180 @@ def evaluate_mae(
     *,
     batch_atoms: int = 1024,
     device: torch.device | str = "cpu",
+    elements: Collection[int] | None = None,
+    group_by: str = "config_type",
     progress: Callable[[int], None] | None = None,
 ) -> MaeReport:
-    """Compare a potential with the labels of structures.
+    """Compare the predictions of a potential with the labels of structures.
 
-    The energy error of a structure is ΔE/N; the errors of forces and stress are those of their components.
-    Every mean is over all numbers of its kind. A stress is compared only where all three vectors are periods.
+    The energy error of a structure with N atoms is ΔE/N; the errors of forces and stress are those of their Cartesian
+    components. A mean is over all numbers of its kind. A stress is compared only in cells that are periodic in three
+    directions. A structure that the potential refuses, because of an unknown element or because its calculator raises
+    an error, is left out and listed in the report.
 
     Args:
-        potential: anything that maps a graph to a prediction.
-        structures: with labels, or some of them.
-        batch_atoms: structures are predicted together up to this number of atoms.
-        device: where the potential is.
-        progress: called after each batch, with the number of structures done.
+        potential: Maps a graph to a prediction.
+        structures: Structures with any of the labels.
+        batch_atoms: Structures are predicted together up to this number of atoms.
+        device: Where the potential is.
+        elements: Atomic numbers that the potential was made for; None if they are not known.
+        group_by: Key of `Structure.info` whose values divide the structures into groups.
+        progress: Called after each batch with the number of structures done.
 
     Raises:
-        InputError: there is no structure, or a batch does not fit in memory.
+        InputError: There are no structures, none can be predicted, or a batch does not fit in memory.
+
+    Example:
+        >>> from ase.calculators.emt import EMT
+        >>> from esen.md.calculator import AsePotential
+        >>> cell = 1.8 * np.array([[0.0, 1.0, 1.0], [1.0, 0.0, 1.0], [1.0, 1.0, 0.0]])
+        >>> copper = Structure(np.array([29]), np.zeros((1, 3)), cell, np.ones(3, dtype=bool), energy=0.0)
+        >>> errors = evaluate_mae(AsePotential(EMT()), [copper]).overall.errors
+        >>> round(errors["energy"].mae, 3), errors["forces"].count  # meV/atom
+        (6.689, 0)
     """
     if not structures:
         raise InputError("evaluation: there are no structures")
     sizes = [len(structure) for structure in structures]
-    done: list[_Pairs] = []
+    compared: list[_Pairs] = []
+    left_out: list[LeftOut] = []
     for indices in pack_batches(sizes, atoms=batch_atoms, structures=None, order=range(len(sizes))):
-        batch = [structures[i] for i in indices]
-        done.append(_compare(batch, _predict(potential, batch, device)))
+        batch = []
+        for index in indices:
+            try:
+                check_known(structures[index], elements)
+                batch.append(structures[index])
+            except InputError as error:
+                left_out.append(_left_out(structures[index], error))
+        found, refused = _compare(potential, batch, device) if batch else ([], [])
+        compared += found
+        left_out += refused
         if progress is not None:
             progress(indices[-1] + 1)
-    return _Pairs.join(done).report()
+    if not compared:
+        first = left_out[0]
+        raise InputError(f"{first.source}: {first.reason}; no structure is left to compare")
+    return _Pairs.join(compared).report(group_by, tuple(left_out))
 
 
-def _predict(potential: Potential, batch: list[Structure], device: torch.device | str) -> Prediction:
+def _compare(
+    potential: Potential, batch: list[Structure], device: torch.device | str
+) -> "tuple[list[_Pairs], list[LeftOut]]":
+    """Predict a batch; if the potential refuses it, predict its structures one by one."""
     graph = make_graph(batch, potential.cutoff, potential.backend)
     try:
-        return potential(graph.to(device)).to("cpu")
+        prediction = potential(graph.to(device)).to("cpu")
     except torch.OutOfMemoryError as error:
         raise InputError(
             f"evaluation: {graph.num_structures} structures of {graph.num_atoms} atoms and {graph.num_edges} "
             f"edges do not fit in the memory of {device}; use batches of fewer atoms than {graph.num_atoms}"
         ) from error
-
-
-def _compare(batch: list[Structure], prediction: Prediction) -> "_Pairs":
+    except InputError as error:
+        if len(batch) == 1:
+            return [], [_left_out(batch[0], error)]
+        alone = [_compare(potential, [structure], device) for structure in batch]
+        return [pairs for found, _ in alone for pairs in found], [one for _, out in alone for one in out]
     labels = make_labels(batch)
-    stress = labels.stress.numpy().copy()
-    stress[[not s.pbc.all() for s in batch]] = np.nan
-    atoms = np.maximum([len(s) for s in batch], 1)
-    return _Pairs(
-        structures=tuple(batch),
-        energy=np.stack([labels.energy.numpy(), prediction.energy.detach().numpy()]) / atoms,
-        forces=np.stack([labels.forces.numpy(), prediction.forces.detach().numpy()]),
-        stress=np.stack([stress, prediction.stress.detach().numpy()]),
-    )
+    atoms = np.maximum([len(structure) for structure in batch], 1)
+    values = {}
+    for target in TARGETS:
+        pair = np.stack([target.of(labels).numpy(), target.of(prediction).detach().numpy()])
+        values[target.name] = pair / atoms if target.error_per_atom else pair
+    values[STRESS.name][0, [not structure.pbc.all() for structure in batch]] = np.nan
+    return [_Pairs(tuple(batch), values)], []
+
+
+def _left_out(structure: Structure, error: InputError) -> LeftOut:
+    return LeftOut(structure.source, first_line(error).removeprefix(f"{structure.source}: "))
 
 
 @dataclass(frozen=True, eq=False)
 class _Pairs:
-    """Reference (0) and prediction (1) of B structures with N atoms; NaN where the reference says nothing."""
+    """References (0) and predictions (1) of B structures with N atoms; NaN where there is no reference.
+
+    Attributes:
+        structures: The structures.
+        values: By target: arrays (2, B, …) or, if the target is one of atoms, (2, N, …); the energy in eV/atom.
+    """
 
     structures: tuple[Structure, ...]
-    energy: Float64[np.ndarray, "2 B"]  # eV/atom
-    forces: Float64[np.ndarray, "2 N 3"]
-    stress: Float64[np.ndarray, "2 B 3 3"]
+    values: dict[str, Float64[np.ndarray, "2 ..."]]
 
     @classmethod
     def join(cls, parts: "list[_Pairs]") -> "_Pairs":
         return cls(
-            structures=tuple(s for part in parts for s in part.structures),
-            energy=np.concatenate([part.energy for part in parts], axis=1),
-            forces=np.concatenate([part.forces for part in parts], axis=1),
-            stress=np.concatenate([part.stress for part in parts], axis=1),
+            structures=tuple(structure for part in parts for structure in part.structures),
+            values={t.name: np.concatenate([part.values[t.name] for part in parts], axis=1) for t in TARGETS},
         )
 
     @cached_property
     def numbers(self) -> Int64[np.ndarray, " N"]:
-        return np.concatenate([s.numbers for s in self.structures])
+        return np.concatenate([structure.numbers for structure in self.structures])
 
     @cached_property
-    def frame(self) -> Int64[np.ndarray, " N"]:
-        """Which structure each atom belongs to."""
-        return np.repeat(np.arange(len(self.structures)), [len(s) for s in self.structures])
+    def structure_of_atom(self) -> Int64[np.ndarray, " N"]:
+        sizes = [len(structure) for structure in self.structures]
+        return np.repeat(np.arange(len(sizes)), sizes)
 
-    @cached_property
-    def config_types(self) -> list[str]:
-        return [str(s.info.get("config_type", "")) for s in self.structures]
-
-    def report(self) -> MaeReport:
-        labelled = ~np.isnan(self.energy[0]), self._any(~np.isnan(self.forces[0])), self._known_stress()
-        diverged = (
-            labelled[0] & ~np.isfinite(self.energy[1]),
-            self._any(~np.isnan(self.forces[0]) & ~np.isfinite(self.forces[1])),
-            labelled[2] & ~np.isfinite(self.stress[1]).all(axis=(1, 2)),
-        )
+    def report(self, group_by: str, left_out: tuple[LeftOut, ...]) -> MaeReport:
+        names = np.array([str(structure.info.get(group_by, "")) for structure in self.structures])
+        known = {t.name: ~np.isnan(self.values[t.name][0]) for t in TARGETS}
+        finite = {t.name: np.isfinite(self.values[t.name][1]) for t in TARGETS}
+        absent = {t.name: np.isnan(self.values[t.name][1][known[t.name]]) for t in TARGETS}
         return MaeReport(
-            frames=tuple(self._frame(i) for i in range(len(self.structures))),
+            frames=tuple(self._frame(i, str(name)) for i, name in enumerate(names)),
             atoms=len(self.numbers),
             overall=self._group(np.ones(len(self.structures), bool)),
             elements={chemical_symbols[z]: self._element(z) for z in np.unique(self.numbers).tolist()},
-            config_types={
-                name: self._group(np.array([name == other for other in self.config_types]))
-                for name in sorted(set(self.config_types) - {""})
-            },
-            missing=Counts(*(int((~known).sum()) for known in labelled)),
-            not_finite=Counts(*(int(bad.sum()) for bad in diverged)),
-            energy=_finite(self.energy),
-            forces=_finite(self.forces),
-            stress=_finite(self.stress),
+            groups={name: self._group(names == name) for name in sorted(set(names.tolist()) - {""})},
+            missing={t.name: int((~self._any(t, known[t.name])).sum()) for t in TARGETS},
+            not_finite={t.name: int(self._any(t, known[t.name] & ~finite[t.name]).sum()) for t in TARGETS},
+            not_predicted=frozenset(name for name, nan in absent.items() if nan.size and nan.all()),
+            parity={t.name: _finite(self.values[t.name]) for t in TARGETS},
+            group_by=group_by,
+            left_out=left_out,
         )
 
-    def _any(self, components: Bool[np.ndarray, "N 3"]) -> Bool[np.ndarray, " B"]:
-        """Whether it is so for a component of any atom of the structure."""
-        return np.bincount(self.frame[components.any(axis=1)], minlength=len(self.structures)) > 0
-
-    def _known_stress(self) -> Bool[np.ndarray, " B"]:
-        return np.asarray(~np.isnan(self.stress[0]).all(axis=(1, 2)))
+    def _any(self, target: Target, components: Bool[np.ndarray, "..."]) -> Bool[np.ndarray, " B"]:
+        """Whether any component of the target is marked, for each structure."""
+        rows = components.any(axis=tuple(range(1, components.ndim)))
+        if not target.of_atoms:
+            return np.asarray(rows)
+        return np.bincount(self.structure_of_atom[rows], minlength=len(self.structures)) > 0
 
     def _group(
-        self, frames: Bool[np.ndarray, " B"], atoms: Bool[np.ndarray, " N"] | None = None
+        self, structures: Bool[np.ndarray, " B"], atoms: Bool[np.ndarray, " N"] | None = None
     ) -> GroupErrors:
-        atoms = frames[self.frame] if atoms is None else atoms
+        atoms = structures[self.structure_of_atom] if atoms is None else atoms
         return GroupErrors(
-            energy=_errors(self.energy[:, frames]),
-            forces=_errors(self.forces[:, atoms]),
-            stress=_errors(self.stress[:, frames]),
+            structures=int(structures.sum()),
+            errors={
+                t.name: _errors(self.values[t.name][:, atoms if t.of_atoms else structures]) for t in TARGETS
+            },
         )
 
     def _element(self, number: int) -> GroupErrors:
         atoms = self.numbers == number
-        return self._group(np.bincount(self.frame[atoms], minlength=len(self.structures)) > 0, atoms)
+        return self._group(
+            np.bincount(self.structure_of_atom[atoms], minlength=len(self.structures)) > 0, atoms
+        )
 
-    def _frame(self, i: int) -> FrameErrors:
+    def _frame(self, i: int, group: str) -> FrameErrors:
         structure = self.structures[i]
-        begin, end = np.searchsorted(self.frame, [i, i + 1])
-        forces = self.forces[:, begin:end]
-        reference, predicted = self.energy[:, i] * max(len(structure), 1)
+        begin, end = np.searchsorted(self.structure_of_atom, [i, i + 1])
+        rows = {True: slice(begin, end), False: slice(i, i + 1)}
+        pairs = {t.name: self.values[t.name][:, rows[t.of_atoms]] for t in TARGETS}
+        reference, predicted = pairs[ENERGY.name][:, 0]
+        atoms = max(len(structure), 1)
         return FrameErrors(
             source=structure.source,
-            config_type=self.config_types[i],
+            group=group,
             atoms=len(structure),
-            energy_reference=float(reference),
-            energy_predicted=float(predicted),
-            energy_error=_MILLI * float(self.energy[1, i] - self.energy[0, i]),
-            forces_mae=_errors(forces).mae,
-            forces_max=_MILLI * float(np.abs(forces[1] - forces[0]).max(initial=0.0)),
-            stress_mae=_errors(self.stress[:, i]).mae,
+            energy_reference=float(reference * atoms),
+            energy_predicted=float(predicted * atoms),
+            energy_error=_MILLI * float(predicted - reference),
+            mae={name: _errors(pair).mae for name, pair in pairs.items()},
+            largest={name: _largest(pair) for name, pair in pairs.items()},
         )
 
 
@@ -176,7 +209,7 @@ def _finite(pair: Float64[np.ndarray, "2 ..."]) -> Parity:
 
 
 def _errors(pair: Float64[np.ndarray, "2 ..."]) -> Errors:
-    """In thousandths of the unit given."""
+    """Errors in thousandths of the unit given."""
     parity = _finite(pair)
     difference = _MILLI * (parity.predicted - parity.reference)
     if not difference.size:
@@ -186,3 +219,11 @@ def _errors(pair: Float64[np.ndarray, "2 ..."]) -> Errors:
         rmse=float(np.sqrt(np.square(difference).mean())),
         count=difference.size,
     )
+
+
+def _largest(pair: Float64[np.ndarray, "2 ..."]) -> float:
+    """Largest absolute error in thousandths of the unit given; infinite if a prediction is not finite."""
+    reference, predicted = pair[:, ~np.isnan(pair[0])]
+    if not reference.size:
+        return np.nan
+    return _MILLI * float(np.abs(predicted - reference).max()) if np.isfinite(predicted).all() else np.inf

@@ -1,16 +1,18 @@
-"""What an evaluation of errors found, as data."""
+"""What a comparison with labels found, as data. Quantities are keyed by the name of their `Target`."""
 
-import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
 
+from esen.data.targets import TARGETS
+from esen.files import plain
+
 
 @dataclass(frozen=True)
 class Errors:
-    """The errors of `count` numbers; NaN where there is none."""
+    """Mean absolute and root mean square error of `count` numbers; NaN if there are none."""
 
     mae: float
     rmse: float
@@ -19,22 +21,21 @@ class Errors:
 
 @dataclass(frozen=True)
 class GroupErrors:
-    """Errors of a group of structures or atoms.
+    """Errors of a group of structures, or of the atoms of one element.
 
     Attributes:
-        energy: in meV/atom, one number a structure.
-        forces: in meV/Å, three numbers an atom.
-        stress: in meV/Å³, nine numbers a structure.
+        structures: Number of structures in the group.
+        errors: By target, in its `error_unit`: one number per structure for the energy, three per atom for the
+            forces, nine per structure for the stress.
     """
 
-    energy: Errors
-    forces: Errors
-    stress: Errors
+    structures: int
+    errors: dict[str, Errors]
 
 
 @dataclass(frozen=True, eq=False)
 class Parity:
-    """Reference and prediction, number by number; only where both are finite."""
+    """Reference and predicted values, number by number, where both are finite."""
 
     reference: Float64[np.ndarray, " M"]
     predicted: Float64[np.ndarray, " M"]
@@ -42,26 +43,36 @@ class Parity:
 
 @dataclass(frozen=True)
 class FrameErrors:
-    """One structure: errors in meV/atom, meV/Å and meV/Å³, energies in eV; NaN where something is missing."""
+    """Errors of one structure.
+
+    Attributes:
+        source: File and frame.
+        group: Value of the key by which structures are grouped; empty if the structure has none.
+        atoms: Number of atoms.
+        energy_reference: Reference energy, in eV; NaN if there is none.
+        energy_predicted: Predicted energy, in eV.
+        energy_error: Predicted − reference, in meV/atom.
+        mae: Mean absolute error by target, in its `error_unit`; NaN without a label or a finite prediction.
+        largest: Largest absolute error of any component by target; NaN without a label, infinite where the
+            prediction is not finite.
+    """
 
     source: str
-    config_type: str
+    group: str
     atoms: int
     energy_reference: float
     energy_predicted: float
     energy_error: float
-    forces_mae: float
-    forces_max: float
-    stress_mae: float
+    mae: dict[str, float]
+    largest: dict[str, float]
 
 
 @dataclass(frozen=True)
-class Counts:
-    """Numbers of structures, one a quantity."""
+class LeftOut:
+    """A structure that the potential cannot predict, and the reason."""
 
-    energy: int
-    forces: int
-    stress: int
+    source: str
+    reason: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,50 +80,50 @@ class MaeReport:
     """Errors of a potential on a set of structures.
 
     Attributes:
-        frames: one a structure, in the order given.
-        atoms: in all structures.
-        overall: of everything.
-        elements: by chemical symbol: forces on the element's atoms, energy and stress of structures with it.
-        config_types: by `info["config_type"]`, of the structures that have one.
-        missing: structures without the label, left out.
-        not_finite: structures with a label but a NaN or infinite prediction. Those numbers are in no mean, so
-            a potential with such structures is worse than its errors say.
-        energy: in eV/atom.
-        forces: components, in eV/Å.
-        stress: components, in eV/Å³.
+        frames: Errors of each structure that was predicted, in the order given.
+        atoms: Number of atoms in them.
+        overall: Errors of all of them.
+        elements: By chemical symbol: forces on the element's atoms; energy and stress of structures that contain it.
+        groups: By the value of the key `group_by`, for structures that have one.
+        missing: Number of structures without a label, by target.
+        not_finite: Number of structures that have a label but a NaN or infinite prediction, by target. These numbers
+            are in no mean, so a potential with such structures is worse than its errors say.
+        not_predicted: Targets whose prediction is NaN wherever there is a label: the potential does not have them.
+        parity: By target, in its `unit`, the energy per atom.
+        group_by: Key of `Structure.info`.
+        left_out: Structures that the potential cannot predict; they are in no mean.
     """
 
     frames: tuple[FrameErrors, ...]
     atoms: int
     overall: GroupErrors
     elements: dict[str, GroupErrors]
-    config_types: dict[str, GroupErrors]
-    missing: Counts
-    not_finite: Counts
-    energy: Parity
-    forces: Parity
-    stress: Parity
+    groups: dict[str, GroupErrors]
+    missing: dict[str, int]
+    not_finite: dict[str, int]
+    not_predicted: frozenset[str]
+    parity: dict[str, Parity]
+    group_by: str = "config_type"
+    left_out: tuple[LeftOut, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """All but the single frames and numbers, as plain values; null for NaN."""
-        return {
+        """Return everything but single frames and numbers as plain values, with null for NaN.
+
+        `left_out` is there only if structures were left out.
+        """
+        groups = "config_types" if self.group_by == "config_type" else "groups"
+        content = {
             "structures": len(self.frames),
             "atoms": self.atoms,
-            "units": {"energy": "meV/atom", "forces": "meV/Å", "stress": "meV/Å³"},
-            "overall": _plain(asdict(self.overall)),
-            "elements": {name: _plain(asdict(group)) for name, group in self.elements.items()},
-            "config_types": {name: _plain(asdict(group)) for name, group in self.config_types.items()},
-            "missing": asdict(self.missing),
-            "not_finite": asdict(self.not_finite),
+            "units": {target.name: target.error_unit for target in TARGETS},
+            "overall": _plain(self.overall),
+            "elements": {name: _plain(group) for name, group in self.elements.items()},
+            groups: {name: _plain(group) for name, group in self.groups.items()},
+            "missing": self.missing,
+            "not_finite": self.not_finite,
         }
+        return content | ({"left_out": [asdict(one) for one in self.left_out]} if self.left_out else {})
 
 
-def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    """NaN is not JSON."""
-    plain: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            plain[key] = _plain(value)
-        else:
-            plain[key] = None if isinstance(value, float) and math.isnan(value) else value
-    return plain
+def _plain(group: GroupErrors) -> Any:
+    return plain({name: asdict(errors) for name, errors in group.errors.items()})

@@ -1,8 +1,9 @@
-"""Between this package and ASE, both ways."""
+"""A potential as an ASE calculator, and an ASE calculator as a potential."""
 
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from threading import RLock
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -13,10 +14,12 @@ from ase.data import chemical_symbols
 from ase.stress import full_3x3_to_voigt_6_stress, voigt_6_to_full_3x3_stress
 from jaxtyping import Float64
 
+from esen import __version__
 from esen.data.atoms import from_atoms
 from esen.data.checks import check_structure
 from esen.data.structure import Structure
-from esen.errors import InputError
+from esen.errors import InputError, first_line
+from esen.files import sha256_of
 from esen.graph.batch import make_graph
 from esen.graph.types import Graph, Potential, Prediction
 from esen.models.checkpoint import load_potential
@@ -28,21 +31,37 @@ _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 class EsenCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
-    """A potential as an ASE calculator: energy, free_energy, forces, stress, energies, in ASE's units.
+    """A potential as an ASE calculator.
 
-    The stress exists only where all three lattice vectors are periods. There is no electronic temperature, so
-    the free energy is the energy. A change of positions, cell, periods or elements calls the potential anew;
-    charges, magnetic moments, constraints and `info` do not.
+    Properties, in ASE's units: `energy` and `free_energy` (eV; they are equal, because there is no electronic
+    temperature), `forces` (eV/Å), `stress` (eV/Å³, tension positive, Voigt order xx, yy, zz, yz, xz, xy) and `energies`
+    (eV per atom). The stress exists only in cells that are periodic in three directions. All properties are computed
+    at once and kept until positions, cell, periodicity or elements change; charges, magnetic moments, constraints and
+    `info` do not matter.
+
+    Threads may share a calculator: a lock lets one of them compute at a time. `copy.deepcopy` and `pickle` work.
+
+    Attributes:
+        parameters: Where a checkpoint comes from, as ASE keeps it in databases and trajectories: `checkpoint` (path),
+            `sha256`, `dtype` and `esen` (version).
 
     Args:
-        potential: a checkpoint's path, a run's folder, or any potential.
-        dtype: of a checkpoint's weights; None: as they were trained.
-        device: `cpu`, `cuda`, …; `auto`: a checkpoint goes to the GPU if there is one, a potential stays.
-        memory: of a checkpoint: `fast`; `lean`, for large systems; `auto`, by the memory that is free.
+        potential: Path of a checkpoint or of a run's folder, or any `Potential`.
+        dtype: Precision of a checkpoint; None keeps that of training.
+        device: `cpu`, `cuda`, …; with `auto`, a checkpoint is put on the GPU if there is one, and a `Potential` stays
+            where it is.
+        memory: Memory mode of a checkpoint: `fast`, `lean` for large systems, or `auto` by the memory that is free.
 
     Raises:
-        InputError: the checkpoint cannot be read, the device or mode is not there, or, on use, the potential does not
+        InputError: The checkpoint cannot be read, the device or mode does not exist, or, on use, the potential does not
             know an element or its prediction is not finite, as for two atoms in one place.
+
+    Example:
+        >>> from ase.build import bulk
+        >>> atoms = bulk("MgO", "rocksalt", a=4.2)
+        >>> atoms.calc = EsenCalculator("runs/quickstart")  # doctest: +SKIP
+        >>> atoms.get_potential_energy()  # doctest: +SKIP
+        -11.9
     """
 
     name = "esen"
@@ -57,24 +76,29 @@ class EsenCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         device: str = "auto",
         memory: MemoryMode = "auto",
     ) -> None:
+        """Load a checkpoint, or take a potential as it is. See the class for the arguments."""
         super().__init__()
+        self._lock = RLock()
         memory = memory_mode(memory)
         self.potential: Potential
         if isinstance(potential, str | Path):
             self.device = choose_device(device)
             weights = find_weights(Path(potential))
-            self.potential = load_potential(
-                weights, dtype=choose_dtype(dtype), device=self.device, memory=memory
+            loaded = load_potential(weights, dtype=choose_dtype(dtype), device=self.device, memory=memory)
+            self.potential = loaded
+            self.parameters.update(
+                checkpoint=str(weights.absolute()),
+                sha256=sha256_of(weights),
+                dtype=str(next(loaded.parameters()).dtype).removeprefix("torch."),
+                esen=__version__,
             )
-        else:
-            if dtype is not None:
-                raise InputError("EsenCalculator: dtype is for a checkpoint; this potential has its own")
-            if memory != "auto":
-                raise InputError(
-                    "EsenCalculator: memory is for a checkpoint; call the potential's use_memory"
-                )
-            self.device = _device_of(potential) if device == "auto" else choose_device(device)
-            self.potential = potential
+            return
+        if dtype is not None:
+            raise InputError("EsenCalculator: dtype is for a checkpoint; this potential has its own")
+        if memory != "auto":
+            raise InputError("EsenCalculator: memory is for a checkpoint; call the potential's use_memory")
+        self.device = _device_of(potential) if device == "auto" else choose_device(device)
+        self.potential = potential
 
     def calculate(
         self,
@@ -82,19 +106,21 @@ class EsenCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         properties: Sequence[str] = ("energy",),
         system_changes: Sequence[str] = all_changes,
     ) -> None:
-        """All properties at once: the energy alone costs nearly as much."""
-        super().calculate(atoms, properties, system_changes)
-        structure = from_atoms(self.atoms, "the atoms of the calculator")
+        """Compute all properties at once, because the energy alone costs nearly as much."""
+        with self._lock:
+            super().calculate(atoms, properties, system_changes)
+            self.results = self._results(from_atoms(self.atoms, "the atoms of the calculator"))
+
+    def _results(self, structure: Structure) -> dict[str, Any]:
         if not len(structure):
             nothing = {"energy": 0.0, "free_energy": 0.0, "forces": np.zeros((0, 3)), "energies": np.zeros(0)}
-            self.results = nothing | ({"stress": np.zeros(6)} if structure.pbc.all() else {})
-            return
+            return nothing | ({"stress": np.zeros(6)} if structure.pbc.all() else {})
         graph = make_graph([structure], self.potential.cutoff, self.potential.backend).to(self.device)
         prediction = self.potential(graph).to("cpu")
         energy = float(prediction.energy[0])
         if not (np.isfinite(energy) and bool(prediction.forces.isfinite().all())):
             raise InputError(_why_not_finite(structure))
-        self.results = {
+        results = {
             "energy": energy,
             "free_energy": energy,
             "forces": prediction.forces.detach().numpy(),
@@ -102,28 +128,43 @@ class EsenCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         }
         stress = prediction.stress[0].detach().numpy()
         if structure.pbc.all() and np.isfinite(stress).all():
-            self.results["stress"] = full_3x3_to_voigt_6_stress(stress)
+            results["stress"] = full_3x3_to_voigt_6_stress(stress)
+        return results
 
     def get_property(self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True) -> Any:
-        """A property of `atoms`, from memory if nothing has moved.
+        """Return a property of `atoms`, computed if anything has changed since the last time.
 
         Raises:
-            PropertyNotImplementedError: for the stress of what is not periodic in three directions.
+            PropertyNotImplementedError: The stress of atoms that are not periodic in three directions is asked for.
         """
-        about = self.atoms if atoms is None else atoms
-        if name == "stress" and about is not None and not about.pbc.all():
-            raise PropertyNotImplementedError(
-                "esen: a stress needs a cell that is periodic in three directions"
-            )
-        return super().get_property(name, atoms, allow_calculation)
+        with self._lock:
+            about = self.atoms if atoms is None else atoms
+            if name == "stress" and about is not None and not about.pbc.all():
+                raise PropertyNotImplementedError(
+                    "esen: a stress needs a cell that is periodic in three directions"
+                )
+            return super().get_property(name, atoms, allow_calculation)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is copied and pickled: everything but the lock."""
+        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore a copy, with a lock of its own."""
+        self.__dict__.update(state)
+        self._lock = RLock()
 
 
 class AsePotential:
-    """Any ASE calculator as a potential, one structure after the other.
+    """An ASE calculator as a potential, which predicts one structure after the other.
 
-    The calculator finds its own neighbours, so no edges are needed and the cutoff may be 0. Energies per atom
-    are the calculator's if it has them; otherwise the energy is spread evenly, which says nothing of an atom.
-    A stress that the calculator does not offer is NaN; without three periods it is zero.
+    The calculator finds its own neighbours, so no edges are needed and the cutoff may be 0. Energies per atom are the
+    calculator's if it has them; otherwise the total energy is divided evenly. The stress is NaN if the calculator has
+    none, and zero without three periodic directions.
+
+    Args:
+        calculator: Any ASE calculator with energy and forces.
+        cutoff: Cutoff of the graphs that the potential is given, in Å.
     """
 
     def __init__(self, calculator: Calculator, cutoff: float = 0.0) -> None:
@@ -131,7 +172,11 @@ class AsePotential:
         self.backend: Backend = "vesin"
 
     def __call__(self, graph: Graph) -> Prediction:
-        """Predict; the tensors are on the graph's device."""
+        """Predict; the tensors are on the graph's device.
+
+        Raises:
+            InputError: The forces have the wrong shape.
+        """
         on_cpu = graph.to("cpu")
         single = [self._predict(_atoms(on_cpu, i)) for i in range(graph.num_structures)]
         energy, forces, stress, energies = zip(*single, strict=True)
@@ -145,7 +190,6 @@ class AsePotential:
     def _predict(
         self, atoms: Atoms
     ) -> tuple[float, Float64[np.ndarray, "N 3"], Float64[np.ndarray, "3 3"], Float64[np.ndarray, " N"]]:
-        offered = self.calculator.implemented_properties
         energy = float(self.calculator.get_property("energy", atoms))
         forces = np.array(self.calculator.get_property("forces", atoms), dtype=np.float64)
         if forces.shape != (len(atoms), 3):
@@ -154,43 +198,45 @@ class AsePotential:
             )
         stress = np.zeros((3, 3))
         if atoms.pbc.all():
-            stress += self._stress(atoms) if "stress" in offered else np.nan
-        return energy, forces, stress, self._energies(atoms, energy)
+            found = self._optional("stress", atoms, np.full((3, 3), np.nan))
+            stress += voigt_6_to_full_3x3_stress(found) if found.shape == (6,) else found
+        return (
+            energy,
+            forces,
+            stress,
+            self._optional("energies", atoms, np.full(len(atoms), energy / max(len(atoms), 1))),
+        )
 
-    def _energies(self, atoms: Atoms, energy: float) -> Float64[np.ndarray, " N"]:
-        """The calculator's, where it has them: some say that they do and do not."""
-        if "energies" in self.calculator.implemented_properties:
+    def _optional(
+        self, name: str, atoms: Atoms, otherwise: Float64[np.ndarray, "..."]
+    ) -> Float64[np.ndarray, "..."]:
+        """A property, or `otherwise`; some calculators list a property and then do not have it."""
+        if name in self.calculator.implemented_properties:
             with suppress(PropertyNotImplementedError):
-                return np.array(self.calculator.get_property("energies", atoms), dtype=np.float64)
-        return np.full(len(atoms), energy / max(len(atoms), 1))
-
-    def _stress(self, atoms: Atoms) -> Float64[np.ndarray, "3 3"]:
-        stress = np.array(self.calculator.get_property("stress", atoms), dtype=np.float64)
-        return voigt_6_to_full_3x3_stress(stress) if stress.shape == (6,) else stress
+                return np.array(self.calculator.get_property(name, atoms), dtype=np.float64)
+        return otherwise
 
 
 def choose_device(name: str) -> str:
-    """`auto`: the GPU if there is one.
+    """Return the device of a name; `auto` is the GPU if there is one, otherwise the CPU.
 
     Raises:
-        InputError: if there is no such device.
+        InputError: There is no such device.
     """
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
-        raise InputError(
-            f"device {name!r} is not there: {str(error).splitlines()[0]}; use cpu or auto"
-        ) from None
+        raise InputError(f"device {name!r} is not there: {first_line(error)}; use cpu or auto") from None
     return name
 
 
 def choose_dtype(name: str | None) -> torch.dtype | None:
-    """The precision of a name; None stays None.
+    """Return the precision of a name; None stays None.
 
     Raises:
-        InputError: it is neither float32 nor float64.
+        InputError: The name is neither float32 nor float64.
     """
     if name is not None and name not in _DTYPES:
         raise InputError(f"dtype is {name!r}, expected {' or '.join(_DTYPES)}")
@@ -198,10 +244,10 @@ def choose_dtype(name: str | None) -> torch.dtype | None:
 
 
 def find_weights(potential: Path) -> Path:
-    """The checkpoint itself, or the best one of a run's folder.
+    """Return the checkpoint itself, or the best one of a run's folder.
 
     Raises:
-        InputError: there is none.
+        InputError: There is no checkpoint.
     """
     if potential.is_dir():
         for name in ("best.safetensors", "last.safetensors"):

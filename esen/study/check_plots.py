@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from esen.evaluate.laws.law import Scan
 from esen.evaluate.laws.smoothness import WINDOW
-from esen.study.figures import write_figure
+from esen.study.plots.style import write_figure
 
 _BLUE, _GREY = "#2166ac", "#9a9a9a"
 _COLOURS = ("#2166ac", "#b2182b", "#4d9221", "#e08214", "#762a83", "#1b7837")

@@ -26,7 +26,7 @@ from esen.recipe import Recipe
 from esen.recipe.load import flatten
 from esen.study.finetune import before_and_after, complete_recipe, keep_licence
 from esen.study.mae import Row, evaluate_with_progress, mae_rows, write_mae
-from esen.study.plots import training_curves
+from esen.study.plots.training import training_curves
 from esen.track import Tracker, make_tracker
 from esen.train.dataset import Report, TrainingData, known_frames, load_training_data
 from esen.train.distributed import Team, team_of_processes

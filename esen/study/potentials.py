@@ -21,6 +21,7 @@ from ase.calculators.lj import LennardJones
 
 from esen.errors import InputError, typed_line
 from esen.evaluate.relax import forget_failure
+from esen.files import sha256_of
 from esen.graph.types import Graph, Potential, Prediction
 from esen.md.calculator import AsePotential, choose_device, choose_dtype, find_weights
 from esen.models.checkpoint import load_potential
@@ -69,9 +70,14 @@ class Resolved:
     text: str
     potential: Potential
     device: str = "cpu"
-    precision: str = "its own"
+    precision: Literal["float32", "float64", "its own"] = "its own"
     elements: tuple[int, ...] | None = None
     calculator: Any = None
+
+    @property
+    def dtype(self) -> Dtype | None:
+        """Precision of a checkpoint; None for any other potential."""
+        return None if self.precision == "its own" else self.precision
 
     @property
     def direct(self) -> bool:
@@ -259,9 +265,7 @@ def potential_sources(
     for label, source in sources.items():
         if is_checkpoint(source.given) and Path(source.given).exists():
             path = find_weights(Path(source.given))
-            with path.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
-            sources[label] = replace(source, path=path, sha256=found)
+            sources[label] = replace(source, path=path, sha256=sha256_of(path))
     return sources
 
 

@@ -12,11 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from typer.testing import CliRunner, Result
 
-import esen.study.plots
 from esen.data.structure import Structure
-from esen.files import write_atomically
 from esen.models.checkpoint import read_checkpoint
 from esen.study.experiment import ExperimentResult
 from esen.train.record import read_rows
@@ -35,7 +34,7 @@ OTHER_NAMES = {"energy": "REF_energy", "forces": "REF_forces", "stress": "REF_st
 @pytest.fixture(autouse=True)
 def _quick_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes longer than the trainings. `trained_run` is made before, with its figures."""
-    monkeypatch.setattr(esen.study.plots, "write_figure", lambda _, path: write_atomically(path, b"\x89PNG"))
+    monkeypatch.setattr(Figure, "savefig", lambda _, file, **__: file.write(b"\x89PNG"))
 
 
 @pytest.fixture

@@ -72,28 +72,31 @@ def test_the_graphs_are_made_by_the_backend_of_the_potential(torch_cluster_searc
 def test_the_truth_has_no_error() -> None:
     truth = lennard_jones()
     report = evaluate_mae(truth, [labelled(truth, crystal(i)) for i in range(3)])
-    for errors in (report.overall.energy, report.overall.forces, report.overall.stress):
+    for errors in report.overall.errors.values():
         assert errors.mae == pytest.approx(0, abs=1e-9)
         assert errors.rmse == pytest.approx(0, abs=1e-9)
-    assert report.overall.energy.count == 3
-    assert report.overall.forces.count == 3 * 4 * 3
-    assert report.overall.stress.count == 3 * 9
+    assert report.overall.errors["energy"].count == 3
+    assert report.overall.errors["forces"].count == 3 * 4 * 3
+    assert report.overall.errors["stress"].count == 3 * 9
 
 
 def test_units_and_elements() -> None:
     truth = lennard_jones()
     frames = [labelled(truth, crystal(0)), labelled(truth, crystal(1, (12, 12)))]
     report = evaluate_mae(Off(truth, energy=0.001, forces=0.01, stress=0.002), frames)
-    assert report.overall.energy.mae == pytest.approx(1.0)  # meV/atom
-    assert report.overall.forces.mae == pytest.approx((4 * 10 + 2 * 20) / 6)  # meV/Å
-    assert report.overall.forces.rmse == pytest.approx(np.sqrt((4 * 100 + 2 * 400) / 6))
-    assert report.overall.stress.mae == pytest.approx(2.0)  # meV/Å³
+    assert report.overall.errors["energy"].mae == pytest.approx(1.0)  # meV/atom
+    assert report.overall.errors["forces"].mae == pytest.approx((4 * 10 + 2 * 20) / 6)  # meV/Å
+    assert report.overall.errors["forces"].rmse == pytest.approx(np.sqrt((4 * 100 + 2 * 400) / 6))
+    assert report.overall.errors["stress"].mae == pytest.approx(2.0)  # meV/Å³
     assert list(report.elements) == ["O", "Mg"]
-    assert report.elements["O"].forces.mae == pytest.approx(20.0)
-    assert report.elements["Mg"].forces.mae == pytest.approx(10.0)
-    assert (report.elements["O"].energy.count, report.elements["Mg"].energy.count) == (1, 2)
-    assert report.config_types == {}
-    assert [f.forces_max for f in report.frames] == pytest.approx([20.0, 10.0])
+    assert report.elements["O"].errors["forces"].mae == pytest.approx(20.0)
+    assert report.elements["Mg"].errors["forces"].mae == pytest.approx(10.0)
+    assert (report.elements["O"].errors["energy"].count, report.elements["Mg"].errors["energy"].count) == (
+        1,
+        2,
+    )
+    assert report.groups == {}
+    assert [f.largest["forces"] for f in report.frames] == pytest.approx([20.0, 10.0])
     assert report.frames[0].energy_predicted - report.frames[0].energy_reference == pytest.approx(0.004)
     assert report.frames[1].source == "made.xyz, frame 1"
 
@@ -106,11 +109,11 @@ def test_config_types_are_told_apart() -> None:
         labelled(truth, crystal(2, (12, 8))),
     ]
     report = evaluate_mae(Off(truth, forces=0.01), frames)
-    assert list(report.config_types) == ["magnesium", "oxygen"]
-    assert report.config_types["oxygen"].forces.mae == pytest.approx(20.0)
-    assert report.config_types["magnesium"].forces.mae == pytest.approx(10.0)
-    assert report.config_types["magnesium"].forces.count == 9
-    assert report.overall.energy.count == 3
+    assert list(report.groups) == ["magnesium", "oxygen"]
+    assert report.groups["oxygen"].errors["forces"].mae == pytest.approx(20.0)
+    assert report.groups["magnesium"].errors["forces"].mae == pytest.approx(10.0)
+    assert report.groups["magnesium"].errors["forces"].count == 9
+    assert report.overall.errors["energy"].count == 3
 
 
 def test_a_missing_label_is_left_out_and_counted() -> None:
@@ -118,11 +121,11 @@ def test_a_missing_label_is_left_out_and_counted() -> None:
     whole, no_stress, no_forces = (labelled(truth, crystal(i)) for i in range(3))
     frames = [whole, replace(no_stress, stress=None), replace(no_forces, forces=None, energy=None)]
     report = evaluate_mae(Off(truth, energy=0.001, forces=0.0, stress=0.001), frames)
-    assert (report.missing.energy, report.missing.forces, report.missing.stress) == (1, 1, 1)
-    assert (report.overall.energy.count, report.overall.stress.count) == (2, 18)
-    assert report.overall.forces.count == 2 * 12
-    assert report.overall.energy.mae == pytest.approx(1.0)
-    assert report.not_finite.energy == 0
+    assert report.missing == {"energy": 1, "forces": 1, "stress": 1}
+    assert (report.overall.errors["energy"].count, report.overall.errors["stress"].count) == (2, 18)
+    assert report.overall.errors["forces"].count == 2 * 12
+    assert report.overall.errors["energy"].mae == pytest.approx(1.0)
+    assert report.not_finite["energy"] == 0
     assert np.isnan(report.frames[2].energy_error)
 
 
@@ -130,8 +133,8 @@ def test_the_stress_of_a_slab_is_not_compared() -> None:
     truth = lennard_jones()
     slab = replace(labelled(truth, crystal(0)), pbc=np.array([True, True, False]))
     report = evaluate_mae(truth, [slab])
-    assert report.overall.stress.count == 0
-    assert report.missing.stress == 1
+    assert report.overall.errors["stress"].count == 0
+    assert report.missing["stress"] == 1
 
 
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
@@ -149,12 +152,12 @@ def test_a_diverged_prediction_is_counted_and_not_averaged(wrong: float) -> None
             return replace(prediction, forces=forces, energy=energy)
 
     report = evaluate_mae(Diverged(truth, energy=0.001, forces=0.01), frames)
-    assert (report.not_finite.energy, report.not_finite.forces, report.not_finite.stress) == (1, 1, 0)
-    assert report.overall.energy.mae == pytest.approx(1.0)
-    assert report.overall.energy.count == 1
-    assert report.overall.forces.count == 5 * 3 - 1
-    assert np.isfinite(report.overall.forces.rmse)
-    assert np.isfinite(report.forces.predicted).all()
+    assert report.not_finite == {"energy": 1, "forces": 1, "stress": 0}
+    assert report.overall.errors["energy"].mae == pytest.approx(1.0)
+    assert report.overall.errors["energy"].count == 1
+    assert report.overall.errors["forces"].count == 5 * 3 - 1
+    assert np.isfinite(report.overall.errors["forces"].rmse)
+    assert np.isfinite(report.parity["forces"].predicted).all()
 
 
 def test_batches_change_nothing_but_are_used() -> None:
@@ -167,8 +170,10 @@ def test_batches_change_nothing_but_are_used() -> None:
     done.clear()
     all_together = evaluate_mae(wrong, frames, batch_atoms=100, progress=done.append)
     assert done == [5]
-    assert one.overall.forces.rmse == pytest.approx(all_together.overall.forces.rmse)
-    np.testing.assert_allclose(one.energy.predicted, all_together.energy.predicted, rtol=1e-12)
+    assert one.overall.errors["forces"].rmse == pytest.approx(all_together.overall.errors["forces"].rmse)
+    np.testing.assert_allclose(
+        one.parity["energy"].predicted, all_together.parity["energy"].predicted, rtol=1e-12
+    )
     assert [f.atoms for f in one.frames] == [1, 2, 3, 4, 5]
 
 
@@ -181,6 +186,65 @@ def test_json_has_every_group_and_no_nan() -> None:
     assert values["elements"]["O"]["forces"]["count"] == 6
     assert set(values["config_types"]) == {"bulk"}
     assert values["missing"] == {"energy": 0, "forces": 0, "stress": 1}
+
+
+def test_groups_of_another_key() -> None:
+    truth = lennard_jones()
+    frames = [labelled(truth, crystal(i, temperature=300 * (1 + i % 2))) for i in range(3)]
+    report = evaluate_mae(truth, frames, group_by="temperature")
+    assert {name: group.structures for name, group in report.groups.items()} == {"300": 2, "600": 1}
+    assert set(report.to_json()["groups"]) == {"300", "600"}
+
+
+class Picky(Off):
+    """A potential that refuses structures with three atoms."""
+
+    def __call__(self, graph: Graph) -> Prediction:
+        if 3 in torch.bincount(graph.structure).tolist():
+            raise InputError("three atoms are too many")
+        return super().__call__(graph)
+
+
+def test_a_structure_that_the_potential_refuses_is_left_out() -> None:
+    truth = lennard_jones()
+    frames = [labelled(truth, crystal(i, (8,) * (2 + i % 2))) for i in range(5)]
+    alone = evaluate_mae(Off(truth, forces=0.01), [frames[i] for i in (0, 2, 4)])
+    report = evaluate_mae(Picky(truth, forces=0.01), frames, batch_atoms=100)
+    assert [one.source for one in report.left_out] == ["made.xyz, frame 1", "made.xyz, frame 3"]
+    assert {one.reason for one in report.left_out} == {"three atoms are too many"}
+    assert report.to_json()["left_out"][0]["source"] == "made.xyz, frame 1"
+    assert [frame.source for frame in report.frames] == [frame.source for frame in alone.frames]
+    assert report.overall == alone.overall
+    with pytest.raises(InputError, match="frame 1: three atoms"):
+        evaluate_mae(Picky(truth), [frames[1]])
+
+
+def test_a_structure_with_an_unknown_element_is_left_out() -> None:
+    truth = lennard_jones()
+    frames = [labelled(truth, crystal(0)), labelled(truth, crystal(1, (8, 26)))]
+    done: list[int] = []
+    report = evaluate_mae(truth, frames, elements=(8, 12), batch_atoms=4, progress=done.append)
+    assert [(one.source, "Fe" in one.reason) for one in report.left_out] == [("made.xyz, frame 1", True)]
+    assert (len(report.frames), done) == (1, [1, 2])
+    assert "left_out" not in evaluate_mae(truth, frames[:1]).to_json()
+
+
+def test_a_target_that_the_potential_does_not_predict() -> None:
+    truth = lennard_jones()
+    report = evaluate_mae(Off(truth, stress=float("nan")), [labelled(truth, crystal(i)) for i in range(2)])
+    assert report.not_predicted == {"stress"}
+    assert report.not_finite["stress"] == 2
+    assert report.overall.errors["stress"].count == 0
+
+
+@pytest.mark.parametrize("label", ["energy", "forces", "stress"])
+def test_one_label_is_enough(label: str) -> None:
+    truth = lennard_jones()
+    whole = labelled(truth, crystal(0))
+    others = dict.fromkeys({"energy", "forces", "stress"} - {label})
+    report = evaluate_mae(Off(truth, energy=0.001, forces=0.01, stress=0.001), [replace(whole, **others)])
+    assert [name for name, errors in report.overall.errors.items() if errors.count] == [label]
+    assert report.overall.structures == 1
 
 
 def test_nothing_to_evaluate_is_said() -> None:

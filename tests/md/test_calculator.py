@@ -1,5 +1,10 @@
 """Between this package and ASE, both ways."""
 
+import hashlib
+import inspect
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +15,7 @@ from ase.build import bulk, fcc111
 from ase.calculators.calculator import PropertyNotImplementedError
 from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
+from ase.db import connect
 from ase.filters import FrechetCellFilter
 from ase.io import Trajectory
 from ase.md.verlet import VelocityVerlet
@@ -120,6 +126,58 @@ def test_one_calculator_serves_several_structures() -> None:
     expected = one.get_potential_energy()
     one.calc = two.calc = calculator
     assert (one.get_potential_energy(), len(two.get_forces()), len(one.get_forces())) == (expected, 1, 4)
+
+
+def test_threads_may_share_a_calculator() -> None:
+    """Without a lock, a thread gets the results of another one's atoms."""
+    calculator = EsenCalculator(morse())
+
+    def measure(atoms: Atoms) -> list[tuple[float, float]]:
+        found = []
+        for _ in range(8):
+            atoms.positions[0, 0] += 0.01
+            found.append((atoms.get_potential_energy(), float(atoms.get_forces().sum(axis=1)[0])))
+        return found
+
+    def crystals(shared: bool) -> list[Atoms]:
+        made = [bulk("Cu", "fcc", a=3.6 + 0.1 * i, cubic=True) for i in range(4)]
+        for atoms in made:
+            atoms.calc = calculator if shared else EsenCalculator(morse())
+        return made
+
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(measure, crystals(shared=True)))
+    assert together == [measure(atoms) for atoms in crystals(shared=False)]
+
+
+def test_a_copied_calculator_computes(run_folder: Path) -> None:
+    atoms = copper()
+    atoms.calc = EsenCalculator(run_folder)
+    for copied in (deepcopy(atoms.calc), pickle.loads(pickle.dumps(atoms.calc))):
+        other = copper()
+        other.calc = copied
+        assert other.get_potential_energy() == atoms.get_potential_energy()
+
+
+def test_databases_keep_where_a_checkpoint_came_from(run_folder: Path) -> None:
+    atoms = copper()
+    atoms.calc = EsenCalculator(run_folder, dtype="float64")
+    atoms.get_potential_energy()
+    with connect(run_folder / "crystals.json") as database:
+        database.write(atoms)
+    kept = connect(run_folder / "crystals.json").get(1)
+    weights = run_folder / "best.safetensors"
+    assert kept.calculator == "esen"
+    assert kept.calculator_parameters["checkpoint"] == str(weights)
+    assert kept.calculator_parameters["sha256"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert kept.calculator_parameters["dtype"] == "float64"
+    assert kept.energy == atoms.get_potential_energy()
+
+
+def test_the_help_of_the_calculator_is_its_own() -> None:
+    help_text = inspect.getdoc(EsenCalculator.__init__)
+    assert help_text is not None
+    assert "restart" not in help_text
 
 
 def test_stress_only_with_three_periods() -> None:
@@ -281,6 +339,18 @@ def test_what_a_calculator_does_not_offer() -> None:
     prediction = AsePotential(OnlyEnergyAndForces())(make_graph(structure_of(atoms), 0.0))
     assert prediction.energies.tolist() == pytest.approx([float(prediction.energy[0]) / 4] * 4)
     assert prediction.stress.isnan().all()
+
+
+def test_a_stress_that_is_listed_and_not_there() -> None:
+    class Listed(EMT):  # type: ignore[misc]  # ASE has no types
+        def get_property(self, name: str, *args: object, **kwargs: object) -> object:
+            if name == "stress":
+                raise PropertyNotImplementedError
+            return super().get_property(name, *args, **kwargs)
+
+    prediction = AsePotential(Listed())(make_graph(structure_of(bulk("Cu")), 0.0))
+    assert prediction.stress.isnan().all()
+    assert prediction.forces.isfinite().all()
 
 
 def test_forces_of_another_shape_are_one_line() -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.figure import Figure
 
 import esen.study.experiment
-import esen.study.plots
 from esen.errors import InputError
-from esen.files import Interrupted, locked, write_atomically
+from esen.files import Interrupted, locked
 from esen.recipe import Recipe, load_recipe
 from esen.recipe.load import flatten
 from esen.study.experiment import ExperimentResult, run_experiment
@@ -37,7 +37,7 @@ FILES = {
 @pytest.fixture(autouse=True)
 def _quick_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes longer than the trainings. `trained_run` is made before, with its figures."""
-    monkeypatch.setattr(esen.study.plots, "write_figure", lambda _, path: write_atomically(path, b"\x89PNG"))
+    monkeypatch.setattr(Figure, "savefig", lambda _, file, **__: file.write(b"\x89PNG"))
 
 
 @pytest.fixture

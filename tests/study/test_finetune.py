@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 
-import esen.study.plots
 from esen.errors import InputError
-from esen.files import write_atomically
 from esen.graph.batch import make_graph
 from esen.models.checkpoint import load_potential, read_checkpoint, save_checkpoint
 from esen.recipe import Recipe
@@ -20,7 +19,7 @@ from tests.train.small import crystals, molecule, recipe_of, write_frames
 
 @pytest.fixture(autouse=True)
 def _quick_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(esen.study.plots, "write_figure", lambda _, path: write_atomically(path, b"\x89PNG"))
+    monkeypatch.setattr(Figure, "savefig", lambda _, file, **__: file.write(b"\x89PNG"))
 
 
 def tuning(folder: Path, source: Path, model: dict[str, Any] | None = None, **changes: Any) -> Recipe:

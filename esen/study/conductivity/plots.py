@@ -14,7 +14,7 @@ from esen.evaluate.conductivity.metrics import WORST, mean_of_trace
 from esen.evaluate.conductivity.reference import ReferenceConductivity
 from esen.study.conductivity.modes import Modes
 from esen.study.conductivity.record import Record
-from esen.study.figures import REFERENCE, shades, write_figure
+from esen.study.plots.style import REFERENCE, shades, write_figure
 
 _POINTS = 400
 _SMEARING = 0.012

@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, Symmetr
 
 from esen.study.drift.result import OrderTest, Trajectory
 from esen.study.drift.rows import with_error
-from esen.study.figures import write_figure
+from esen.study.plots.style import write_figure
 
 _COLOURS = ("#2166ac", "#b2182b", "#4d9221", "#e08214", "#762a83", "#1b7837", "#878787", "#c51b7d")
 _POINTS = 400

@@ -8,10 +8,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from esen.evaluate.phonons.protocol import THZ_TO_KELVIN
-from esen.study.figures import REFERENCE, shades, write_figure
 from esen.study.phonons.bands import Bands
 from esen.study.phonons.record import QUANTITIES, SYMBOLS, Record
 from esen.study.phonons.rows import Studies
+from esen.study.plots.style import REFERENCE, shades, write_figure
 
 _BENEATH = "DFT"
 

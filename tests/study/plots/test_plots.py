@@ -8,8 +8,9 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from esen.evaluate.report import Counts, Errors, GroupErrors, MaeReport, Parity
-from esen.study.plots import parity_plot, training_curves
+from esen.evaluate.report import Errors, GroupErrors, MaeReport, Parity
+from esen.study.plots.parity import parity_plot
+from esen.study.plots.training import training_curves
 
 
 def pairs(count: int, error: float = 0.01) -> Parity:
@@ -19,8 +20,10 @@ def pairs(count: int, error: float = 0.01) -> Parity:
 
 
 def report(energy: Parity, forces: Parity, stress: Parity) -> MaeReport:
-    overall = GroupErrors(Errors(0.512, 1.0, 1), Errors(24.9, 30.0, 1), Errors(0.6, 1.0, 1))
-    return MaeReport((), 0, overall, {}, {}, Counts(0, 0, 0), Counts(0, 0, 0), energy, forces, stress)
+    errors = {"energy": Errors(0.512, 1.0, 1), "forces": Errors(24.9, 30.0, 1), "stress": Errors(0.6, 1.0, 1)}
+    zero = dict.fromkeys(errors, 0)
+    parity = {"energy": energy, "forces": forces, "stress": stress}
+    return MaeReport((), 0, GroupErrors(1, errors), {}, {}, zero, zero, frozenset(), parity)
 
 
 @pytest.fixture

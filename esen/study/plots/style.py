@@ -1,9 +1,10 @@
-"""What pictures have in common: colours of potentials, and how a file is written."""
+"""What figures have in common: colours, panels without values, and how a file is written."""
 
 import io
 from pathlib import Path
 
 from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
@@ -11,20 +12,28 @@ from esen.files import write_atomically
 
 COLOURS = ("#2166ac", "#b2182b", "#4d9221", "#e08214", "#762a83")
 REFERENCE = "#8a8a8a"
+FAINT = "#9a9a9a"
 
 
 def shades(count: int) -> list[str]:
-    """A few colours that are told apart, or many that follow each other."""
+    """Return colours: a few that are easily told apart, or many from one colour map."""
     if count <= len(COLOURS):
         return list(COLOURS[:count])
     return [to_hex(colormaps["viridis"](0.92 * number / (count - 1))) for number in range(count)]
 
 
+def write_empty(axes: Axes, words: str) -> None:
+    """Write words in the middle of a panel that has nothing to show."""
+    axes.text(0.5, 0.5, words, ha="center", va="center", color=FAINT, transform=axes.transAxes)
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+
+
 def write_figure(figure: Figure, path: Path) -> None:
-    """As PNG, whole or not at all.
+    """Write a figure as PNG, as a whole or not at all.
 
     Raises:
-        OSError: the file cannot be written.
+        OSError: The file cannot be written.
     """
     content = io.BytesIO()
     figure.savefig(content, format="png")
