@@ -11,6 +11,7 @@ from esen.errors import InputError
 from esen_cli.check import check
 from esen_cli.conductivity import conductivity
 from esen_cli.data import data_app
+from esen_cli.elastic import elastic
 from esen_cli.help import HelpfulApp
 from esen_cli.import_checkpoint import import_checkpoint
 from esen_cli.mae import mae
@@ -54,6 +55,7 @@ app.command("md-drift")(md_drift)
 app.command()(phonons)
 app.command()(conductivity)
 app.command()(relax)
+app.command()(elastic)
 app.command("import")(import_checkpoint)
 app.add_typer(recipe_app, name="recipe")
 app.add_typer(data_app, name="data")

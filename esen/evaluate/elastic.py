@@ -12,13 +12,17 @@ Conventions:
     U is the energy after relaxation of the ions. At zero stress this equals ∂σ_i/∂ε_j, with the infinitesimal strain ε.
     At another stress the two differ by that stress; the constants here stay symmetric.
 
-    The Cartesian frame is that of the structure.
+    The Cartesian axes are those of the structure. `Elastic.standard` has the constants in the standard orientation, for
+    comparison with published ones: x along a and y in the plane of a and b of the conventional cell, as spglib
+    standardises it.
 
 Source: D. C. Wallace, Thermodynamics of Crystals (1972), chapter 2.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from itertools import combinations
+from functools import partial
+from itertools import combinations, count
 from typing import Any
 
 import numpy as np
@@ -28,18 +32,23 @@ from jaxtyping import Float64
 
 from esen.data.structure import Structure
 from esen.errors import InputError
+from esen.evaluate.model import Model, Progress, no_progress
 from esen.evaluate.relax import Relaxed, RelaxSpec, fractional, relax
 
 TIGHT = RelaxSpec(fmax=1e-5, steps=2000, keep_symmetry=True, symprec=1e-5, optimizer="lbfgs")
 """How crystals are relaxed unless told otherwise: forces of 1e-4 eV/Å change constants by about 0.1 GPa."""
 ROWS, COLUMNS = (0, 1, 2, 1, 0, 0), (0, 1, 2, 2, 2, 1)
 """Where the six components of Voigt's order stand in a tensor."""
+_PLACES = np.array([[0, 5, 4], [5, 1, 3], [4, 3, 2]])
+"""Where the components of a tensor stand in Voigt's order."""
 LARGEST_STRAIN = 0.1
 """Larger strains are outside of any linear range."""
 VACUUM = 6.0
 """Å. A crystal has no gap of this width between its lattice planes; slabs and molecules in boxes do."""
 _NEGLIGIBLE = 1e-3
 """Residual stress relative to the largest elastic constant. Elastic constants change by a few times the stress."""
+_ORIENTATION_SYMPREC = 1e-3
+"""Å. Larger than what relaxation leaves, because the orientation does not depend on small displacements."""
 _KELVIN = np.sqrt([1.0, 1, 1, 2, 2, 2])
 
 
@@ -52,11 +61,22 @@ class ElasticSpec:
         strains: magnitudes of the strain components η. Each component is strained by ± each magnitude.
         energies: whether all 21 constants are computed from energies, too, which takes 42 strains instead of 12 per
             magnitude; otherwise only the six on the diagonal, which cost nothing.
+
+    Raises:
+        InputError: no strain is given, one is given twice, or one is outside of the linear range.
     """
 
     relax: RelaxSpec = TIGHT
     strains: tuple[float, ...] = (0.0025, 0.005)
     energies: bool = False
+
+    def __post_init__(self) -> None:
+        known = len(set(self.strains)) == len(self.strains) > 0
+        if not known or not all(0 < size <= LARGEST_STRAIN for size in self.strains):
+            given = ", ".join(map(str, self.strains))
+            raise InputError(
+                f"strain {given}: expected different numbers above 0, at most {LARGEST_STRAIN:g}"
+            )
 
 
 @dataclass(frozen=True)
@@ -91,6 +111,12 @@ class Stiffness:
     """
 
     matrix: Float64[np.ndarray, "6 6"]
+
+    def rotated(self, rotation: Float64[np.ndarray, "3 3"]) -> "Stiffness":
+        """Return the tensor in the axes x' = Rx: C'_abcd = R_ai R_bj R_ck R_dl C_ijkl."""
+        tensor = self.matrix[_PLACES][:, :, _PLACES]
+        turned = np.einsum("ai,bj,ck,dl,ijkl->abcd", *[rotation] * 4, tensor)
+        return Stiffness(turned[ROWS, COLUMNS][:, ROWS, COLUMNS])
 
     @property
     def lowest_eigenvalue(self) -> float:
@@ -151,7 +177,7 @@ class Elastic:
 
     Attributes:
         reference: the crystal before it was strained, and how it was relaxed.
-        stiffness: C, symmetrised.
+        stiffness: C in the axes of the structure, symmetrised.
         asymmetry: the largest |C − Cᵀ| before that, in GPa. It is zero where the stress is the gradient of an energy.
         from_energies: C from second differences of energies, in GPa; NaN where it was not computed.
         extrapolation: the largest change of C from the smallest strain to the limit of zero strain, in GPa; NaN for a
@@ -169,6 +195,11 @@ class Elastic:
     unconverged: int
 
     @property
+    def standard(self) -> Stiffness:
+        """C in the standard orientation."""
+        return self.stiffness.rotated(standard_rotation(self.reference.structure))
+
+    @property
     def energy_difference(self) -> float:
         """The largest difference between the constants from stresses and those from energies, in GPa."""
         return float(np.nanmax(np.abs(self.from_energies - self.stiffness.matrix)))
@@ -179,7 +210,9 @@ class Elastic:
         return bool(np.abs(self.residual_stress).max() > _NEGLIGIBLE * np.abs(self.stiffness.matrix).max())
 
 
-def elastic_constants(structure: Structure, calculator: Any, spec: ElasticSpec) -> Elastic:
+def elastic_constants(
+    structure: Structure, model: Model, spec: ElasticSpec, progress: Progress = no_progress
+) -> Elastic:
     """Relax a crystal, strain it, and differentiate its stress and energy.
 
     The quotients (S(η) − S(−η)) / 2η and (U(η) + U(−η) − 2U(0)) / η²V0 have errors of the second order in η. With
@@ -187,67 +220,103 @@ def elastic_constants(structure: Structure, calculator: Any, spec: ElasticSpec) 
 
     Args:
         structure: a crystal in any cell, periodic in three directions.
-        calculator: any calculator of ASE that gives the stress.
+        model: the potential. Strained cells are relaxed together where it takes batches.
         spec: how.
+        progress: is called with the numbers of strained cells that are done, and of all.
 
     Raises:
         InputError: the structure is no crystal, it or a strained cell becomes another crystal on relaxation, or the
-            calculator fails or gives no stress.
+            potential does not know an element, fails or gives no stress.
     """
-    _check_crystal(structure)
-    _check_strains(spec.strains)
-    reference = _relaxed(structure, calculator, spec.relax, "relaxation")
+    check_crystal(structure)
+    model.check_elements(structure)
+    (reference,) = relax_crystals({"relaxation": structure}, model, spec.relax)
     crystal = reference.structure
-    held = replace(spec.relax, cell=False, keep_symmetry=False)
     directions = np.eye(6)
     if spec.energies:
         directions = np.vstack([directions, [directions[i] + directions[j] for i, j in _pairs()]])
-    slopes = np.zeros((len(directions), len(spec.strains), 6))
-    curvatures = np.zeros((len(directions), len(spec.strains)))
-    unconverged = 0
-    for row, direction in enumerate(directions):
-        for column, size in enumerate(spec.strains):
-            ends = []
-            for signed in (size * direction, -size * direction):
-                found = _relaxed(strain(crystal, signed), calculator, held, f"strain {_words(signed)}")
-                ends.append((_conjugate_stress(found.structure, signed), _energy(found.structure)))
-                unconverged += not found.converged
-            (stress, energy), (opposite, opposite_energy) = ends
-            slopes[row, column] = (stress - opposite) / (2 * size * GPa)
-            work = energy + opposite_energy - 2 * _energy(crystal)
-            curvatures[row, column] = work / (size**2 * crystal.volume * GPa)
-    stiffness = _at_zero(spec.strains, slopes[:6], weight=1)
-    rough = slopes[:6, int(np.argmin(spec.strains))]
+    etas = [sign * size * axis for axis in directions for size in spec.strains for sign in (1, -1)]
+    strained = {f"the strain {_words(eta)}": strain(crystal, eta) for eta in etas}
+    held = replace(spec.relax, cell=False, keep_symmetry=False)
+    found = relax_crystals(strained, model, held, progress)
+    shape = (len(directions), len(spec.strains), 2)
+    stresses = np.reshape(
+        [_conjugate_stress(one.structure, eta) for one, eta in zip(found, etas, strict=True)], (*shape, 6)
+    )
+    energies = np.array([one.structure.energy for one in (reference, *found)], dtype=np.float64)
+    sizes = np.array(spec.strains)
+    slopes = (stresses[:6, :, 0] - stresses[:6, :, 1]) / (2 * sizes[:, None] * GPa)
+    work = np.reshape(energies[1:] - energies[0], shape).sum(axis=2)
+    curvatures = work / (sizes**2 * crystal.volume * GPa)
+    stiffness = _at_zero(spec.strains, slopes, weight=1)
+    change = float(np.abs(stiffness - slopes[:, sizes.argmin()]).max())
     return Elastic(
         reference=reference,
         stiffness=Stiffness((stiffness + stiffness.T) / 2),
         asymmetry=float(np.abs(stiffness - stiffness.T).max()),
         from_energies=_from_curvatures(_at_zero(spec.strains, curvatures, weight=2)),
-        extrapolation=float(np.abs(stiffness - rough).max()) if len(spec.strains) > 1 else np.nan,
-        residual_stress=_stress(crystal)[ROWS, COLUMNS] / GPa,
-        unconverged=unconverged,
+        extrapolation=change if len(sizes) > 1 else np.nan,
+        residual_stress=_conjugate_stress(crystal, np.zeros(6)) / GPa,
+        unconverged=sum(not one.converged for one in found),
     )
+
+
+def relax_crystals(
+    structures: Mapping[str, Structure], model: Model, spec: RelaxSpec, progress: Progress = no_progress
+) -> list[Relaxed]:
+    """Relax crystals, together where the potential takes batches.
+
+    Args:
+        structures: by what happens to them, for messages.
+        model: the potential.
+        spec: how.
+        progress: is called with the numbers of structures that are done, and of all.
+
+    Raises:
+        InputError: one of them fails or becomes another crystal.
+    """
+    ended = count(1)
+    outcomes = model.run_all(
+        [partial(relax, structure, spec=spec) for structure in structures.values()],
+        [len(structure) for structure in structures.values()],
+        lambda index, outcome: progress(next(ended), len(structures)),
+    )
+    found = []
+    for (name, structure), outcome in zip(structures.items(), outcomes, strict=True):
+        if isinstance(outcome, Relaxed):
+            has_stress = outcome.structure.stress is not None
+        else:
+            has_stress = not isinstance(outcome.__cause__, PropertyNotImplementedError)
+        if not has_stress:
+            raise InputError(
+                f"{structure.source}: the potential gives no stress, which elastic constants need"
+            )
+        if isinstance(outcome, Exception):
+            raise outcome
+        if outcome.melted:
+            raise InputError(f"{structure.source}: it is not the same crystal after {name}: {outcome.change}")
+        found.append(outcome)
+    return found
 
 
 def strain(structure: Structure, components: Float64[np.ndarray, "6"]) -> Structure:
-    """The structure under the Lagrangian strain of these components η, with ions moved as the lattice is."""
+    """Return the structure under the Lagrangian strain η, with ions moved as the lattice is."""
     gradient = _deformation_gradient(components)
-    return replace(
-        structure,
-        cell=structure.cell @ gradient,
-        positions=structure.positions @ gradient,
-        energy=None,
-        forces=None,
-        stress=None,
-    )
+    return replace(structure, cell=structure.cell @ gradient, positions=structure.positions @ gradient)
+
+
+def standard_rotation(structure: Structure) -> Float64[np.ndarray, "3 3"]:
+    """Return R of x' = Rx from the axes of a crystal to those of its standard orientation."""
+    import spglib
+
+    cell: Any = (structure.cell, fractional(structure), structure.numbers)
+    found = spglib.get_symmetry_dataset(cell, symprec=_ORIENTATION_SYMPREC)
+    return np.eye(3) if found is None else np.array(found.std_rotation_matrix, dtype=np.float64)
 
 
 def _deformation_gradient(components: Float64[np.ndarray, "6"]) -> Float64[np.ndarray, "3 3"]:
     """F = (1 + 2E)^(1/2)."""
-    twice = np.eye(3)
-    for value, i, j in zip(components, ROWS, COLUMNS, strict=True):
-        twice[i, j] += value if i != j else 2 * value
-        twice[j, i] = twice[i, j]
+    twice = np.eye(3) + components[_PLACES] * (1 + np.eye(3))  # shear components are 2E already
     values, vectors = np.linalg.eigh(twice)
     return np.asarray(vectors * np.sqrt(values) @ vectors.T)
 
@@ -255,7 +324,7 @@ def _deformation_gradient(components: Float64[np.ndarray, "6"]) -> Float64[np.nd
 def _conjugate_stress(structure: Structure, components: Float64[np.ndarray, "6"]) -> Float64[np.ndarray, "6"]:
     """S in eV/Å³ of a strained structure."""
     inverse = np.linalg.inv(_deformation_gradient(components))
-    stress = inverse @ _stress(structure) @ inverse / np.linalg.det(inverse)
+    stress = inverse @ structure.stress @ inverse / np.linalg.det(inverse)
     return np.asarray(stress[ROWS, COLUMNS])
 
 
@@ -290,56 +359,16 @@ def _pairs() -> list[tuple[int, int]]:
 def _sums(tensor: Float64[np.ndarray, "6 6"]) -> tuple[float, float, float]:
     """11 + 22 + 33, 12 + 13 + 23 and 44 + 55 + 66."""
     diagonal = np.diag(tensor)
-    return (
-        float(diagonal[:3].sum()),
-        float(tensor[0, 1] + tensor[0, 2] + tensor[1, 2]),
-        float(diagonal[3:].sum()),
-    )
-
-
-def _relaxed(structure: Structure, calculator: Any, spec: RelaxSpec, when: str) -> Relaxed:
-    try:
-        found = relax(structure, calculator, spec)
-    except InputError as error:
-        if isinstance(error.__cause__, PropertyNotImplementedError):
-            raise _no_stress(structure) from error
-        raise
-    if found.melted:
-        raise InputError(f"{structure.source}: it is not the same crystal after {when}: {found.change}")
-    return found
-
-
-def _stress(structure: Structure) -> Float64[np.ndarray, "3 3"]:
-    if structure.stress is None:
-        raise _no_stress(structure)
-    return structure.stress
-
-
-def _energy(structure: Structure) -> float:
-    assert structure.energy is not None
-    return structure.energy
-
-
-def _no_stress(structure: Structure) -> InputError:
-    return InputError(
-        f"{structure.source}: elastic constants need the stress, which the potential does not give"
-    )
+    mixed = tensor[0, 1] + tensor[0, 2] + tensor[1, 2]
+    return float(diagonal[:3].sum()), float(mixed), float(diagonal[3:].sum())
 
 
 def _words(components: Float64[np.ndarray, "6"]) -> str:
     names = ("xx", "yy", "zz", "yz", "xz", "xy")
-    return ", ".join(f"{name} {value:+g}" for name, value in zip(names, components, strict=True) if value)
+    return ", ".join(f"{name} {value:+}" for name, value in zip(names, components, strict=True) if value)
 
 
-def _check_strains(strains: tuple[float, ...]) -> None:
-    if not strains or len(set(strains)) < len(strains):
-        raise InputError(f"strains {strains}: expected one magnitude or several different ones")
-    for size in strains:
-        if not 0 < size <= LARGEST_STRAIN:
-            raise InputError(f"strain {size:g}: expected more than 0 and at most {LARGEST_STRAIN:g}")
-
-
-def _check_crystal(structure: Structure) -> None:
+def check_crystal(structure: Structure) -> None:
     """Raise an InputError for anything but a crystal that fills its cell."""
     if not structure.pbc.all():
         raise InputError(

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from ase.units import GPa
@@ -11,7 +10,9 @@ from numpy.polynomial import Polynomial
 
 from esen.data.structure import Structure
 from esen.errors import InputError
-from esen.evaluate.relax import RelaxSpec, relax
+from esen.evaluate.elastic import relax_crystals
+from esen.evaluate.model import Model, Progress, no_progress
+from esen.evaluate.relax import RelaxSpec
 
 VOLUMES = tuple(float(ratio) for ratio in np.linspace(0.94, 1.06, 9).round(4))
 """Volumes, relative to that of the given structure, which determine B0 and B0' of most crystals to 1 %."""
@@ -55,7 +56,11 @@ class EquationOfState:
 
 
 def equation_of_state(
-    structure: Structure, calculator: Any, spec: RelaxSpec, volumes: Sequence[float] = VOLUMES
+    structure: Structure,
+    model: Model,
+    spec: RelaxSpec,
+    volumes: Sequence[float] = VOLUMES,
+    progress: Progress = no_progress,
 ) -> EquationOfState:
     """Relax a crystal at several volumes and fit its energies.
 
@@ -64,31 +69,30 @@ def equation_of_state(
 
     Args:
         structure: the relaxed crystal.
-        calculator: any calculator of ASE.
+        model: the potential. Cells are relaxed together where it takes batches.
         spec: how each volume is relaxed.
         volumes: relative to that of the structure; at least five.
+        progress: is called with the numbers of volumes that are done, and of all.
 
     Raises:
         InputError: a relaxation fails or ends in another crystal, or the energies have no minimum among these volumes.
     """
-    held = replace(spec, fixed_volume=True)
-    found = []
-    for ratio in volumes:
-        scale = ratio ** (1 / 3)
-        scaled = replace(structure, cell=scale * structure.cell, positions=scale * structure.positions)
-        relaxed = relax(scaled, calculator, held)
-        if relaxed.melted:
-            raise InputError(
-                f"{structure.source}: it is not the same crystal at {ratio:g} times its volume: {relaxed.change}"
-            )
-        found.append(relaxed)
+    scaled = {
+        f"relaxation at {ratio:g} times its volume": replace(
+            structure,
+            cell=ratio ** (1 / 3) * structure.cell,
+            positions=ratio ** (1 / 3) * structure.positions,
+        )
+        for ratio in volumes
+    }
+    found = relax_crystals(scaled, model, replace(spec, fixed_volume=True), progress)
     sizes = np.array([one.structure.volume for one in found])
     energies = np.array([one.structure.energy for one in found], dtype=np.float64)
     try:
         fit = fit_birch_murnaghan(sizes, energies)
-        return replace(fit, unconverged=sum(not one.converged for one in found))
     except InputError as error:
         raise InputError(f"{structure.source}: {error}") from error
+    return replace(fit, unconverged=sum(not one.converged for one in found))
 
 
 def fit_birch_murnaghan(
