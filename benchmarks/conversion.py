@@ -25,10 +25,10 @@ import numpy as np
 from ase.data import chemical_symbols
 from ase.io import iread
 
-from esen.data.cache import MappedFrames
 from esen.data.convert import Settings, convert
-from esen.data.readers import Files, Reading, read_structures
+from esen.data.readers import Files, Reading, load_structures
 from esen.data.structure import Structure
+from esen.data.training_set import MappedFrames
 
 RATTLE = 0.001
 
@@ -118,7 +118,7 @@ def main() -> None:
 def measure(file: Path, count: int, processes: list[int], folder: Path) -> None:
     """One line a measurement."""
     text = folder / "frames.xyz"
-    _, wall, _ = timed(lambda: write_frames(read_structures([Files(str(file))]), count, text))
+    _, wall, _ = timed(lambda: write_frames(load_structures([Files(str(file))]), count, text))
     print(f"{count:,} frames, {text.stat().st_size / 1e9:.2f} GB, written in {wall:.0f} s", flush=True)
     tenth = max(count // 10, 1)
     _, wall, cpu = timed(lambda: sum(1 for _ in islice(iread(text, index=":", format="extxyz"), tenth)))

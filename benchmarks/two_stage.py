@@ -24,7 +24,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from esen.data.readers import Reading, read_structures
+from esen.data.readers import Reading, load_structures
 from esen.evaluate.mae import evaluate_mae
 from esen.models.checkpoint import load_potential
 from esen.recipe import Recipe
@@ -91,7 +91,7 @@ def mptrj_recipe(path: Path, stages: list[dict[str, Any]], seed: int) -> Recipe:
 def measure(recipe: Recipe) -> dict[str, float]:
     """Train, and evaluate on the test frames: errors in meV/atom, meV/Å, meV/Å³; seconds."""
     data = load_training_data(recipe, lambda _: None)
-    test = read_structures(recipe.data.test, Reading.of(recipe.data))
+    test = load_structures(recipe.data.test, Reading.of(recipe.data))
     test = known_frames(test, data.references.elements, "test", lambda _: None)
     with TemporaryDirectory() as folder:
         wall, cpu = time.perf_counter(), time.process_time()

@@ -1,22 +1,26 @@
-"""From ASE's atoms."""
+"""Conversion of ASE's atoms."""
 
 import numpy as np
 from ase import Atoms
 
 from esen.data.structure import Structure
 
+_GEOMETRY = ("numbers", "positions")
+
 
 def from_atoms(atoms: Atoms, source: str) -> Structure:
-    """The geometry of ASE's atoms, copied; no labels.
+    """Return a copy of ASE's atoms with their info and arrays, without the results of a calculator.
 
     Args:
-        atoms: of ASE.
-        source: where they came from, for messages.
+        atoms: the atoms.
+        source: their origin, for messages.
     """
     return Structure(
         numbers=np.array(atoms.numbers, dtype=np.int64),
         positions=np.array(atoms.positions, dtype=np.float64),
         cell=np.array(atoms.cell.array, dtype=np.float64),
         pbc=np.array(atoms.pbc, dtype=np.bool_),
+        info=dict(atoms.info),
+        arrays={name: array.copy() for name, array in atoms.arrays.items() if name not in _GEOMETRY},
         source=source,
     )

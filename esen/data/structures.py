@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from ase.data import chemical_symbols
@@ -10,8 +9,8 @@ from ase.data import chemical_symbols
 from esen.data.atoms import from_atoms
 from esen.data.checks import check_structure
 from esen.data.readers.formats import FORMATS, format_of_content, format_of_name
+from esen.data.readers.frame import parse_slice, select
 from esen.data.readers.opening import unpacked
-from esen.data.readers.select import parse_slice, select
 from esen.data.structure import Structure
 from esen.errors import InputError, typed_line
 
@@ -63,18 +62,8 @@ def _structures(path: Path) -> Iterator[Structure]:
     kind = format_of_content(path) if path.suffix == ".json" else format_of_name(path)
     if kind is None or kind == "vasp":
         yield from _structures_by_ase(path)
-        return
-    for record in FORMATS[kind].records(path):
-        frame = FORMATS[kind].parse(record)
-        yield Structure(
-            frame.numbers,
-            frame.positions,
-            frame.cell,
-            frame.pbc,
-            info=dict(frame.values),
-            arrays=dict(frame.arrays),
-            source=frame.source,
-        )
+    else:
+        yield from (raw.structure() for raw in FORMATS[kind].frames(path))
 
 
 def _structures_by_ase(path: Path) -> Iterator[Structure]:
@@ -82,9 +71,6 @@ def _structures_by_ase(path: Path) -> Iterator[Structure]:
 
     try:
         for index, atoms in enumerate(ase.io.iread(path, index=":", do_not_split_by_at_sign=True)):
-            arrays = {
-                key: array for key, array in atoms.arrays.items() if key not in ("numbers", "positions")
-            }
-            yield replace(from_atoms(atoms, f"{path}, frame {index}"), info=dict(atoms.info), arrays=arrays)
+            yield from_atoms(atoms, f"{path}, frame {index}")
     except Exception as error:  # ASE's readers raise many kinds of errors
         raise InputError(f"{path}: ASE cannot read it ({typed_line(error)})") from error

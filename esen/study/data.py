@@ -1,39 +1,56 @@
-"""`esen data`: training sets made, described, and judged."""
+"""`esen data`: make, describe and judge training sets, and fit reference energies."""
 
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from time import perf_counter
+from typing import Literal
 
 import numpy as np
 from ase.data import chemical_symbols
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
-from esen.data.cache import MappedFrames
 from esen.data.convert import Settings, convert
-from esen.data.doctor import energies_left
+from esen.data.examine import energies_left
 from esen.data.frames import Frames, Mixture
 from esen.data.readers import Files, Reading, load_frames
-from esen.data.readers.reading import source_files
-from esen.data.references import References, fit_references, isolated_references
-from esen.data.shard import UNITS
+from esen.data.readers.sources import source_files
+from esen.data.references import fit_references, isolated_references
+from esen.data.targets import TARGETS
+from esen.data.training_set import UNITS, MappedFrames
 from esen.errors import InputError
-from esen.files import locked, write_json
+from esen.files import write_json
 
-Row = dict[str, str | float | int | None]
+TableRow = dict[str, str | float | int | None]
+"""A row of a table for the terminal, by column."""
 
 _SMALL = 50_000_000
-"""Bytes of input up to which starting other processes is not worth its seconds."""
+"""Bytes of input up to which the start of worker processes takes longer than it saves."""
+_NAMED = 10
+"""Source files of a training set that are listed."""
 
 
 @dataclass(frozen=True, eq=False)
 class DataResult:
-    """Tables to show, lines to say, and files that were written."""
+    """The result of a command.
 
-    tables: list[list[Row]]
+    Attributes:
+        tables: tables to show.
+        paths: files that were written, by what they are.
+        lines: remarks to show.
+    """
+
+    tables: list[list[TableRow]]
     paths: dict[str, Path]
     lines: tuple[str, ...] = ()
 
@@ -47,45 +64,46 @@ def run_convert(
     resume: bool = True,
     edges_cutoff: float | None = None,
 ) -> DataResult:
-    """Make a memory-mapped training set, or go on with one that was begun.
+    """Make a memory-mapped training set, or resume a conversion.
 
     Args:
         sources: files, folders, patterns.
-        output: the folder of the set.
+        output: folder of the set.
         reading: names of the labels in the files.
-        processes: that convert; None: as many as there are CPUs, one for small inputs.
-        resume: keep what is there of the same conversion.
-        edges_cutoff: if given, the edges up to so many Å are counted.
+        processes: number of worker processes; None: one per CPU, or one for small inputs.
+        resume: keep the shards of an earlier run of the same conversion.
+        edges_cutoff: if given, edges up to this distance in Å are counted.
 
     Raises:
         InputError: a source cannot be read, or the folder holds something else.
-        KeyboardInterrupt: by Ctrl-C; what is finished is kept.
+        KeyboardInterrupt: on Ctrl-C; finished shards are kept.
     """
     if output.exists() and not output.is_dir():
         raise InputError(f"{output}: is a file, expected a folder for the training set, such as set.esendata")
-    files = [path for source in sources for path, _ in source_files(source, Path())]
     if processes is None:
-        processes = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        processes = 1 if sum(path.stat().st_size for path in files) < _SMALL else processes
-    settings = Settings(reading, edges_cutoff)
-    output.mkdir(parents=True, exist_ok=True)
-    with _locked(output), _converting(output) as bar:
-        task = bar.add_task("", total=1.0, frames=0)
-        frames = convert(
-            sources,
-            output,
-            settings,
-            processes=processes,
-            resume=resume,
-            progress=lambda part, count: bar.update(task, completed=part, frames=count),
-        )
-    return DataResult([_overview(frames)], {"training set": output}, (_how_to_train(output),))
+        sizes = [path.stat().st_size for source in sources for path, _ in source_files(source, Path())]
+        processes = _cpus() if sum(sizes) >= _SMALL else 1
+    start = perf_counter()
+    try:
+        with progress_bar("converting", TextColumn("{task.fields[count]}")) as bar:
+            task = bar.add_task("", total=1.0, count="")
+
+            def show(done: float, frames: int) -> None:
+                rate = frames / (perf_counter() - start)
+                bar.update(task, completed=done, count=f"{frames:,} frames, {rate:,.0f}/s")
+
+            settings = Settings(reading, edges_cutoff)
+            made = convert(sources, output, settings, processes=processes, resume=resume, progress=show)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"interrupted; to resume {output}, use the same command") from None
+    advice = f"to train on it write data.train: [{{path: {output}}}]"
+    return DataResult([_overview(made)], {"training set": output}, (advice,))
 
 
 def run_info(paths: Sequence[Files], reading: Reading) -> DataResult:
-    """What files or training sets hold: counts, sizes, elements, labels, units."""
+    """Describe files or training sets: counts, sizes, elements, labels, units."""
     frames = read_frames(paths, reading)
-    return DataResult([_overview(frames), _elements(frames)], {}, tuple(_units(frames)))
+    return DataResult([_overview(frames), _elements(frames)], {}, tuple(_units_and_origin(frames)))
 
 
 def run_references(
@@ -94,12 +112,12 @@ def run_references(
     method: Literal["least_squares", "isolated_atoms"],
     output: Path | None = None,
 ) -> DataResult:
-    """Reference energies of the elements, as a table and as a file for `data.references: {file: …}`."""
+    """Fit reference energies; return a table, and write a file for `data.references: {file: …}` if asked for."""
     frames = read_frames(paths, reading)
     make = fit_references if method == "least_squares" else isolated_references
     references = make(frames, len(chemical_symbols))
     counts = frames.facts.frames_with()
-    rows: list[Row] = [
+    rows: list[TableRow] = [
         {
             "element": chemical_symbols[z],
             "E0 (eV)": f"{references.energies[z]:.6f}",
@@ -108,9 +126,15 @@ def run_references(
         }
         for z in references.elements
     ]
-    lines, written = [_spread(frames, references)], {}
+    spread = 1e3 * np.nanstd(energies_left(frames, references))
+    lines = [f"energies per atom without them: standard deviation {spread:.4g} meV"]
+    written = {}
     if references.rank_deficient:
-        lines.append(rank_warning(references))
+        names = ", ".join(chemical_symbols[z] for z in references.confounded)
+        lines.append(
+            f"warning: the frames fix the reference energies of {names} only in sums (rank {references.rank} of"
+            f" {len(references.elements)}); frames of other compositions, or isolated atoms, would fix them"
+        )
     if output is not None:
         energies = {chemical_symbols[z]: float(references.energies[z]) for z in references.elements}
         content = {"method": method, "unit": "eV", "frames": len(frames), "energies": energies}
@@ -120,49 +144,57 @@ def run_references(
     return DataResult([rows], written, tuple(lines))
 
 
-def rank_warning(references: References) -> str:
-    """What a fit of low rank means."""
-    names = ", ".join(chemical_symbols[z] for z in references.confounded)
-    return (
-        f"warning: the frames fix the reference energies of {names} only in sums (rank {references.rank} of"
-        f" {len(references.elements)}); frames of other compositions, or isolated atoms, would fix them"
-    )
-
-
 def read_frames(paths: Sequence[Files], reading: Reading) -> Frames:
-    """All frames of files and training sets."""
+    """Return all frames of files and training sets."""
     loaded = load_frames(paths, reading)
     return loaded[0] if len(loaded) == 1 else Mixture(loaded)
 
 
-def _overview(frames: Frames) -> list[Row]:
-    facts = frames.facts
-    atoms = facts.atoms
-    energies, periodic = np.isfinite(facts.energies), int(facts.periodic.sum())
+@contextmanager
+def progress_bar(words: str, *columns: ProgressColumn) -> Iterator[Progress]:
+    """Show a bar with the time left on a terminal, and remove it at the end.
 
-    def share(count: int, of: int) -> str:
-        return f"{count:,} of {of:,}" + (f" ({count / of:.1%})" if 0 < count < of else "")
+    Args:
+        words: what is done.
+        *columns: further columns before the time left.
+    """
+    console = Console(stderr=True)
+    all_columns = (TextColumn(words), BarColumn(), TaskProgressColumn(), *columns, TimeRemainingColumn())
+    with Progress(*all_columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        yield bar
+
+
+def _cpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _overview(frames: Frames) -> list[TableRow]:
+    facts, total = frames.facts, len(frames)
+    atoms = facts.atoms
+
+    def share(chosen: np.ndarray) -> str:
+        count = int(chosen.sum())
+        return f"{count:,} of {total:,}" + (f" ({count / total:.1%})" if 0 < count < total else "")
 
     rows: dict[str, str] = {
-        "frames": f"{len(frames):,}",
+        "frames": f"{total:,}",
         "atoms": f"{int(atoms.sum()):,}",
-        "atoms a frame": f"{atoms.min()} to {atoms.max()}, median {np.median(atoms):g}",
-        "periodic in three directions": share(periodic, len(frames)),
-        "with energy": share(int(energies.sum()), len(frames)),
-        "with forces": share(int(facts.labelled.sum()), len(frames)),
-        "with stress": share(int(facts.stressed.sum()), len(frames)),
+        "atoms per frame": f"{atoms.min()} to {atoms.max()}, median {np.median(atoms):g}",
+        "periodic in three directions": share(facts.periodic),
     }
+    rows |= {f"with {target.name}": share(facts.has(target)) for target in TARGETS}
     if facts.labelled.any():
         squares, counts = facts.force_squares[facts.labelled], atoms[facts.labelled]
         rows["rms force component"] = f"{np.sqrt(squares.sum() / (3 * counts.sum())):.4g} eV/Å"
         rows["largest force"] = f"{np.nanmax(facts.largest_forces):.4g} eV/Å"
+    energies = np.isfinite(facts.energies)
     if energies.any():
         per_atom = facts.energies[energies] / atoms[energies]
-        rows["energy an atom"] = f"{per_atom.min():.4g} to {per_atom.max():.4g} eV"
+        rows["energy per atom"] = f"{per_atom.min():.4g} to {per_atom.max():.4g} eV"
     return [{"": name, "value": value} for name, value in rows.items()]
 
 
-def _elements(frames: Frames) -> list[Row]:
+def _elements(frames: Frames) -> list[TableRow]:
     facts = frames.facts
     atoms = np.bincount(facts.elements, weights=facts.counts, minlength=len(chemical_symbols))
     return [
@@ -171,65 +203,13 @@ def _elements(frames: Frames) -> list[Row]:
     ]
 
 
-def _units(frames: Frames) -> Iterator[str]:
-    yield "as esen has them: " + "; ".join(
-        f"{name} {UNITS[name]}" for name in ("positions", "energy", "forces", "stress")
-    )
+def _units_and_origin(frames: Frames) -> Iterator[str]:
+    names = ("positions", "energy", "forces", "stress")
+    yield "units in esen: " + "; ".join(f"{name} {UNITS[name]}" for name in names)
     if isinstance(frames, MappedFrames):
-        manifest = frames.manifest
-        yield f"made by esen {manifest['esen']} of {len(manifest['files'])} files:"
-        for file in manifest["files"][:10]:
+        manifest, files = frames.manifest, frames.manifest["files"]
+        yield f"made by esen {manifest['esen']} of {len(files)} files:"
+        for file in files[:_NAMED]:
             yield f"  {file['path']} ({file['format']}, {file['bytes']:,} bytes)"
-        if len(manifest["files"]) > 10:
-            yield f"  and {len(manifest['files']) - 10} more"
-
-
-def _spread(frames: Frames, references: References) -> str:
-    """What the references leave for the network to learn."""
-    left = energies_left(frames, references)
-    return f"energies an atom without them: standard deviation {1e3 * np.nanstd(left):.4g} meV"
-
-
-def _how_to_train(output: Path) -> str:
-    return f"to train on it write data.train: [{{path: {output}}}]"
-
-
-@contextmanager
-def _locked(output: Path) -> Iterator[None]:
-    try:
-        lock = locked(output)
-        lock.__enter__()
-    except InputError as error:
-        raise InputError(f"{output}: another process is converting into it; wait for it") from error
-    try:
-        yield
-    finally:
-        lock.__exit__(None, None, None)
-
-
-@contextmanager
-def _converting(output: Path) -> Iterator[Progress]:
-    """A bar with frames, their rate and the time left; and what to say when it is interrupted."""
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("converting"),
-        BarColumn(),
-        TaskProgressColumn(),
-        _Rate(""),
-        TimeRemainingColumn(),
-    )
-    try:
-        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-            yield bar
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"interrupted; {output} goes on with the same command") from None
-
-
-class _Rate(TextColumn):
-    """Frames so far, and frames a second."""
-
-    def render(self, task: Any) -> Any:
-        """As `12,000 frames, 1,450/s`."""
-        count, seconds = task.fields["frames"], task.elapsed or 0.0
-        self.text_format = f"{count:,} frames" + (f", {count / seconds:,.0f}/s" if seconds > 0 else "")
-        return super().render(task)
+        if len(files) > _NAMED:
+            yield f"  and {len(files) - _NAMED} more"

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from esen.allocator import keep_freed_memory
 from esen.data.checks import check_structure
-from esen.data.readers import Reading, read_structures
+from esen.data.readers import Reading, load_structures
 from esen.data.structure import Structure
 from esen.errors import InputError
 from esen.files import Interrupted, locked, signals_interrupt, write_atomically
@@ -206,7 +206,7 @@ def test_frames(recipe: Recipe, data: TrainingData, report: Report) -> list[Stru
     """
     if not recipe.data.test or recipe.evaluate.mae is None:
         return []
-    test = read_structures(recipe.data.test, Reading.of(recipe.data))
+    test = load_structures(recipe.data.test, Reading.of(recipe.data))
     for structure in test:
         check_structure(structure, recipe.model.max_elements)
     return list(known_frames(test, data.references.elements, "test", report))

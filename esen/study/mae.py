@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from esen.data.checks import check_structure
-from esen.data.readers import Reading, read_structures
+from esen.data.readers import Reading, load_structures
 from esen.data.structure import Structure
 from esen.data.targets import TARGETS, Target, listed
 from esen.errors import InputError
@@ -127,7 +127,7 @@ def run_mae(
     """
     options, reading = options or MaeOptions(), reading or Reading(required=())
     resolved = resolve_all(potentials, how, default_dtype=None)
-    structures = read_structures(sources, reading)
+    structures = load_structures(sources, reading)
     for structure in structures:
         check_structure(
             structure, len(chemical_symbols)

@@ -30,7 +30,7 @@ def test_info(tmp_path: Path) -> None:
     overview, elements = run_info(source(tmp_path, frames), LENIENT).tables
     found = values(overview, "", "value")
     assert found["frames"] == "5"
-    assert found["atoms a frame"] == "1 to 3, median 2"
+    assert found["atoms per frame"] == "1 to 3, median 2"
     assert found["with energy"] == "4 of 5 (80.0%)"
     assert found["with stress"] == "3 of 5 (60.0%)"
     forces = np.concatenate([s.forces.ravel() for s in frames if s.forces is not None])

@@ -10,9 +10,9 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
-from esen.data.cache import MappedFrames
 from esen.data.readers import Files, Reading
 from esen.data.structure import Structure
+from esen.data.training_set import MappedFrames
 from esen.errors import InputError
 from esen.study.data import run_convert
 from esen.study.data_check import run_check

@@ -1,7 +1,7 @@
-"""`.aselmdb`: LMDB files of ASE rows, in which OMat24, sAlex and OMol25 are published; opened read-only, no lock.
+"""`.aselmdb`: LMDB files of ASE rows, in which OMat24, sAlex and OMol25 are published, opened read-only without a lock.
 
-A row is zlib-compressed JSON under its number in ASCII, counted from 1; `nextid` and `deleted_ids` say which rows there
-are. Units and signs are ASE's.
+A row is zlib-compressed JSON under its number in ASCII, counted from 1. `nextid` and `deleted_ids` say which rows
+exist. Units and signs are ASE's.
 """
 
 import json
@@ -13,7 +13,8 @@ from typing import Any
 import lmdb
 import numpy as np
 
-from esen.data.readers.frame import Frame, Record
+from esen.data.readers.frame import RawFrame
+from esen.data.structure import Structure
 from esen.errors import InputError
 
 MAGIC = b"\xde\xc0\xef\xbe"
@@ -23,11 +24,11 @@ _VALUES = ("energy", "free_energy", "stress")
 _ARRAYS = ("forces",)
 
 
-def aselmdb_records(path: Path) -> Iterator[Record]:
-    """The rows of one file as they are stored, in the order of their numbers.
+def aselmdb_frames(path: Path) -> Iterator[RawFrame]:
+    """Iterate over the stored rows of a file in the order of their numbers.
 
     Raises:
-        InputError: it is no LMDB file of this layout, or a row is missing.
+        InputError: the file is not LMDB of this layout, or a row is missing.
     """
     if not path.is_file():
         raise InputError(f"{path}: cannot be read (no such file)")
@@ -45,48 +46,36 @@ def aselmdb_records(path: Path) -> Iterator[Record]:
                 source = f"{path}, frame {index}"
                 if content is None:
                     raise InputError(f"{source}: row {number} is missing")
-                yield Record(bytes(content), source, done=(index + 1) / len(ids))
+                yield RawFrame(bytes(content), source, done=(index + 1) / len(ids), parse=parse_aselmdb)
         except lmdb.Error as error:
             raise InputError(f"{path}: is damaged ({error})") from error
 
 
-def parse_aselmdb(record: Record) -> Frame:
-    """The frame of a row.
+def parse_aselmdb(raw: RawFrame) -> Structure:
+    """Parse a row.
 
     Raises:
         InputError: the row is damaged, or has no geometry.
     """
-    if isinstance(record.content, Frame):
-        return record.content
     try:
-        row = _unpacked(record.content)
+        row = _unpacked(raw.content)
         numbers = np.asarray(row["numbers"], dtype=np.int64)
         others = {**_section(row, "data"), **_section(row, "key_value_pairs")}
         values = others | {key: _flat(row[key]) for key in _VALUES if row.get(key) is not None}
         arrays = {k: np.asarray(row[k], dtype=np.float64) for k in _ARRAYS if row.get(k) is not None}
-        return Frame(
+        return Structure(
             numbers=numbers,
             positions=np.asarray(row["positions"], dtype=np.float64).reshape(-1, 3),
             cell=np.asarray(row.get("cell", np.zeros((3, 3))), dtype=np.float64).reshape(3, 3),
             pbc=np.asarray(row.get("pbc", [False] * 3), dtype=np.bool_),
-            values=values,
+            info=values,
             arrays=arrays,
-            source=record.source,
-            converted=True,
+            source=raw.source,
         )
     except KeyError as error:
-        raise InputError(f"{record.source}: the row has no {error}") from error
+        raise InputError(f"{raw.source}: the row has no {error}") from error
     except (zlib.error, ValueError, TypeError, AttributeError) as error:
-        raise InputError(f"{record.source}: the row is damaged ({error})") from error
-
-
-def sizes_beside(path: Path) -> np.ndarray | None:
-    """How many atoms the frames of a folder of `.aselmdb` files have, if its `metadata.npz` says so."""
-    file = (path if path.is_dir() else path.parent) / "metadata.npz"
-    if not file.is_file():
-        return None
-    with np.load(file) as saved:
-        return np.asarray(saved["natoms"]) if "natoms" in saved else None
+        raise InputError(f"{raw.source}: the row is damaged ({error})") from error
 
 
 def _ids(rows: Any, path: Path) -> list[int]:
@@ -106,7 +95,7 @@ def _unpacked(content: bytes) -> Any:
 
 
 def _revived(entry: dict[str, Any]) -> Any:
-    """Arrays are kept as `{"__ndarray__": [shape, dtype, numbers]}`."""
+    """Convert ASE's `{"__ndarray__": [shape, dtype, numbers]}` to an array."""
     if "__ndarray__" in entry:
         shape, dtype, numbers = entry["__ndarray__"]
         return np.array(numbers, dtype=dtype).reshape(shape)
@@ -115,7 +104,7 @@ def _revived(entry: dict[str, Any]) -> Any:
 
 def _section(row: dict[str, Any], name: str) -> dict[str, Any]:
     section = row.get(name) or {}
-    if isinstance(section, str):  # ASE's own tools may keep it as a text
+    if isinstance(section, str):  # some tools of ASE store it as text
         section = json.loads(section, object_hook=_revived)
     return dict(section)
 

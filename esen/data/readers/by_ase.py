@@ -1,4 +1,4 @@
-"""VASP's `vasprun.xml` and `OUTCAR`, ASE's databases and trajectories, all read by ASE. Units and signs are ASE's."""
+"""VASP's `vasprun.xml` and `OUTCAR`, and ASE's databases and trajectories, read by ASE with its units and signs."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -9,100 +9,93 @@ from urllib.parse import quote
 import numpy as np
 from ase import Atoms
 
-from esen.data.readers.frame import Frame, Record
-from esen.errors import InputError
+from esen.data.atoms import from_atoms
+from esen.data.readers.frame import RawFrame
+from esen.data.structure import Structure
+from esen.errors import InputError, typed_line
+
+Image = tuple[Atoms, dict[str, Any], float]
+"""Atoms, their labels by ASE's names, and the fraction of the file that has been read."""
+
+_VALUES = ("energy", "free_energy", "energy_zero", "stress")
+_ARRAYS = ("forces", "magmoms", "charges")
 
 
-def vasprun_records(path: Path) -> Iterator[Record]:
-    """Every ionic step of a `vasprun.xml`; as `_vasp`."""
-    return _vasp(path, "vasp-xml")
+def vasprun_frames(path: Path) -> Iterator[RawFrame]:
+    """Iterate over the ionic steps of a `vasprun.xml`; see `_vasp_images` for the energies."""
+    return _raw_frames(path, _vasp_images(path, "vasp-xml"), "has no complete ionic step")
 
 
-def outcar_records(path: Path) -> Iterator[Record]:
-    """Every ionic step of an `OUTCAR`; as `_vasp`."""
-    return _vasp(path, "vasp-out")
+def outcar_frames(path: Path) -> Iterator[RawFrame]:
+    """Iterate over the ionic steps of an `OUTCAR`; see `_vasp_images` for the energies."""
+    return _raw_frames(path, _vasp_images(path, "vasp-out"), "has no complete ionic step")
 
 
-def _vasp(path: Path, kind: str) -> Iterator[Record]:
-    """Every ionic step.
+def traj_frames(path: Path) -> Iterator[RawFrame]:
+    """Iterate over the frames of an ASE trajectory."""
+    return _raw_frames(path, _traj_images(path))
 
-    `energy` is the free energy (TOTEN), of which forces and stress are the derivatives; the energy extrapolated to
-    zero smearing is there as `energy_zero`.
+
+def db_frames(path: Path) -> Iterator[RawFrame]:
+    """Iterate over the rows of an SQLite database of ASE, in the order of their ids."""
+    return _raw_frames(path, _db_images(path), "the database has no rows")
+
+
+def _raw_frames(path: Path, images: Iterator[Image], empty: str = "") -> Iterator[RawFrame]:
+    """Convert ASE's images to frames.
 
     Raises:
-        InputError: it cannot be read, or has no complete ionic step.
+        InputError: the file cannot be read; or it has no images, and `empty` says so.
+    """
+    count = 0
+    try:
+        for atoms, results, done in images:
+            source = f"{path}, frame {count}"
+            yield RawFrame(_structure(atoms, results, source), source, done=done)
+            count += 1
+    except Exception as error:  # ASE's readers raise many kinds of errors
+        where = f"{path}, frame {count}" if count else str(path)
+        raise InputError(f"{where}: cannot be read ({typed_line(error)})") from error
+    if empty and not count:
+        raise InputError(f"{path}: {empty}")
+
+
+def _vasp_images(path: Path, kind: str) -> Iterator[Image]:
+    """Iterate over ionic steps.
+
+    `energy` is the free energy (TOTEN), whose derivatives are the forces and the stress. The energy extrapolated to
+    zero smearing is kept as `energy_zero`.
     """
     from ase.io import iread
 
-    count = 0
-    try:
-        for atoms in iread(str(path), index=":", format=kind):
-            results = dict(atoms.calc.results) if atoms.calc is not None else {}
-            if "free_energy" in results:
-                results["energy_zero"] = results.get("energy")
-                results["energy"] = results.pop("free_energy")
-            source = f"{path}, frame {count}"
-            yield Record(_frame(atoms, results, source), source)
-            count += 1
-    except InputError:
-        raise
-    except Exception as error:  # ASE lets through whatever its parsing meets
-        raise _unreadable(path, count, error) from error
-    if not count:
-        raise InputError(f"{path}: has no complete ionic step")
+    for atoms in iread(str(path), index=":", format=kind):
+        results = dict(atoms.calc.results) if atoms.calc is not None else {}
+        if "free_energy" in results:
+            results["energy_zero"] = results.get("energy")
+            results["energy"] = results.pop("free_energy")
+        yield atoms, results, 1.0
 
 
-def traj_records(path: Path) -> Iterator[Record]:
-    """Every frame of an ASE trajectory.
-
-    Raises:
-        InputError: it cannot be read.
-    """
+def _traj_images(path: Path) -> Iterator[Image]:
     from ase.io.trajectory import TrajectoryReader
 
-    count = 0
-    try:
-        with TrajectoryReader(path) as frames:
-            for atoms in frames:
-                results = atoms.calc.results if atoms.calc is not None else {}
-                source = f"{path}, frame {count}"
-                yield Record(_frame(atoms, results, source), source, done=(count + 1) / len(frames))
-                count += 1
-    except InputError:
-        raise
-    except Exception as error:  # the same
-        raise _unreadable(path, count, error) from error
+    with TrajectoryReader(path) as images:
+        for number, atoms in enumerate(images, start=1):
+            yield atoms, atoms.calc.results if atoms.calc is not None else {}, number / len(images)
 
 
-def db_records(path: Path) -> Iterator[Record]:
-    """Every row of an SQLite database of ASE, by its number.
-
-    Raises:
-        InputError: it cannot be read.
-    """
-    count = 0
-    try:
-        database = _read_only(path)
-        total = max(database.count(), 1)
-        for row in database.select():
-            atoms = row.toatoms()
-            results = {
-                name: row[name] for name in ("energy", "free_energy", "forces", "stress") if name in row
-            }
-            atoms.info = {**row.data, **row.key_value_pairs}
-            source = f"{path}, frame {count}"
-            yield Record(_frame(atoms, results, source), source, done=(count + 1) / total)
-            count += 1
-    except InputError:
-        raise
-    except Exception as error:  # the same
-        raise _unreadable(path, count, error) from error
-    if not count:
-        raise InputError(f"{path}: the database has no rows")
+def _db_images(path: Path) -> Iterator[Image]:
+    database = _read_only(path)
+    total = max(database.count(), 1)
+    for number, row in enumerate(database.select(), start=1):
+        atoms = row.toatoms()
+        atoms.info = {**row.data, **row.key_value_pairs}
+        names = ("energy", "free_energy", "forces", "stress")
+        yield atoms, {name: row[name] for name in names if name in row}, number / total
 
 
 def _read_only(path: Path) -> Any:
-    """A database that is not written to, not even to bring it up to date."""
+    """Open a database that ASE does not write to, not even to update its version."""
     from ase.db.sqlite import SQLite3Database
 
     class ReadOnly(SQLite3Database):  # type: ignore[misc]  # ASE has no types
@@ -112,25 +105,9 @@ def _read_only(path: Path) -> Any:
     return ReadOnly(str(path), create_indices=False, use_lock_file=False, serial=True)
 
 
-def _frame(atoms: Atoms, results: dict[str, Any], source: str) -> Frame:
+def _structure(atoms: Atoms, results: dict[str, Any], source: str) -> Structure:
     found = {name: value for name, value in results.items() if value is not None}
-    others = {k: np.array(v) for k, v in atoms.arrays.items() if k not in ("numbers", "positions")}
-    per_atom = {k: np.asarray(v) for k, v in found.items() if k in ("forces", "magmoms", "charges")}
-    values = {k: v for k, v in found.items() if k in ("energy", "free_energy", "energy_zero", "stress")}
-    return Frame(
-        numbers=atoms.numbers.astype(np.int64),
-        positions=np.asarray(atoms.positions, dtype=np.float64),
-        cell=np.asarray(atoms.cell, dtype=np.float64),
-        pbc=np.asarray(atoms.pbc, dtype=np.bool_),
-        values={**atoms.info, **values},
-        arrays={**others, **per_atom},
-        source=source,
-        converted=True,
-    )
-
-
-def _unreadable(path: Path, count: int, error: Exception) -> InputError:
-    words = str(error).strip().splitlines()
-    what = f"{type(error).__name__}: {words[0]}" if words else type(error).__name__
-    where = f"{path}, frame {count}" if count else str(path)
-    return InputError(f"{where}: cannot be read ({what})")
+    structure = from_atoms(atoms, source)
+    structure.info.update({name: found[name] for name in _VALUES if name in found})
+    structure.arrays.update({name: np.asarray(found[name]) for name in _ARRAYS if name in found})
+    return structure

@@ -1,8 +1,11 @@
-"""Extended XYZ, plain or compressed."""
+"""Extended XYZ: files, compressed or not, and zips of files such as MPtrj's, which are read without unpacking."""
 
 import io
 import re
+import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,74 +14,87 @@ import numpy as np
 from ase import Atoms
 from ase.io.extxyz import key_val_str_to_dict, read_xyz
 
+from esen.data.atoms import from_atoms
 from esen.data.readers.extxyz_plain import parse_plain
-from esen.data.readers.frame import Frame, Record
+from esen.data.readers.frame import RawFrame
 from esen.data.readers.opening import opened
-from esen.data.readers.select import select
-from esen.errors import InputError
+from esen.data.structure import Structure
+from esen.errors import InputError, first_line
 
+SUFFIXES = (".xyz", ".extxyz")
 _GEOMETRY = ("Lattice", "pbc", "Properties")
 _ANY_LENGTH = re.compile(r"(?<!\S)(stress|virial)=")
 _ANY_LENGTH_MARK = "any_length:"
 
 
-def read_extxyz(path: Path, selection: slice) -> list[Frame]:
-    """The selected frames of one file.
-
-    Raises:
-        InputError: the file cannot be opened or decompressed, is empty, is no extended XYZ, or a frame is
-            broken.
-    """
-    return [parse_extxyz(record) for record in select(extxyz_records(path), selection)]
-
-
-def extxyz_records(path: Path) -> Iterator[Record]:
-    """The text of each frame of a file. Blank lines between frames are skipped.
+def extxyz_frames(path: Path) -> Iterator[RawFrame]:
+    """Iterate over the texts of the frames of a file. Blank lines between frames are skipped.
 
     Raises:
         InputError: the file cannot be opened or decompressed, is empty, or is not divided into frames.
     """
     count = 0
-    with opened(path, "extended XYZ", lambda: f"frame {count - 1}") as (file, part):
-        for line, text in _blocks(file, str(path)):
-            yield Record(text, f"{path}, frame {count}", line, part())
+    with opened(path, "extended XYZ", lambda: f"frame {count - 1}") as (file, done):
+        for raw in _blocks(file, str(path)):
+            yield replace(raw, done=done())
             count += 1
     if not count:
         raise InputError(f"{path}: the file is empty")
 
 
-def text_records(text: str, where: str) -> Iterator[Record]:
-    """As `extxyz_records`, of a text; `where` it comes from is for messages."""
-    for count, (line, block) in enumerate(_blocks(io.StringIO(text), where)):
-        yield Record(block, f"{where}, frame {count}", line)
-
-
-def parse_extxyz(record: Record) -> Frame:
-    """The frame of a record: at once where it is plain, by ASE where it is not.
+def zip_frames(path: Path) -> Iterator[RawFrame]:
+    """Iterate over the texts of the frames of all extended XYZ files in a zip, in its order.
 
     Raises:
-        InputError: the text is no frame of extended XYZ; says what is wrong with it.
+        InputError: the file is not a zip, is damaged or holds no extended XYZ, or a file in it is not divided into
+            frames.
     """
-    plain = parse_plain(record.content, record.source)
-    return plain if plain is not None else parse_by_ase(record)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name for name in archive.namelist() if name.endswith(SUFFIXES)]
+            names = [name for name in names if not name.startswith("__MACOSX/")]
+            if not names:
+                raise InputError(f"{path}: the zip holds no *.xyz or *.extxyz")
+            for number, name in enumerate(names, start=1):
+                where = f"{path}/{name}"
+                try:
+                    text = archive.read(name).decode()
+                except (zipfile.BadZipFile, zlib.error, UnicodeDecodeError, RuntimeError) as error:
+                    raise InputError(f"{where}: cannot be unpacked ({error})") from error
+                for raw in _blocks(io.StringIO(text), where):
+                    yield replace(raw, done=number / len(names))
+    except zipfile.BadZipFile as error:
+        raise InputError(f"{path}: is no zip, or was cut off ({error})") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
-def _blocks(file: Iterable[str], where: str) -> Iterator[tuple[int, str]]:
-    """The number of the first line and the text of each frame."""
+def parse_extxyz(raw: RawFrame) -> Structure:
+    """Parse a frame: a plain one directly, any other by ASE.
+
+    Raises:
+        InputError: the text is not a frame of extended XYZ; the message says what is wrong with it.
+    """
+    plain = parse_plain(raw.content, raw.source)
+    return plain if plain is not None else parse_by_ase(raw)
+
+
+def _blocks(file: Iterable[str], where: str) -> Iterator[RawFrame]:
+    """Divide the lines of a file into frames by their numbers of atoms."""
     lines = iter(file)
     number = count = 0
     for header in lines:
         number += 1
         if header.isspace():
             continue
-        atoms = _atom_count(header, f"{where}, frame {count} (line {number})", count)
+        source = f"{where}, frame {count}"
+        atoms = _atom_count(header, f"{source} (line {number})", count)
         body = list(islice(lines, atoms + 1))
         if len(body) < atoms + 1:
             found = max(len(body) - 1, 0)
-            raise InputError(
-                f"{where}, frame {count} (line {number}): says {atoms} atoms, but the file ends after {found}"
-            )
-        yield number, header + "".join(body)
+            raise InputError(f"{source} (line {number}): says {atoms} atoms, but the file ends after {found}")
+        text = header + "".join(body)
+        yield RawFrame(text, source, number, parse=parse_extxyz, fixed_units=False)
         number += atoms + 1
         count += 1
 
@@ -90,36 +106,28 @@ def _atom_count(header: str, where: str, frame: int) -> int:
     raise InputError(f"{where}: expected a number of atoms, got {_shown(header)}{hint}")
 
 
-def parse_by_ase(record: Record) -> Frame:
-    """The frame of a record, read by ASE.
+def parse_by_ase(raw: RawFrame) -> Structure:
+    """Parse a frame by ASE.
 
     Raises:
-        InputError: the text is no frame of extended XYZ; says what is wrong with it.
+        InputError: the text is not a frame of extended XYZ; the message says what is wrong with it.
     """
-    text, line, source = record.content, record.line, record.source
     try:
-        atoms: Atoms = next(read_xyz(io.StringIO(text), 0, properties_parser=_parse_comment))
-        positions = np.asarray(atoms.positions, dtype=np.float64)
-    except Exception as error:  # ASE lets through whatever its parsing meets
-        raise InputError(f"{source} (line {line}): {_what_is_wrong(text, line, error)}") from error
+        atoms: Atoms = next(read_xyz(io.StringIO(raw.content), 0, properties_parser=_parse_comment))
+        structure = from_atoms(atoms, raw.source)
+    except Exception as error:  # ASE passes on any error of its parsing
+        problem = _what_is_wrong(raw.content, raw.line, error)
+        raise InputError(f"{raw.source} (line {raw.line}): {problem}") from error
     results = atoms.calc.results if atoms.calc is not None else {}
-    arrays = {**atoms.arrays, **{k: v for k, v in results.items() if np.shape(v)[:1] == (len(atoms),)}}
-    return Frame(
-        numbers=atoms.numbers.astype(np.int64),
-        positions=positions,
-        cell=np.asarray(atoms.cell, dtype=np.float64),
-        pbc=np.asarray(atoms.pbc, dtype=np.bool_),
-        values=atoms.info.get("values", {}),
-        arrays={k: v for k, v in arrays.items() if k not in ("numbers", "positions")},
-        source=source,
-    )
+    structure.arrays.update({k: v for k, v in results.items() if np.shape(v)[:1] == (len(atoms),)})
+    return replace(structure, info=atoms.info.get("values", {}))
 
 
 def _parse_comment(comment: str) -> dict[str, Any]:
-    """What ASE needs for the geometry, and everything else untouched under `values`.
+    """Return the values of the geometry for ASE, and all others untouched under `values`.
 
     ASE would move energies and stresses into a calculator, refuse a `stress` of six numbers, and keep only
-    the upper triangle of one of nine. The marks keep it from doing so.
+    the upper triangle of one of nine. The marks prevent this.
     """
     marked = _ANY_LENGTH.sub(rf"{_ANY_LENGTH_MARK}\1=", comment)
     values = key_val_str_to_dict(marked)
@@ -138,8 +146,7 @@ def _what_is_wrong(text: str, line: int, error: Exception) -> str:
             )
     if isinstance(error, KeyError):
         return f"{error} is not an element"
-    message = str(error).splitlines()
-    return f"not a frame of extended XYZ ({message[0] if message else type(error).__name__})"
+    return f"not a frame of extended XYZ ({first_line(error)})"
 
 
 def _shown(line: str) -> str:

@@ -1,50 +1,77 @@
-"""A frame as a file gives it, before anything is known of what its values mean."""
+"""Frames as they are found in files, and the choice of frames by a Python slice."""
 
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
-import numpy as np
-from jaxtyping import Bool, Float64, Int64
+from esen.data.structure import Structure
+from esen.errors import InputError
+
+T = TypeVar("T")
+
+_SLICE = re.compile(r"\s*(-?\d+)?\s*:\s*(-?\d+)?\s*(?::\s*(-?[1-9]\d*)?\s*)?")
 
 
-@dataclass(frozen=True, eq=False)
-class Frame:
-    """What every format hands over.
-
-    Attributes:
-        numbers: atomic numbers.
-        positions: in Å.
-        cell: rows are lattice vectors, in Å.
-        pbc: which of them are periods.
-        values: what the file says of the frame, by its own names.
-        arrays: what the file says of each atom, by its own names.
-        source: file and frame, for messages.
-        converted: whether units and signs are already those of `Structure`, as the format fixes them. Else they are
-            what the user says that they are.
-    """
-
-    numbers: Int64[np.ndarray, " N"]
-    positions: Float64[np.ndarray, "N 3"]
-    cell: Float64[np.ndarray, "3 3"]
-    pbc: Bool[np.ndarray, "3"]
-    values: dict[str, Any]
-    arrays: dict[str, np.ndarray]
-    source: str
-    converted: bool = False
+def _parsed_already(raw: "RawFrame") -> Structure:
+    structure: Structure = raw.content
+    return structure
 
 
 @dataclass(frozen=True, eq=False)
-class Record:
-    """A frame that was found in a file, but not yet understood. It can be sent to another process for that.
+class RawFrame:
+    """A frame that was found in a file but not parsed yet. It can be sent to another process for parsing.
 
     Attributes:
-        content: of the frame: text, bytes, or a `Frame` where finding it was reading it.
+        content: text or bytes of the frame, or a `Structure` where finding it includes parsing it.
         source: file and frame, for messages.
-        line: of the file, where it begins; 0 where the file has no lines.
-        done: the part of the file that has been gone through, 0 to 1.
+        line: first line in the file; 0 for formats without lines.
+        done: fraction of the file that has been read, 0 to 1.
+        parse: function of the format that parses it.
+        fixed_units: whether the format fixes units and signs, so that values named `energy`, `forces` and `stress` are
+            already in those of `Structure`; otherwise the user says what they are.
     """
 
     content: Any
     source: str
     line: int = 0
     done: float = 1.0
+    parse: Callable[["RawFrame"], Structure] = _parsed_already
+    fixed_units: bool = True
+
+    def structure(self) -> Structure:
+        """Parse the frame, without labels: `info` and `arrays` hold all values by their names in the file.
+
+        Raises:
+            InputError: the content is damaged or not of the format.
+        """
+        return self.parse(self)
+
+
+def parse_slice(text: str) -> slice:
+    """Parse the text of a Python slice.
+
+    Raises:
+        InputError: the text is not a slice.
+
+    >>> parse_slice("0:250"), parse_slice("::10")
+    (slice(0, 250, None), slice(None, None, 10))
+    """
+    match = _SLICE.fullmatch(text)
+    if match is None:
+        raise InputError(
+            f"frames: {text!r} is not a Python slice; write e.g. '0:250', '::10', or '7:8' for one frame"
+        )
+    return slice(*(int(part) if part else None for part in match.groups()))
+
+
+def select(items: Iterator[T], selection: slice) -> Iterator[T]:
+    """Iterate over the items that a slice selects; negative numbers need all items in memory first.
+
+    >>> "".join(select(iter("abcdef"), slice(1, None, 2))), "".join(select(iter("abcdef"), slice(-2, None)))
+    ('bdf', 'ef')
+    """
+    if any(part is not None and part < 0 for part in (selection.start, selection.stop, selection.step)):
+        return iter(list(items)[selection])
+    return islice(items, selection.start, selection.stop, selection.step)

@@ -1,13 +1,13 @@
-"""From a file's own names to energy, forces and stress."""
+"""Labels of a frame, from their names in the file."""
 
 import re
-from collections.abc import Collection, Iterable
-from typing import Any
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 import numpy as np
 from jaxtyping import Float64
 
-from esen.data.readers.frame import Frame
 from esen.data.stress import StressConvention, to_stress
 from esen.data.structure import Structure
 from esen.errors import InputError
@@ -19,38 +19,38 @@ _STRESS_NAME = re.compile(r"stress|virial", re.IGNORECASE)
 
 
 NO_LABEL = "none"
-"""The name to give for a label that the file has, and that is not to be read."""
+"""The name that users give for a label that the file has but that is not read."""
 
 
-def energy_of(frame: Frame, key: str, *, required: bool = True) -> float | None:
-    """The total energy, in eV; None where there is none and none is required.
+def energy_of(frame: Structure, key: str, *, required: bool = True) -> float | None:
+    """Return the total energy in eV; None if there is none and none is required.
 
     Raises:
-        InputError: the frame has nothing under `key`, but an energy is required or it has one under another name; or
-            it is not one number.
+        InputError: nothing is named `key`, although an energy is required or there is one under another name; or the
+            energy is not one number.
     """
-    if key not in frame.values:
+    if key not in frame.info:
         likely = [
-            k for k, v in frame.values.items() if _numbers(v, (1,)) is not None and _ENERGY_NAME.search(k)
+            k for k, v in frame.info.items() if _numbers(v, (1,)) is not None and _ENERGY_NAME.search(k)
         ]
         likely.sort(key=lambda name: bool(_UNLIKELY_ENERGY.search(name)))
         if not required and (not likely or key == NO_LABEL):
             return None
-        raise _missing(frame, "energy", key, likely, frame.values)
-    energy = _numbers(frame.values[key], (1,))
+        raise _missing(frame, "energy", key, likely, frame.info)
+    energy = _numbers(frame.info[key], (1,))
     if energy is None:
         raise InputError(
-            f"{frame.source}: {key} is {frame.values[key]!r}, expected one number, the energy in eV"
+            f"{frame.source}: {key} is {frame.info[key]!r}, expected one number, the energy in eV"
         )
     return float(energy[0])
 
 
-def forces_of(frame: Frame, key: str, *, required: bool = True) -> Float64[np.ndarray, "N 3"] | None:
-    """The forces, in eV/Å; None where there are none and none are required.
+def forces_of(frame: Structure, key: str, *, required: bool = True) -> Float64[np.ndarray, "N 3"] | None:
+    """Return the forces in eV/Å; None if there are none and none are required.
 
     Raises:
-        InputError: the frame has nothing under `key`, but forces are required or it has some under another name; or
-            they are not three numbers an atom.
+        InputError: nothing is named `key`, although forces are required or there are some under another name; or the
+            forces are not three numbers per atom.
     """
     shape = (len(frame.numbers), 3)
     if key not in frame.arrays:
@@ -61,21 +61,21 @@ def forces_of(frame: Frame, key: str, *, required: bool = True) -> Float64[np.nd
         raise _missing(frame, "forces", key, likely or vectors, frame.arrays)
     forces = frame.arrays[key]
     if forces.shape != shape or forces.dtype.kind not in "if":
-        raise InputError(f"{frame.source}: {key} is not three numbers an atom, which forces must be")
+        raise InputError(f"{frame.source}: {key} is not three numbers per atom, which forces must be")
     return forces.astype(np.float64)
 
 
-def stress_of(frame: Frame, key: str, convention: StressConvention) -> Float64[np.ndarray, "3 3"] | None:
-    """The stress in eV/Å³; None where the file has none, or not all three lattice vectors are periods.
+def stress_of(frame: Structure, key: str, convention: StressConvention) -> Float64[np.ndarray, "3 3"] | None:
+    """Return the stress in eV/Å³; None if there is none, or if not all three lattice vectors are periodic.
 
     Raises:
-        InputError: what stands under `key` is not 6 or 9 numbers.
+        InputError: the value named `key` is not 6 or 9 numbers.
     """
-    if key not in frame.values:
+    if key not in frame.info:
         return None
-    values = _numbers(frame.values[key], (6, 9))
+    values = _numbers(frame.info[key], (6, 9))
     if values is None:
-        given = frame.values[key]
+        given = frame.info[key]
         raise InputError(
             f"{frame.source}: {key} is {given!r}, expected 9 numbers, or 6: xx, yy, zz, yz, xz, xy"
         )
@@ -85,54 +85,62 @@ def stress_of(frame: Frame, key: str, convention: StressConvention) -> Float64[n
     return to_stress(values, convention, volume)
 
 
-def stress_candidates(frame: Frame) -> list[str]:
-    """The names under which a frame may hold its stress."""
-    named = [name for name in frame.values if _STRESS_NAME.search(name)]
-    return [name for name in named if _numbers(frame.values[name], (6, 9)) is not None]
+def stress_candidates(frame: Structure) -> list[str]:
+    """Return the names under which a frame may have its stress."""
+    named = [name for name in frame.info if _STRESS_NAME.search(name)]
+    return [name for name in named if _numbers(frame.info[name], (6, 9)) is not None]
 
 
-def to_structure(
-    frame: Frame,
-    *,
-    energy_key: str,
-    forces_key: str,
-    stress_key: str,
-    stress_convention: StressConvention,
-    required: Collection[str] = ("energy", "forces"),
-) -> Structure:
-    """A labelled structure.
+@dataclass(frozen=True)
+class Reading:
+    """How labels are read: their names in the files, the convention of the stress, and which labels are required."""
 
-    Args:
-        frame: as it was read.
-        energy_key: name of the energy.
-        forces_key: name of the forces.
-        stress_key: name of the stress.
-        stress_convention: its unit and sign, unless the format fixes them.
-        required: labels without which a frame is refused.
+    energy_key: str = "energy"
+    forces_key: str = "forces"
+    stress_key: str = "stress"
+    stress_convention: StressConvention = "ase"
+    required: tuple[str, ...] = field(default=("energy", "forces"), kw_only=True)
+    """Labels without which a frame is refused."""
 
-    Raises:
-        InputError: a required label is missing, or a label has the wrong shape.
-    """
-    return Structure(
-        numbers=frame.numbers,
-        positions=frame.positions,
-        cell=frame.cell,
-        pbc=frame.pbc,
-        energy=energy_of(frame, energy_key, required="energy" in required),
-        forces=forces_of(frame, forces_key, required="forces" in required),
-        stress=stress_of(frame, stress_key, "ase" if frame.converted else stress_convention),
-        info={k: v for k, v in frame.values.items() if k not in (energy_key, stress_key)},
-        source=frame.source,
-    )
+    @classmethod
+    def of(cls, spec: Any) -> Self:
+        """Return the names and the convention that a recipe's `DataSpec` states."""
+        return cls(**{name: getattr(spec, name) for name in _STATED})
+
+    def of_source(self, source: Any) -> Self:
+        """Return the reading with what a recipe's `SourceSpec` states about its own files; None is unstated."""
+        return replace(self, **{name: own for name in _STATED if (own := getattr(source, name)) is not None})
+
+    def labelled(self, frame: Structure, *, fixed_units: bool) -> Structure:
+        """Return a parsed frame with its labels.
+
+        Args:
+            frame: `info` and `arrays` hold all values by their names in the file.
+            fixed_units: whether the format fixes units and signs, so that the convention is not used.
+
+        Raises:
+            InputError: a required label is missing, or a label has the wrong shape.
+        """
+        return replace(
+            frame,
+            energy=energy_of(frame, self.energy_key, required="energy" in self.required),
+            forces=forces_of(frame, self.forces_key, required="forces" in self.required),
+            stress=stress_of(frame, self.stress_key, "ase" if fixed_units else self.stress_convention),
+            info={k: v for k, v in frame.info.items() if k not in (self.energy_key, self.stress_key)},
+            arrays={},
+        )
+
+
+_STATED = ("energy_key", "forces_key", "stress_key", "stress_convention")
 
 
 def _numbers(value: Any, sizes: tuple[int, ...]) -> Float64[np.ndarray, " K"] | None:
-    """The value as a flat array, if it is numbers and as many as one of `sizes`."""
+    """Return the value as a flat array if it is numbers, as many as one of `sizes`."""
     array = np.asarray(value)
     return array.astype(np.float64).ravel() if array.dtype.kind in "if" and array.size in sizes else None
 
 
-def _missing(frame: Frame, label: str, key: str, likely: list[str], there: Iterable[str]) -> InputError:
+def _missing(frame: Structure, label: str, key: str, likely: list[str], there: Iterable[str]) -> InputError:
     start = f"{frame.source}: no {label} under {key!r}; the frame has "
     if likely:
         return InputError(f"{start}{', '.join(likely)}: write data.{label}_key: {likely[0]}")

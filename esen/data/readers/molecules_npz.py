@@ -1,4 +1,4 @@
-"""`.npz` of one molecule in many conformations: sGDML's layout (MD17, MD22) and that of rMD17, in kcal/mol.
+"""`.npz` of one molecule in many conformations, in kcal/mol, in the layouts of sGDML (MD17, MD22) and of rMD17.
 
 | | atomic numbers | positions | energies | forces |
 |---|---|---|---|---|
@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from ase import units
 
-from esen.data.readers.frame import Frame, Record
+from esen.data.readers.frame import RawFrame
+from esen.data.structure import Structure
 from esen.errors import InputError
 
 LAYOUTS = (("z", "R", "E", "F"), ("nuclear_charges", "coords", "energies", "forces"))
@@ -29,11 +30,11 @@ _ENERGY_UNITS = {
 _LENGTH_UNITS = {"ang": 1.0, "angstrom": 1.0, "a": 1.0, "å": 1.0, "bohr": units.Bohr}
 
 
-def npz_records(path: Path) -> Iterator[Record]:
-    """All conformations, in order. Units are kcal/mol and Å unless the file names others (`e_unit`, `r_unit`).
+def npz_frames(path: Path) -> Iterator[RawFrame]:
+    """Iterate over the conformations. Units are kcal/mol and Å unless the file names others (`e_unit`, `r_unit`).
 
     Raises:
-        InputError: it is no `.npz` of these layouts, or its arrays do not fit each other.
+        InputError: the file is not `.npz` of these layouts, or the shapes of its arrays do not agree.
     """
     contents = _load(path)
     layout = next((names for names in LAYOUTS if names[0] in contents and names[1] in contents), None)
@@ -60,21 +61,19 @@ def npz_records(path: Path) -> Iterator[Record]:
         raise InputError(f"{path}: {layout[3]} has shape {forces.shape}, but {layout[1]} {positions.shape}")
     name = str(contents["name"]) if "name" in contents else path.stem
     for index in range(frames):
-        source = f"{path}, frame {index}"
-        frame = Frame(
+        frame = Structure(
             numbers=numbers.astype(np.int64),
             positions=positions[index].astype(np.float64) * length_unit,
             cell=np.zeros((3, 3)),
             pbc=np.zeros(3, dtype=np.bool_),
-            values={"name": name}
-            | ({} if energies is None else {"energy": float(energies.flat[index]) * energy_unit}),
-            arrays={}
-            if forces is None
-            else {"forces": forces[index].astype(np.float64) * (energy_unit / length_unit)},
-            source=source,
-            converted=True,
+            info={"name": name},
+            source=f"{path}, frame {index}",
         )
-        yield Record(frame, source, done=(index + 1) / frames)
+        if energies is not None:
+            frame.info["energy"] = float(energies.flat[index]) * energy_unit
+        if forces is not None:
+            frame.arrays["forces"] = forces[index].astype(np.float64) * (energy_unit / length_unit)
+        yield RawFrame(frame, frame.source, done=(index + 1) / frames)
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:

@@ -1,9 +1,10 @@
-"""MPtrj as it is published: one JSON of 12 GB, `{mp_id: {frame_id: {structure, force, stress, …}}}`, read as a stream.
+"""MPtrj as published: one JSON file of 12 GB, `{mp_id: {frame_id: {structure, force, stress, …}}}`, read as a stream.
 
-Energies are in eV, forces in eV/Å; the stress is VASP's, in kBar, positive under compression.
+Energies are in eV and forces in eV/Å. The stress is VASP's, in kBar, positive under compression.
 """
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
@@ -11,28 +12,29 @@ from typing import Any, TextIO
 import numpy as np
 from ase.data import atomic_numbers
 
-from esen.data.readers.frame import Frame, Record
+from esen.data.readers.frame import RawFrame
 from esen.data.readers.opening import opened
 from esen.data.stress import to_stress
+from esen.data.structure import Structure
 from esen.errors import InputError
 
 CHUNK = 1 << 22
-"""Characters that are read at once."""
+"""Characters read at once."""
 
 _LONGEST_WORD = 4096
-"""A mistake that is further than this from the end of what was read is not due to its end."""
+"""An error further than this from the end of the text read so far cannot be caused by that end."""
 
 _DEFAULT_ENERGY = "uncorrected_total_energy"
 _ENERGIES = (_DEFAULT_ENERGY, "corrected_total_energy")
 _INFO = ("mp_id", "bandgap")
-_SPACE = " \t\r\n"
+_SPACE = re.compile(r"[ \t\r\n]+")
 
 
-def mptrj_records(path: Path) -> Iterator[Record]:
-    """The frames of the file, in its order; no more than a chunk and a frame is in memory.
+def mptrj_frames(path: Path) -> Iterator[RawFrame]:
+    """Iterate over the frames of the file in its order, with at most a chunk and a frame in memory.
 
     Raises:
-        InputError: it cannot be read, is not JSON of this layout, or a frame is not as it should be.
+        InputError: the file cannot be read or is not JSON of this layout, or a frame is wrong.
     """
     count = 0
     with opened(path, "JSON", lambda: f"frame {count - 1}") as (file, part):
@@ -40,19 +42,19 @@ def mptrj_records(path: Path) -> Iterator[Record]:
         for mp_id in stream.entries():
             for frame_id in stream.entries():
                 stream.place = source = f"{path}, {mp_id}/{frame_id}"
-                yield Record(_frame(stream.value(), frame_id, source), source, done=part())
+                yield RawFrame(_structure(stream.value(), frame_id, source), source, done=part())
                 count += 1
     if not count:
         raise InputError(f"{path}: holds no frames")
 
 
 def is_mptrj(start: str) -> bool:
-    """Whether a file that begins so may be MPtrj's JSON."""
+    """Return whether a file with this beginning may be MPtrj's JSON."""
     return start.lstrip().startswith("{") and '"structure"' in start
 
 
 class _Stream:
-    """JSON, of which a part is in memory, and a place in it."""
+    """A position in a JSON file of which only a part is in memory."""
 
     def __init__(self, file: TextIO, path: Path) -> None:
         self.file = file
@@ -63,24 +65,20 @@ class _Stream:
         self.decode = json.JSONDecoder().raw_decode
 
     def entries(self) -> Iterator[str]:
-        """The keys of the object that begins here. The value of each must be taken before the next key."""
+        """Iterate over the keys of the object that begins here; the caller takes each value before the next key."""
         self.expect("{")
-        if self.symbol() == "}":
-            self.at += 1
-            return
-        while True:
+        while self.symbol() != "}":
             key = self.value()
             if not isinstance(key, str):
                 raise self.mistake("a key")
             self.expect(":")
             yield key
-            if self.symbol() == "}":
-                self.at += 1
-                return
-            self.expect(",")
+            if self.symbol() != "}":
+                self.expect(",")
+        self.at += 1
 
     def value(self) -> Any:
-        """What stands here, as Python has it."""
+        """Return the JSON value that begins here."""
         self.symbol()
         while True:
             try:
@@ -93,36 +91,34 @@ class _Stream:
                 return value
 
     def expect(self, symbol: str) -> None:
-        """Go past the symbol that must stand here."""
+        """Skip the symbol, which must come next."""
         if self.symbol() != symbol:
             raise self.mistake(f"'{symbol}'")
         self.at += 1
 
     def symbol(self) -> str:
-        """The next character that is not space; where the file ends, nothing."""
+        """Return the next character that is not white space; at the end of the file, an empty string."""
         while True:
-            while self.at < len(self.text):
-                if self.text[self.at] not in _SPACE:
-                    return self.text[self.at]
-                self.at += 1
-            if self.ended:
-                return ""
+            space = _SPACE.match(self.text, self.at)
+            self.at = space.end() if space else self.at
+            if self.at < len(self.text) or self.ended:
+                return self.text[self.at : self.at + 1]
             self.read_on()
 
     def read_on(self) -> None:
-        """Take in the next part of the file, and forget what lies behind."""
+        """Read the next part of the file, and drop the text before this position."""
         more = self.file.read(CHUNK)
         self.ended = not more
         self.text, self.at = self.text[self.at :] + more, 0
 
     def mistake(self, expected: str) -> InputError:
-        """What to tell the user."""
+        """Return the error for the user."""
         if not self.text[self.at :].strip():
             return InputError(f"{self.place}: the file is cut off, expected {expected}")
         return InputError(f"{self.place}: expected {expected}, got {self.text[self.at : self.at + 20]!r}…")
 
 
-def _frame(entry: Any, frame_id: str, source: str) -> Frame:
+def _structure(entry: Any, frame_id: str, source: str) -> Structure:
     try:
         structure = entry["structure"]
         cell = np.array(structure["lattice"]["matrix"], dtype=np.float64).reshape(3, 3)
@@ -145,4 +141,5 @@ def _frame(entry: Any, frame_id: str, source: str) -> Frame:
         raise InputError(f"{source}: {error} is missing, or no element") from error
     except (TypeError, ValueError, AttributeError, IndexError) as error:
         raise InputError(f"{source}: is not a frame of MPtrj ({error})") from error
-    return Frame(numbers, positions, cell, np.ones(3, dtype=np.bool_), values, arrays, source, converted=True)
+    pbc = np.ones(3, dtype=np.bool_)
+    return Structure(numbers, positions, cell, pbc, info=values, arrays=arrays, source=source)

@@ -1,4 +1,4 @@
-"""Files, compressed or not, read from one end to the other; whatever the system or the compression says is one line."""
+"""Open text files, compressed or not, and report errors of the system or the compression in one line."""
 
 import bz2
 import gzip
@@ -12,24 +12,25 @@ from typing import Any, BinaryIO, TextIO
 
 from esen.errors import InputError
 
-PACKINGS = ("", ".gz", ".bz2", ".xz")
-"""What a name may end in besides its own suffix."""
+_DECOMPRESSORS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+PACKINGS = ("", *_DECOMPRESSORS)
+"""Suffixes of compression that may follow the suffix of the format."""
 
 
 @contextmanager
 def opened(path: Path, kind: str, at: Callable[[], str]) -> Iterator[tuple[TextIO, Callable[[], float]]]:
-    """A file as text, and the part of it that has been read so far, 0 to 1.
+    """Open a file as text; give the file and a function that returns the fraction read so far, 0 to 1.
 
     Args:
-        path: of the file; `.gz`, `.bz2` and `.xz` are decompressed.
-        kind: what it should be, for messages.
-        at: says where the reading stands, as in `frame 3`, for messages.
+        path: the file; `.gz`, `.bz2` and `.xz` are decompressed.
+        kind: what the file should contain, for messages.
+        at: returns the current place, such as `frame 3`, for messages.
 
     Raises:
-        InputError: it cannot be opened, decompressed, or is not text.
+        InputError: the file cannot be opened or decompressed, or is not text.
     """
     try:
-        with path.open("rb") as raw, io.TextIOWrapper(_decompressed(path, raw), encoding="utf-8") as file:
+        with path.open("rb") as raw, io.TextIOWrapper(decompressed(path, raw), encoding="utf-8") as file:
             size = max(path.stat().st_size, 1)
             yield file, lambda: min(raw.tell() / size, 1.0)
     except UnicodeDecodeError as error:
@@ -42,22 +43,15 @@ def opened(path: Path, kind: str, at: Callable[[], str]) -> Iterator[tuple[TextI
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
+def decompressed(path: Path, raw: BinaryIO) -> Any:
+    """Return a binary file that decompresses `raw` as the suffix of `path` says, or `raw` itself."""
+    return _DECOMPRESSORS[path.suffix](raw, "rb") if path.suffix in _DECOMPRESSORS else raw
+
+
 def unpacked(path: Path) -> str:
-    """The name without the suffix of its compression.
+    """Return the file name without the suffix of the compression.
 
     >>> unpacked(Path("frames/a.xyz.gz"))
     'a.xyz'
     """
     return path.name.removesuffix(path.suffix) if path.suffix in PACKINGS else path.name
-
-
-def _decompressed(path: Path, raw: BinaryIO) -> Any:
-    match path.suffix:
-        case ".gz":
-            return gzip.open(raw, "rb")
-        case ".bz2":
-            return bz2.open(raw, "rb")
-        case ".xz":
-            return lzma.open(raw, "rb")
-        case _:
-            return raw

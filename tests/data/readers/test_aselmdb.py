@@ -6,8 +6,7 @@ import lmdb
 import numpy as np
 import pytest
 
-from esen.data.readers import Files, read_structures
-from esen.data.readers.aselmdb import sizes_beside
+from esen.data.readers import Files, load_structures
 from esen.errors import InputError
 
 FORMATS = Path(__file__).parents[1] / "formats"
@@ -52,7 +51,7 @@ def put(path, content):
 
 
 def read(path, **options):
-    return read_structures([Files(str(path), **options)])
+    return load_structures([Files(str(path), **options)])
 
 
 def test_real_rows():
@@ -99,8 +98,6 @@ def test_folders_globs_and_no_trace(tmp_path):
         assert [s.energy for s in read(pattern)] == [-97, -98]
     names = sorted(p.name for p in tmp_path.iterdir())
     assert names == ["a.aselmdb", "b.aselmdb", "metadata.npz"]  # no lock file
-    assert sizes_beside(tmp_path).tolist() == [2, 2]
-    assert sizes_beside(SAMPLE) is None
 
 
 def test_a_file_that_is_open_elsewhere(tmp_path):

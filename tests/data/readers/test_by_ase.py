@@ -9,7 +9,7 @@ import pytest
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from esen.data.readers import Files, read_structures
+from esen.data.readers import Files, load_structures
 from esen.errors import InputError
 
 FORMATS = Path(__file__).parents[1] / "formats"
@@ -17,7 +17,7 @@ GPA = 0.006241509125883258  # eV/Å³
 
 
 def read(path, **options):
-    return read_structures([Files(str(path), **options)])
+    return load_structures([Files(str(path), **options)])
 
 
 @pytest.mark.parametrize("name", ["vasprun.xml", "OUTCAR"])

@@ -5,10 +5,9 @@ import lzma
 import numpy as np
 import pytest
 
-from esen.data.readers.extxyz import read_extxyz
+from esen.data.readers.extxyz import extxyz_frames
 from esen.errors import InputError
 
-ALL = slice(None)
 COMMENT = (
     'Lattice="4 0 0 1 5 0 0 0 6" Properties=species:S:1:pos:R:3:forces:R:3:tag:I:1 '
     'energy=-3.5 config_type=bulk pbc="T F T"'
@@ -20,15 +19,19 @@ O 2.0 0.5 0.0 -0.1 -0.2 -0.3 8
 """
 
 
+def frames_of(path):
+    return [raw.structure() for raw in extxyz_frames(path)]
+
+
 def test_a_frame(tmp_path):
     path = tmp_path / "a.xyz"
     path.write_text(FRAME)
-    (frame,) = read_extxyz(path, ALL)
+    (frame,) = frames_of(path)
     assert frame.numbers.tolist() == [12, 8]
     assert frame.positions.tolist() == [[0, 0, 0], [2, 0.5, 0]]
     assert frame.cell.tolist() == [[4, 0, 0], [1, 5, 0], [0, 0, 6]]  # rows are lattice vectors
     assert frame.pbc.tolist() == [True, False, True]
-    assert frame.values == {"energy": -3.5, "config_type": "bulk"}
+    assert frame.info == {"energy": -3.5, "config_type": "bulk"}
     assert frame.arrays["forces"].tolist() == [[0.1, 0.2, 0.3], [-0.1, -0.2, -0.3]]
     assert frame.arrays["tag"].tolist() == [7, 8]
     assert frame.source == f"{path}, frame 0"
@@ -40,30 +43,30 @@ def test_a_frame(tmp_path):
 def test_compressed(tmp_path, suffix, compress):
     path = tmp_path / f"a.extxyz{suffix}"
     path.write_bytes(compress((FRAME * 3).encode()))
-    assert len(read_extxyz(path, ALL)) == 3
+    assert len(frames_of(path)) == 3
 
 
 @pytest.mark.parametrize("stress", ["1 2 3 4 5 6", "1 9 8 7 2 6 5 4 3"])
 def test_stress_of_six_or_nine_numbers_arrives_as_written(tmp_path, stress):
     path = tmp_path / "a.xyz"
     path.write_text(FRAME.replace("energy=", f'virial="{stress}" stress="{stress}" energy='))
-    (frame,) = read_extxyz(path, ALL)
-    assert np.ravel(frame.values["stress"]).tolist() == [float(x) for x in stress.split()]
-    assert np.ravel(frame.values["virial"]).tolist() == [float(x) for x in stress.split()]
+    (frame,) = frames_of(path)
+    assert np.ravel(frame.info["stress"]).tolist() == [float(x) for x in stress.split()]
+    assert np.ravel(frame.info["virial"]).tolist() == [float(x) for x in stress.split()]
 
 
 def test_selection_keeps_the_frame_numbers_of_the_file(tmp_path):
     path = tmp_path / "a.xyz"
     path.write_text("".join(FRAME.replace("-3.5", str(-index)) for index in range(6)))
-    frames = read_extxyz(path, slice(-1, None, -2))
-    assert [frame.values["energy"] for frame in frames] == [-5, -3, -1]
+    frames = frames_of(path)[-1::-2]
+    assert [frame.info["energy"] for frame in frames] == [-5, -3, -1]
     assert [frame.source[-7:] for frame in frames] == ["frame 5", "frame 3", "frame 1"]
 
 
 def test_plain_xyz_windows_lines_and_blank_lines(tmp_path):
     path = tmp_path / "a.xyz"
     path.write_bytes(b"2\r\nwater, less one\r\nO 0 0 0\r\nH 0 0 1\r\n\r\n\r\n1\r\n\r\nHe 0 0 0\r\n\r\n")
-    hydroxyl, helium = read_extxyz(path, ALL)
+    hydroxyl, helium = frames_of(path)
     assert hydroxyl.pbc.tolist() == [False, False, False]
     assert not hydroxyl.cell.any()
     assert helium.numbers.tolist() == [2]
@@ -134,6 +137,6 @@ def test_bad_files(tmp_path):
 
 def refused(path, message):
     with pytest.raises(InputError, match=message) as refusal:
-        read_extxyz(path, ALL)
+        frames_of(path)
     assert str(refusal.value).startswith(str(path))
     assert "\n" not in str(refusal.value)

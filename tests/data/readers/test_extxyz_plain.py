@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from esen.data.readers.extxyz import parse_by_ase
 from esen.data.readers.extxyz_plain import parse_plain
-from esen.data.readers.frame import Record
+from esen.data.readers.frame import RawFrame
 from esen.errors import InputError
 
 REALS = st.floats(-1e3, 1e3, allow_nan=False).map(repr) | st.sampled_from(
@@ -62,12 +62,12 @@ def test_what_is_read_is_what_ase_reads(text):
     plain = parse_plain(text, "a.xyz, frame 0")
     if plain is None:
         return
-    frame = parse_by_ase(Record(text, "a.xyz, frame 0", 1))
+    frame = parse_by_ase(RawFrame(text, "a.xyz, frame 0", 1))
     for name in ("numbers", "positions", "cell", "pbc"):
         same(getattr(plain, name), getattr(frame, name))
-    assert list(plain.values) == list(frame.values)
-    for key, value in frame.values.items():
-        same(plain.values[key], value)
+    assert list(plain.info) == list(frame.info)
+    for key, value in frame.info.items():
+        same(plain.info[key], value)
     assert plain.arrays.keys() == frame.arrays.keys()
     for key, value in frame.arrays.items():
         same(plain.arrays[key], value)
@@ -89,7 +89,7 @@ ROWS = "Mg 0 0 0 1 2 3\nO 2 0.5 0 -1 -2 -3\n"
 
 def test_the_usual_is_plain():
     frame = parse_plain(f"2\n{PLAIN}\n{ROWS}", "here")
-    assert frame.values == {"energy": -3.5, "config_type": "bulk", "name": True}
+    assert frame.info == {"energy": -3.5, "config_type": "bulk", "name": True}
     assert frame.cell.tolist() == [[4, 0, 0], [1, 5, 0], [0, 0, 6]]
     assert frame.arrays["forces"].tolist() == [[1, 2, 3], [-1, -2, -3]]
     assert parse_plain("1\nwater, less two\nO 0 0 0\n", "here").arrays == {}
@@ -120,4 +120,4 @@ def test_mistakes_are_left_to_ase(rows):
     text = f"2\n{PLAIN}\n{rows}"
     assert parse_plain(text, "here") is None
     with pytest.raises(InputError, match="here"):
-        parse_by_ase(Record(text, "here", 1))
+        parse_by_ase(RawFrame(text, "here", 1))

@@ -3,7 +3,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from esen.data.readers import Files, read_structures
+from esen.data.readers import Files, load_structures
 from esen.errors import InputError
 
 
@@ -22,7 +22,7 @@ def make(path, files):
 
 
 def read(path, **options):
-    return read_structures([Files(str(path), **options)])
+    return load_structures([Files(str(path), **options)])
 
 
 def test_every_frame_of_every_file(tmp_path):

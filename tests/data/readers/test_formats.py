@@ -5,7 +5,7 @@ from typing import get_args
 
 import pytest
 
-from esen.data.readers import Files, read_structures
+from esen.data.readers import Files, load_structures
 from esen.data.readers.formats import ESENDATA, FORMATS, file_format, find_files
 from esen.errors import InputError
 from esen.recipe.data import SourceFormat
@@ -91,13 +91,13 @@ def test_a_folder_of_several_formats(tmp_path):
     found = [(path.relative_to(tmp_path).as_posix(), kind) for path, kind in find_files(".", tmp_path)]
     assert found == [("mptrj.json", "mptrj_json"), ("relax/OUTCAR", "vasp"), ("run/vasprun.xml", "vasp")]
     assert [path.name for path, _ in find_files(".", tmp_path, "mptrj_json")] == ["mptrj.json"]
-    assert len(read_structures([Files(str(tmp_path))])) == 3 + 2 + 2
+    assert len(load_structures([Files(str(tmp_path))])) == 3 + 2 + 2
     with pytest.raises(InputError, match="no file of format npz"):
         find_files(".", tmp_path, "npz")
 
 
 def test_a_format_that_is_given_is_used(tmp_path):
     (tmp_path / "frames.dat").write_bytes(EXTXYZ)
-    assert len(read_structures([Files(str(tmp_path / "frames.dat"), "extxyz")])) == 1
+    assert len(load_structures([Files(str(tmp_path / "frames.dat"), "extxyz")])) == 1
     with pytest.raises(InputError, match="is no LMDB file"):
-        read_structures([Files(str(tmp_path / "frames.dat"), "aselmdb")])
+        load_structures([Files(str(tmp_path / "frames.dat"), "aselmdb")])

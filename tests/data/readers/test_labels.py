@@ -1,18 +1,18 @@
 import numpy as np
 import pytest
 
-from esen.data.readers.frame import Frame
 from esen.data.readers.labels import energy_of, forces_of, stress_candidates, stress_of
+from esen.data.structure import Structure
 from esen.errors import InputError
 
 
 def frame(values=None, arrays=None, pbc=(True, True, True), cell=2.0):
-    return Frame(
+    return Structure(
         numbers=np.array([12, 8]),
         positions=np.zeros((2, 3)),
         cell=cell * np.eye(3),
         pbc=np.array(pbc),
-        values=values or {},
+        info=values or {},
         arrays=arrays or {},
         source="a.xyz, frame 0",
     )
@@ -71,8 +71,8 @@ VECTORS, SCALARS = np.zeros((2, 3)), np.zeros(2)
         ),
         ({"gradient": VECTORS, "tag": SCALARS}, "the frame has gradient: write data.forces_key: gradient"),
         ({"tag": SCALARS}, "the frame has only tag: expected data.forces_key"),
-        ({"forces": SCALARS}, "forces is not three numbers an atom"),
-        ({"forces": np.full((2, 3), "x", dtype=object)}, "forces is not three numbers an atom"),
+        ({"forces": SCALARS}, "forces is not three numbers"),
+        ({"forces": np.full((2, 3), "x", dtype=object)}, "forces is not three numbers"),
     ],
 )
 def test_no_forces(arrays, message):

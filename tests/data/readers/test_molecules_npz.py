@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from esen.data.readers import Files, read_structures
+from esen.data.readers import Files, load_structures
 from esen.errors import InputError
 
 ETHANOL = Path(__file__).parents[1] / "formats" / "md22_layout_GFN2_ethanol.npz"
@@ -11,7 +11,7 @@ KCAL = 0.0433641  # eV a molecule
 
 
 def read(path, **options):
-    return read_structures([Files(str(path), **options)])
+    return load_structures([Files(str(path), **options)])
 
 
 def test_md22():

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import esen.data.readers.mptrj_json
-from esen.data.readers import Files, read_structures
-from esen.data.readers.mptrj_json import mptrj_records
+from esen.data.readers import Files, load_structures
+from esen.data.readers.mptrj_json import mptrj_frames
 from esen.errors import InputError
 
 SAMPLE = Path(__file__).parents[1] / "formats" / "mptrj.json"
@@ -15,7 +15,7 @@ KBAR = 0.1 * 0.006241509125883258  # eV/Å³
 
 
 def read(path, **options):
-    return read_structures([Files(str(path), "mptrj_json", **options)])
+    return load_structures([Files(str(path), "mptrj_json", **options)])
 
 
 def test_units_signs_and_names():
@@ -35,10 +35,10 @@ def test_units_signs_and_names():
 
 @pytest.mark.parametrize("chunk", [100, 777, 5000])
 def test_the_parts_in_which_it_is_read_do_not_matter(chunk, monkeypatch):
-    whole = [r.content for r in mptrj_records(SAMPLE)]
+    whole = [r.content for r in mptrj_frames(SAMPLE)]
     monkeypatch.setattr(esen.data.readers.mptrj_json, "CHUNK", chunk)
     monkeypatch.setattr(esen.data.readers.mptrj_json, "_LONGEST_WORD", 50)
-    for one, other in zip(whole, (r.content for r in mptrj_records(SAMPLE)), strict=True):
+    for one, other in zip(whole, (r.content for r in mptrj_frames(SAMPLE)), strict=True):
         np.testing.assert_array_equal(one.positions, other.positions)
         assert one.source == other.source
 
@@ -56,7 +56,7 @@ def test_only_a_part_is_in_memory(tmp_path, monkeypatch):
         held.append(len(stream.text))
 
     monkeypatch.setattr(esen.data.readers.mptrj_json._Stream, "read_on", watched)
-    done = [record.done for record in mptrj_records(path)]
+    done = [record.done for record in mptrj_frames(path)]
     assert len(done) == 300
     assert max(held) < 10_000 < path.stat().st_size / 10
     assert done[0] < 0.1
@@ -90,7 +90,7 @@ def test_corrected_energies_and_missing_labels(tmp_path):
 def test_compressed(tmp_path):
     path = tmp_path / "a.json.gz"
     path.write_bytes(gzip.compress(SAMPLE.read_bytes()))
-    assert len(read_structures([Files(str(path))])) == 3
+    assert len(load_structures([Files(str(path))])) == 3
 
 
 def drop_structure(frame):
@@ -114,7 +114,7 @@ def invent(frame):
     [
         (drop_structure, "'structure' is missing"),
         (mix, "a site is disordered"),
-        (lose_a_force, "forces is not three numbers an atom"),
+        (lose_a_force, "forces is not three numbers"),
         (invent, "'Qq' is missing, or no element"),
     ],
 )

@@ -12,7 +12,7 @@ from ase.build import bulk
 from phono3py import Phono3py
 from phono3py.file_IO import write_FORCES_FC2, write_FORCES_FC3
 
-from esen.data.readers import Files, Reading, read_structures
+from esen.data.readers import Files, Reading, load_structures
 from esen.data.structure import Structure
 from esen.errors import InputError
 from esen.evaluate.conductivity.force_constants import displace, second_by_displacements, use_force_sets
@@ -48,7 +48,7 @@ Cu 0.0 0.0 0.0
 def test_the_layout_of_the_benchmark(tmp_path: Path) -> None:
     path = tmp_path / "structures.extxyz"
     path.write_text(FRAMES)
-    frames = read_structures([Files(str(path))], Reading(required=()))
+    frames = load_structures([Files(str(path))], Reading(required=()))
     assert all(is_of_benchmark(frame) for frame in frames)
     first, second = (material_of_benchmark(frame) for frame in frames)
     assert (first.name, first.label, first.space_group, first.mesh) == ("mp-1", "ZnO", 186, (19, 19, 15))

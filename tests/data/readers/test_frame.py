@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esen.data.readers.select import parse_slice, select
+from esen.data.readers.frame import parse_slice, select
 
 INTEGERS = st.none() | st.integers(-6, 6)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from esen.data.checks import check_structure
-from esen.data.doctor import examine
+from esen.data.examine import examine
 from esen.data.frames import as_frames
 from tests.train.small import crystals, molecule
 
@@ -114,7 +114,7 @@ def test_impossible_frames_and_a_part_of_many():
     bad = spoiled(0, forces=np.full((2, 3), np.nan))
     found = report(bad, check=lambda s: check_structure(s, 100))["frames"]
     assert found.verdict == "wrong"
-    assert "1 of 20 frames cannot be: a.xyz, frame 0: forces" in found.found
+    assert "1 of 20 frames are impossible: a.xyz, frame 0: forces" in found.found
     seen = []
     part = report(GOOD, most=5, progress=lambda done, of: seen.append((done, of)))
     assert seen == [(n, 5) for n in range(1, 6)]

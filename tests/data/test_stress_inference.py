@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from esen.data.stress import to_stress
-from esen.data.stress_test import (
+from esen.data.stress_inference import (
     energy_pairs,
     judge_by_energies,
     judge_by_stresses,

@@ -9,7 +9,7 @@ import pytest
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from esen.data.checks import check_structure
-from esen.data.readers import Reading, read_structures
+from esen.data.readers import Reading, load_structures
 from esen.errors import InputError
 from esen.recipe import DataSpec, SourceSpec
 
@@ -31,8 +31,8 @@ def energies(structures):
 
 
 def test_the_shipped_frames():
-    train = read_structures([source(MGO / "MgO_train1.xyz.gz")])
-    test = read_structures([source(MGO / "MgO_test1.xyz.gz")])
+    train = load_structures([source(MGO / "MgO_train1.xyz.gz")])
+    test = load_structures([source(MGO / "MgO_test1.xyz.gz")])
     assert (len(train), len(test)) == (270, 30)
     for structure in train + test:
         check_structure(structure, max_elements=13)
@@ -54,7 +54,7 @@ def test_what_ase_writes(tmp_path):
     atoms.calc = SinglePointCalculator(atoms, energy=-1.5, free_energy=-1.6, forces=forces, stress=stress)
     atoms.info["config_type"] = "bulk"
     ase.io.write(tmp_path / "a.extxyz", atoms)
-    (structure,) = read_structures([source(tmp_path / "a.extxyz")])
+    (structure,) = load_structures([source(tmp_path / "a.extxyz")])
     assert structure.energy == -1.5
     np.testing.assert_allclose(structure.forces, forces, atol=1e-8)
     np.testing.assert_allclose(structure.stress[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]], stress)
@@ -74,7 +74,7 @@ def test_keys_and_convention_come_from_the_recipe(tmp_path):
             "stress_convention": "virial",
         }
     )
-    (structure,) = read_structures(spec.train, Reading.of(spec), folder=tmp_path)
+    (structure,) = load_structures(spec.train, Reading.of(spec), folder=tmp_path)
     assert structure.energy == -7.0
     assert structure.forces.tolist() == [[0.1, 0.2, 0.3]]
     np.testing.assert_allclose(structure.stress, -np.eye(3) / 3.0)
@@ -84,7 +84,7 @@ def test_mixed_periodicity_and_missing_stress(tmp_path):
     stress = 'stress="1 0 0 0 1 0 0 0 1"'
     frames = [text(comment=stress), text(), text(comment=stress, lattice=False)]
     (tmp_path / "a.xyz").write_text("".join(frames))
-    crystal, unstressed, molecule = read_structures([source(tmp_path / "a.xyz")])
+    crystal, unstressed, molecule = load_structures([source(tmp_path / "a.xyz")])
     assert crystal.stress.tolist() == np.eye(3).tolist()
     assert unstressed.stress is None
     assert molecule.stress is None
@@ -97,17 +97,17 @@ def test_folders_patterns_and_slices(tmp_path):
     (tmp_path / "a.extxyz.gz").write_bytes(gzip.compress((text(-4) + text(-5)).encode()))
     (tmp_path / "deep" / "c.xyz").write_text(text(-6))
     (tmp_path / "notes.txt").write_text("not a frame")
-    assert energies(read_structures([source(tmp_path)])) == [-4, -5, -1, -2, -3, -6]
-    assert energies(read_structures([source(tmp_path, "::2")])) == [-4, -1, -3, -6]
-    assert energies(read_structures([source(tmp_path / "*.xyz")])) == [-1, -2, -3]
-    assert energies(read_structures([source(tmp_path / "**" / "*.xyz", "-1:")])) == [-3, -6]
+    assert energies(load_structures([source(tmp_path)])) == [-4, -5, -1, -2, -3, -6]
+    assert energies(load_structures([source(tmp_path, "::2")])) == [-4, -1, -3, -6]
+    assert energies(load_structures([source(tmp_path / "*.xyz")])) == [-1, -2, -3]
+    assert energies(load_structures([source(tmp_path / "**" / "*.xyz", "-1:")])) == [-3, -6]
     both = [source(tmp_path / "b.xyz", "1:2"), source(tmp_path / "deep" / "c.xyz")]
-    assert energies(read_structures(both)) == [-2, -6]
+    assert energies(load_structures(both)) == [-2, -6]
 
 
 def test_a_file_may_have_any_name(tmp_path):
     (tmp_path / "frames[1].txt").write_text(text(-1))
-    assert energies(read_structures([source("frames[1].txt")], folder=tmp_path)) == [-1]
+    assert energies(load_structures([source("frames[1].txt")], folder=tmp_path)) == [-1]
 
 
 @pytest.mark.parametrize(
@@ -125,26 +125,26 @@ def test_nothing_to_read(tmp_path, path, frames, message):
     (tmp_path / "empty").mkdir()
     (tmp_path / "a.xyz").write_text(text())
     with pytest.raises(InputError, match=message) as refusal:
-        read_structures([source(path, frames)], folder=tmp_path)
+        load_structures([source(path, frames)], folder=tmp_path)
     assert "\n" not in str(refusal.value)
 
 
 def test_the_frame_without_a_label_is_named(tmp_path):
     (tmp_path / "a.xyz").write_text(text() + text().replace("energy=", "REF_energy="))
     with pytest.raises(InputError, match=r"a.xyz, frame 1: .* write data.energy_key: REF_energy"):
-        read_structures([source(tmp_path / "a.xyz")])
+        load_structures([source(tmp_path / "a.xyz")])
 
 
 def test_a_stress_key_that_no_frame_has(tmp_path):
     path = tmp_path / "a.xyz"
     path.write_text(text(comment='REF_stress="1 0 0 0 1 0 0 0 1"'))
     with pytest.raises(InputError, match="no stress under 'strss' in any frame; frames have REF_stress"):
-        read_structures([source(path)], Reading(stress_key="strss"))
+        load_structures([source(path)], Reading(stress_key="strss"))
     path.write_text(text())
     with pytest.raises(InputError, match=r"leave data\.stress_key out"):
-        read_structures([source(path)], Reading(stress_key="strss"))
+        load_structures([source(path)], Reading(stress_key="strss"))
     path.write_text(text(lattice=False))
-    (molecule,) = read_structures([source(path)], Reading(stress_key="strss"))
+    (molecule,) = load_structures([source(path)], Reading(stress_key="strss"))
     assert molecule.stress is None
 
 
@@ -152,11 +152,11 @@ def test_a_stress_under_another_name_is_told_of(tmp_path, caplog):
     path = tmp_path / "a.xyz"
     path.write_text(text(comment='virial="1 0 0 0 1 0 0 0 1"'))
     with caplog.at_level(logging.WARNING):
-        (structure,) = read_structures([source(path)])
+        (structure,) = load_structures([source(path)])
     assert structure.stress is None
     assert "write data.stress_key: virial and data.stress_convention: virial" in caplog.text
 
 
 def test_an_unknown_format_is_refused(tmp_path):
     with pytest.raises(InputError, match="format is 'cif', expected extxyz"):
-        read_structures([source(tmp_path).model_copy(update={"format": "cif"})])
+        load_structures([source(tmp_path).model_copy(update={"format": "cif"})])
