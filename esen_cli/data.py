@@ -1,4 +1,4 @@
-"""`esen data`: make training sets, look at data, and check it."""
+"""`esen data`: make, describe and check training data."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,131 +6,170 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from esen_cli.options import CalculatorArgs
+from esen_cli.help import HelpfulApp
+from esen_cli.options import (
+    OUTPUT,
+    POTENTIAL_HELP,
+    POTENTIALS,
+    STRUCTURES,
+    CalculatorArgs,
+    EnergyKey,
+    ForcesKey,
+    Frames,
+    StressConvention,
+    StressKey,
+)
 from esen_cli.output import print_result, print_wide, writable
 
 if TYPE_CHECKING:
-    from esen.data.readers import Files, Reading
+    from esen.data.readers import Files
     from esen.study.data import DataResult
 
-data_app = typer.Typer(
-    help="Convert, describe and check training data.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    add_completion=False,
-)
+data_app = HelpfulApp("Convert, describe and check training data.")
 
-_WHAT = "Files, folders or glob patterns of any format that esen reads (docs/formats.md), or training sets."
-Paths = Annotated[list[str], typer.Argument(help=_WHAT)]
-Format = Annotated[str, typer.Option("--format", help="Of all files; auto: each shows its own.")]
-Slice = Annotated[str, typer.Option("--frames", help="Frames of each file, a slice such as ::10.")]
-EnergyKey = Annotated[str, typer.Option(help="Name of the energy; none: not to be read.")]
-ForcesKey = Annotated[str, typer.Option(help="Name of the forces; none: not to be read.")]
-StressKey = Annotated[str, typer.Option(help="Name of the stress; none: not to be read.")]
-Convention = Annotated[
-    Literal["ase", "vasp_kbar", "virial"], typer.Option(help="Sign and unit, where the format does not say.")
+Data = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="DATA",
+        help="Files of any format that esen reads, folders, glob patterns, or training sets (docs/formats.md).",
+    ),
+]
+Format = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        metavar="FORMAT",
+        help="Format of all files; auto: each shows its own.",
+        rich_help_panel=STRUCTURES,
+    ),
+]
+JsonFile = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", metavar="FILE", help="Write JSON to this file.", rich_help_panel=OUTPUT),
 ]
 
 
 @data_app.command()
 def convert(  # noqa: PLR0913, PLR0917  # the options of a command are its arguments
-    sources: Annotated[list[str], typer.Argument(help="Files, folders or glob patterns.")],
-    output: Annotated[Path, typer.Argument(help="The training set, a folder such as mptrj.esendata.")],
+    sources: Annotated[list[str], typer.Argument(metavar="SOURCE", help="Files, folders or glob patterns.")],
+    output: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="The training set, such as mptrj.esendata.")
+    ],
     kind: Format = "auto",
-    frames: Slice = ":",
+    frames: Frames = ":",
     energy_key: EnergyKey = "energy",
     forces_key: ForcesKey = "forces",
     stress_key: StressKey = "stress",
-    stress_convention: Convention = "ase",
+    stress_convention: StressConvention = "ase",
     processes: Annotated[
-        int | None, typer.Option(min=1, help="That convert.  [default: one a CPU; one for small inputs]")
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Number of worker processes.  [default: one per CPU; one for small inputs]",
+        ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume/--restart", help="Go on with what is there, or begin anew.")
+        bool, typer.Option("--resume/--restart", help="Resume an earlier conversion, or start over.")
     ] = True,
     count_edges: Annotated[
-        float | None, typer.Option(min=0.1, help="Count the edges up to so many Å, too.")
+        float | None,
+        typer.Option(metavar="Å", min=0.1, help="Also count the edges up to this distance."),
     ] = None,
 ) -> None:
-    """Make one memory-mapped training set. Stopped anywhere, the same command goes on."""
+    """Make one memory-mapped training set. If it is stopped, the same command resumes it.
+
+    Example: esen data convert frames/ mptrj.esendata --processes 8
+    """
     folder = writable(output)
 
+    from esen.data.readers import Reading
     from esen.study.data import run_convert
 
+    reading = Reading(energy_key, forces_key, stress_key, stress_convention, required=())
+    files = _files(sources, kind, frames)
     print_data(
-        run_convert(
-            _files(sources, kind, frames),
-            folder,
-            _reading(energy_key, forces_key, stress_key, stress_convention),
-            processes=processes,
-            resume=resume,
-            edges_cutoff=count_edges,
-        )
+        run_convert(files, folder, reading, processes=processes, resume=resume, edges_cutoff=count_edges)
     )
 
 
 @data_app.command()
 def info(
-    paths: Paths,
+    paths: Data,
     kind: Format = "auto",
-    frames: Slice = ":",
+    frames: Frames = ":",
     energy_key: EnergyKey = "energy",
     forces_key: ForcesKey = "forces",
     stress_key: StressKey = "stress",
-    stress_convention: Convention = "ase",
+    stress_convention: StressConvention = "ase",
 ) -> None:
-    """What data holds: frames, sizes, elements, labels, units."""
+    """Describe data: frames, sizes, elements, labels, units.
+
+    Example: esen data info mptrj.esendata
+    """
+    from esen.data.readers import Reading
     from esen.study.data import run_info
 
-    reading = _reading(energy_key, forces_key, stress_key, stress_convention)
+    reading = Reading(energy_key, forces_key, stress_key, stress_convention, required=())
     print_data(run_info(_files(paths, kind, frames), reading))
 
 
 @data_app.command()
-def references(  # the options of a command are its arguments
-    paths: Paths,
+def references(
+    paths: Data,
     method: Annotated[
-        Literal["least_squares", "isolated_atoms"], typer.Option(help="How they are found.")
+        Literal["least_squares", "isolated_atoms"],
+        typer.Option(help="Fit to all frames, or take frames of isolated atoms."),
     ] = "least_squares",
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="JSON for data.references: {file: …}.")
-    ] = None,
+    output: JsonFile = None,
     kind: Format = "auto",
-    frames: Slice = ":",
+    frames: Frames = ":",
     energy_key: EnergyKey = "energy",
 ) -> None:
-    """Reference energies of the elements."""
+    """Compute the reference energies of the elements, for `data.references: {file: …}` of a recipe.
+
+    Example: esen data references train.xyz -o references.json
+    """
+    from esen.data.readers import Reading
     from esen.study.data import run_references
 
-    reading = _reading(energy_key, "forces", "stress", "ase")
+    reading = Reading(energy_key, required=())
     print_data(run_references(_files(paths, kind, frames), reading, method, output))
 
 
 @data_app.command()
 def check(  # noqa: PLR0913, PLR0917  # the options of a command are its arguments
-    paths: Paths,
+    paths: Data,
     potential: Annotated[
         str | None,
         typer.Option(
-            help="To compare stresses with: weights, a run's folder, emt, lj, or module:factory (ASE)."
+            metavar="POTENTIAL",
+            help=f"Compare the stresses with its energies: {POTENTIAL_HELP}.",
+            rich_help_panel=POTENTIALS,
         ),
     ] = None,
     calculator_args: CalculatorArgs = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="JSON with the findings.")] = None,
-    most: Annotated[int, typer.Option(min=1, help="Frames that are looked into.")] = 20_000,
+    output: JsonFile = None,
+    most: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Largest number of frames whose structures are checked.")
+    ] = 20_000,
     kind: Format = "auto",
-    frames: Slice = ":",
+    frames: Frames = ":",
     energy_key: EnergyKey = "energy",
     forces_key: ForcesKey = "forces",
     stress_key: StressKey = "stress",
-    stress_convention: Convention = "ase",
+    stress_convention: StressConvention = "ase",
 ) -> None:
-    """A doctor for data: labels, outliers, duplicates, units, the stress. Exit code 1: something is wrong."""
+    """Find mistakes in data: labels, outliers, duplicates, units, stresses. Exit code 1: something is wrong.
+
+    Example: esen data check train.xyz --potential emt
+    """
+    from esen.data.readers import Reading
     from esen.study.data_check import run_check
 
     result = run_check(
         _files(paths, kind, frames),
-        _reading(energy_key, forces_key, stress_key, stress_convention),
+        Reading(energy_key, forces_key, stress_key, stress_convention, required=()),
         potential=potential,
         calculator_args=calculator_args or (),
         output=output,
@@ -142,7 +181,7 @@ def check(  # noqa: PLR0913, PLR0917  # the options of a command are its argumen
 
 
 def print_data(result: "DataResult") -> None:
-    """Tables, lines and files."""
+    """Print tables, remarks and paths."""
     for table in result.tables:
         print_wide(table, styles={"wrong": "bold red", "warning": "yellow"})
     for line in result.lines:
@@ -154,12 +193,3 @@ def _files(paths: Sequence[str], kind: str, frames: str) -> "list[Files]":
     from esen.data.readers import Files
 
     return [Files(path, kind, frames) for path in paths]
-
-
-def _reading(
-    energy_key: str, forces_key: str, stress_key: str, convention: Literal["ase", "vasp_kbar", "virial"]
-) -> "Reading":
-    """Labels that are missing are missing; those that stand under another name are an error."""
-    from esen.data.readers import Reading
-
-    return Reading(energy_key, forces_key, stress_key, convention, required=())

@@ -6,14 +6,17 @@ import typer
 
 from esen_cli.options import (
     DEVICE,
-    LABELS,
     STRUCTURES,
     Also,
     Device,
+    EnergyKey,
+    ForcesKey,
     Frames,
     NamedCalculatorArgs,
     Output,
     Potential,
+    StressConvention,
+    StressKey,
 )
 from esen_cli.output import fresh_folder, not_a_run, potential_name, print_result, print_wide
 
@@ -39,22 +42,10 @@ def mae(  # noqa: PLR0913, PLR0917  # the options of a command are its arguments
             rich_help_panel=STRUCTURES,
         ),
     ] = None,
-    energy_key: Annotated[
-        str, typer.Option(metavar="KEY", help="Name of the energy in the files.", rich_help_panel=LABELS)
-    ] = "energy",
-    forces_key: Annotated[
-        str, typer.Option(metavar="KEY", help="Name of the forces in the files.", rich_help_panel=LABELS)
-    ] = "forces",
-    stress_key: Annotated[
-        str, typer.Option(metavar="KEY", help="Name of the stress in the files.", rich_help_panel=LABELS)
-    ] = "stress",
-    stress_convention: Annotated[
-        Literal["ase", "vasp_kbar", "virial"],
-        typer.Option(
-            help="Sign and unit of the stress: eV/Å³ of ASE, kbar of VASP, or virial in eV.",
-            rich_help_panel=LABELS,
-        ),
-    ] = "ase",
+    energy_key: EnergyKey = "energy",
+    forces_key: ForcesKey = "forces",
+    stress_key: StressKey = "stress",
+    stress_convention: StressConvention = "ase",
     batch_atoms: Annotated[
         int,
         typer.Option(

@@ -64,6 +64,39 @@ Frames = Annotated[
         rich_help_panel=STRUCTURES,
     ),
 ]
+EnergyKey = Annotated[
+    str,
+    typer.Option(
+        metavar="KEY",
+        help="Name of the energy in the files; none: do not read it.",
+        rich_help_panel=LABELS,
+    ),
+]
+ForcesKey = Annotated[
+    str,
+    typer.Option(
+        metavar="KEY",
+        help="Name of the forces in the files; none: do not read them.",
+        rich_help_panel=LABELS,
+    ),
+]
+StressKey = Annotated[
+    str,
+    typer.Option(
+        metavar="KEY",
+        help="Name of the stress in the files; none: do not read it.",
+        rich_help_panel=LABELS,
+    ),
+]
+StressConvention = Annotated[
+    Literal["ase", "vasp_kbar", "virial"],
+    typer.Option(
+        help="Sign and unit of the stress, where the format does not fix them: eV/Å³ of ASE, kbar of VASP,"
+        " or virial in eV.",
+        rich_help_panel=LABELS,
+    ),
+]
+
 Relax = Annotated[
     bool,
     typer.Option(
