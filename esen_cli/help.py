@@ -1,9 +1,11 @@
 """The help of all commands: as wide as the terminal, with the options of a panel under one heading."""
 
+from collections.abc import Callable
 from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+from typer.models import CommandFunctionType
 
 _ARGUMENTS, _OPTIONS = "Arguments", "Options"
 
@@ -58,6 +60,8 @@ class HelpfulApp(typer.Typer):
             context_settings={"max_content_width": 10_000},  # no more than the terminal's width in any case
         )
 
-    def command(self, name: str | None = None, **options: Any) -> Any:
+    def command(
+        self, name: str | None = None, **options: Any
+    ) -> Callable[[CommandFunctionType], CommandFunctionType]:
         """Register a function as a command, as `typer.Typer.command` does."""
         return super().command(name, cls=PanelCommand, **options)
