@@ -156,7 +156,7 @@ COLUMNS: tuple[Column[ElasticRecord], ...] = (
     _tensor("young_modulus", "E", "GPa", lambda tensor: tensor.hill.young, tracked=True),
     _tensor("poisson_ratio", "ν", "", lambda tensor: tensor.hill.poisson, tracked=True),
     _tensor("anisotropy", "A", "", lambda tensor: tensor.anisotropy, tracked=True),
-    _tensor("lowest_eigenvalue", "lowest", "GPa", lambda tensor: tensor.lowest_eigenvalue, tracked=True),
+    _tensor("lowest_eigenvalue", "λ_min", "GPa", lambda tensor: tensor.lowest_eigenvalue, tracked=True),
     _tensor("bulk_modulus_voigt", "", "GPa", lambda tensor: tensor.voigt.bulk, shown=False),
     _tensor("bulk_modulus_reuss", "", "GPa", lambda tensor: tensor.reuss.bulk, shown=False),
     _tensor("shear_modulus_voigt", "", "GPa", lambda tensor: tensor.voigt.shear, shown=False),
@@ -296,7 +296,7 @@ def _tensor_table(record: ElasticRecord) -> Table[Any]:
     """Return a table of C with Voigt's components as headings."""
     rows = [(name, *row) for name, row in zip(VOIGT, record.stiffness or (), strict=False)]
     title = Column[Any](f"{record.name}, C (GPa)", value=itemgetter(0), wraps=True)
-    constants = [Column[Any](VOIGT[j], value=itemgetter(j + 1), format=".2f") for j in range(6)]
+    constants = [Column[Any](VOIGT[j], value=itemgetter(j + 1), format="z.2f") for j in range(6)]
     return Table([title, *constants], rows)
 
 

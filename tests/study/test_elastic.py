@@ -168,7 +168,7 @@ def test_an_unstable_crystal_is_no_failure() -> None:
     assert not result.failed
     row = result.tables[0].texts()[0]
     assert row["verdict"] == "unstable"
-    assert float(row["lowest (GPa)"] or 0) < 0
+    assert float(row["λ_min (GPa)"] or 0) < 0
     assert row["G (GPa)"] is None
 
 
