@@ -1,22 +1,22 @@
-"""`esen recipe`: look at recipes without running them."""
+"""`esen recipe`: write recipes, and look at them without running them."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from esen.errors import InputError
+from esen_cli.help import HelpfulApp
+from esen_cli.options import OUTPUT, Device
+from esen_cli.output import print_result
 from esen_cli.train import Overrides
 
 if TYPE_CHECKING:
     from esen.recipe import Recipe
 
-recipe_app = typer.Typer(
-    help="Show, check and list recipes.", no_args_is_help=True, rich_markup_mode=None, add_completion=False
-)
+recipe_app = HelpfulApp("Write, show, check and list recipes.")
 
 
-@recipe_app.command()
 def show(
     recipe: Annotated[str, typer.Argument(help="A recipe file, or the name of one in `esen recipe list`.")],
     overrides: Overrides = None,
@@ -32,7 +32,43 @@ def show(
         typer.echo(f"# {line}")
 
 
-@recipe_app.command()
+def new(
+    data: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="DATA", help="Files, folders or glob patterns of frames with energies or forces."
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option(metavar="FILE", help="Recipe to write; it must not exist.", rich_help_panel=OUTPUT)
+    ] = Path("recipe.yaml"),
+    size: Annotated[
+        Literal["small", "medium", "large"] | None,
+        typer.Option(help="Size of the network.  [default: by the number of atoms in the frames]"),
+    ] = None,
+    cutoff: Annotated[
+        float | None,
+        typer.Option(metavar="Å", min=1, help="Cutoff in Å.  [default: by the number of neighbours]"),
+    ] = None,
+    hours: Annotated[
+        float,
+        typer.Option(metavar="H", min=0.001, help="Time that the training may take on this machine, in h."),
+    ] = 1.0,
+    device: Device = "auto",
+) -> None:
+    """Write a recipe of the right size for your frames, and forecast its time on this machine.
+
+    Example: esen recipe new frames.xyz --hours 2
+    """
+    from esen.study.new_recipe import write_new_recipe
+
+    def say(text: str) -> None:
+        typer.echo(text, err=True)
+
+    rows = write_new_recipe(data, output, say, size=size, cutoff=cutoff, hours=hours, device=device)
+    print_result(rows, {"recipe": output})
+
+
 def validate(
     recipes: Annotated[list[str], typer.Argument(help="Recipe files, or names of shipped recipes.")],
     overrides: Overrides = None,
@@ -57,7 +93,6 @@ def validate(
         raise InputError("\n".join(mistakes))
 
 
-@recipe_app.command()
 def schema() -> None:
     """Print the JSON Schema of recipes, with which an editor completes and checks them."""
     import json
@@ -67,7 +102,6 @@ def schema() -> None:
     typer.echo(json.dumps(file_schema(), indent=2, ensure_ascii=False))
 
 
-@recipe_app.command("list")
 def list_recipes() -> None:
     """List the recipes that come with esen."""
     from esen.recipe.shipped import shipped_recipes
@@ -117,3 +151,10 @@ def _flop(value: float) -> str:
         if value >= size:
             return f"{value / size:.2f} {unit}"
     return f"{value / 1e9:.2f} GFLOP"
+
+
+recipe_app.command()(new)
+recipe_app.command()(show)
+recipe_app.command()(validate)
+recipe_app.command()(schema)
+recipe_app.command("list")(list_recipes)

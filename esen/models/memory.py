@@ -8,7 +8,7 @@ import torch
 from esen.errors import InputError
 from esen.recipe.mistakes import nearest
 from esen.recipe.model import ConservativeSpec, ModelSpec
-from esen.recipe.place import one_of
+from esen.recipe.schema import one_of
 from esen.recipe.train import MemoryMode
 
 _SHARE = 0.5

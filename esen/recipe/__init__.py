@@ -1,66 +1,35 @@
 """Recipes: every choice of a study, as checked data. Pure pydantic; of esen, only its error is imported."""
 
-from esen.recipe.data import DataSpec, ReferencesFileSpec, SourceSpec
-from esen.recipe.load import dump_recipe, flatten, load_recipe, resolve_paths
-from esen.recipe.model import (
-    BesselSpec,
-    ConservativeSpec,
-    CutoffGraphSpec,
-    DirectSpec,
-    GateSpec,
-    GaussianSpec,
-    GridEdgesSpec,
-    GridSpec,
-    ModelSpec,
-    NearestGraphSpec,
-    NoEnvelopeSpec,
-    PolynomialEnvelopeSpec,
-    SmoothEnvelopeSpec,
-)
-from esen.recipe.recipe import EvaluateSpec, MaeSpec, Recipe, TrackingSpec
-from esen.recipe.stage import at_stage, describe_stage
-from esen.recipe.train import (
-    BatchSpec,
-    DensSpec,
-    LossSpec,
-    OptimizerSpec,
-    ScheduleSpec,
-    StageSpec,
-    TrainSpec,
-)
-
-__all__ = [
-    "BatchSpec",
-    "BesselSpec",
-    "ConservativeSpec",
-    "CutoffGraphSpec",
-    "DataSpec",
-    "DensSpec",
-    "DirectSpec",
-    "EvaluateSpec",
-    "GateSpec",
-    "GaussianSpec",
-    "GridEdgesSpec",
-    "GridSpec",
-    "LossSpec",
-    "MaeSpec",
-    "ModelSpec",
-    "NearestGraphSpec",
-    "NoEnvelopeSpec",
-    "OptimizerSpec",
-    "PolynomialEnvelopeSpec",
-    "Recipe",
-    "ReferencesFileSpec",
-    "ScheduleSpec",
-    "SmoothEnvelopeSpec",
-    "SourceSpec",
-    "StageSpec",
-    "TrackingSpec",
-    "TrainSpec",
-    "at_stage",
-    "describe_stage",
-    "dump_recipe",
-    "flatten",
-    "load_recipe",
-    "resolve_paths",
-]
+from esen.recipe.data import DataSpec as DataSpec
+from esen.recipe.data import ReferencesFileSpec as ReferencesFileSpec
+from esen.recipe.data import SourceSpec as SourceSpec
+from esen.recipe.load import dump_recipe as dump_recipe
+from esen.recipe.load import flatten as flatten
+from esen.recipe.load import load_recipe as load_recipe
+from esen.recipe.load import resolve_paths as resolve_paths
+from esen.recipe.model import BesselSpec as BesselSpec
+from esen.recipe.model import ConservativeSpec as ConservativeSpec
+from esen.recipe.model import CutoffGraphSpec as CutoffGraphSpec
+from esen.recipe.model import DirectSpec as DirectSpec
+from esen.recipe.model import GateSpec as GateSpec
+from esen.recipe.model import GaussianSpec as GaussianSpec
+from esen.recipe.model import GridEdgesSpec as GridEdgesSpec
+from esen.recipe.model import GridSpec as GridSpec
+from esen.recipe.model import ModelSpec as ModelSpec
+from esen.recipe.model import NearestGraphSpec as NearestGraphSpec
+from esen.recipe.model import NoEnvelopeSpec as NoEnvelopeSpec
+from esen.recipe.model import PolynomialEnvelopeSpec as PolynomialEnvelopeSpec
+from esen.recipe.model import SmoothEnvelopeSpec as SmoothEnvelopeSpec
+from esen.recipe.recipe import EvaluateSpec as EvaluateSpec
+from esen.recipe.recipe import MaeSpec as MaeSpec
+from esen.recipe.recipe import Recipe as Recipe
+from esen.recipe.recipe import TrackingSpec as TrackingSpec
+from esen.recipe.stage import at_stage as at_stage
+from esen.recipe.stage import describe_stage as describe_stage
+from esen.recipe.train import BatchSpec as BatchSpec
+from esen.recipe.train import DensSpec as DensSpec
+from esen.recipe.train import LossSpec as LossSpec
+from esen.recipe.train import OptimizerSpec as OptimizerSpec
+from esen.recipe.train import ScheduleSpec as ScheduleSpec
+from esen.recipe.train import StageSpec as StageSpec
+from esen.recipe.train import TrainSpec as TrainSpec

@@ -24,11 +24,8 @@ KeyPath = tuple[str | int, ...]
 
 Scalar = None | bool | int | float | str
 
-_CONSTANTS: dict[str, bool | None] = {
-    word: value
-    for text, value in (("null", None), ("true", True), ("false", False))
-    for word in (text, text.capitalize(), text.upper())
-} | {"": None, "~": None}
+_NULL = re.compile(r"~|null|Null|NULL|")
+_BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
 _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
@@ -40,15 +37,15 @@ _DEEPEST = 100
 _LARGEST = 100_000
 """Values in a document, counted wherever an alias repeats them."""
 
-_HINTS = (
-    ("\\t", "indent with spaces, not tabs"),
-    ("alias", "put quotes around text that begins with *"),
-    ("anchor", "put quotes around text that begins with &"),
-    ("cannot start any token", "put quotes around text that begins with this character"),
-    ("mapping values are not allowed", "put quotes around text that holds a colon, and indent evenly"),
-    ("single document", "write one recipe per file, without a second ---"),
-    ("expected <block end>", "the indentation does not fit the lines above"),
-)
+_HINTS = {
+    "\\t": "indent with spaces, not tabs",
+    "alias": "put quotes around text that begins with *",
+    "anchor": "put quotes around text that begins with &",
+    "cannot start any token": "put quotes around text that begins with this character",
+    "mapping values are not allowed": "put quotes around text that holds a colon, and indent evenly",
+    "single document": "write one recipe per file, without a second ---",
+    "expected <block end>": "the indentation does not fit the lines above",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,25 +77,28 @@ def parse_document(text: str, name: str) -> Document:
     Raises:
         InputError: bad syntax, a key that stands twice, or something that a recipe may not contain; with the line.
     """
+    yaml = YAML(typ="safe", pure=True)
+    yaml.max_depth = _DEEPEST
+    reader = _Reader(name)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ReusedAnchorWarning)
-            yaml = YAML(typ="safe", pure=True)
-            yaml.max_depth = _DEEPEST
             root = yaml.compose(text)
-        reader = _Reader(name)
-        value = None if root is None else reader.value(root, ())
-    except (MaxDepthExceededError, RecursionError) as error:  # an alias can merge (<<) itself without end
-        raise InputError(_too_deep(name)) from error
-    except MarkedYAMLError as error:
-        raise InputError(_syntax_message(error, name)) from error
+        return Document(None if root is None else reader.value(root, ()), {(): (1, 1)} | reader.positions)
+    except (MaxDepthExceededError, RecursionError):  # RecursionError: a section that merges (<<) itself
+        raise InputError(
+            f"{name}: lists or sections are nested more than {_DEEPEST} deep, or an alias (*) stands inside"
+            " its own anchor (&); is this a recipe?"
+        ) from None
     except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         problem = f"holds the character {chr(error.character)!r}, which no text file has"
-        raise InputError(f"{name}:{line}: {problem}; is this a recipe?") from error
-    if reader.problems:
-        raise InputError("\n".join(dict.fromkeys(reader.problems)))
-    return Document(value, {(): (1, 1)} | reader.positions)
+        raise InputError(f"{name}:{line}: {problem}; is this a recipe?") from None
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        said = " ".join(f"{error.context or ''}, {error.problem}".strip(" ,").split())
+        hint = next((f"; {hint}" for word, hint in _HINTS.items() if word in said), "")
+        raise InputError(f"{name}:{mark.line + 1}: not valid YAML: {said}{hint}") from None
 
 
 def parse_value(text: str, name: str) -> Any:
@@ -113,7 +113,7 @@ def parse_value(text: str, name: str) -> Any:
             return parse_document(text, name).value
         except InputError as error:  # the value has no line that a user could look up
             raise InputError(str(error).replace(f"{name}:1: ", f"{name}: ")) from error
-    _check_unicode(text, name)
+    check_unicode(text, name)
     return plain_scalar(text)
 
 
@@ -123,8 +123,10 @@ def plain_scalar(text: str) -> Scalar:
     >>> [plain_scalar(text) for text in ("1e-4", "010", "0x1F", "null", "no", "12:30")]
     [0.0001, 10, 31, None, 'no', '12:30']
     """
-    if text in _CONSTANTS:
-        return _CONSTANTS[text]
+    if _NULL.fullmatch(text):
+        return None
+    if _BOOL.fullmatch(text):
+        return text.lower() == "true"
     try:
         if _INT.fullmatch(text):
             return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
@@ -136,7 +138,7 @@ def plain_scalar(text: str) -> Scalar:
 
 
 def write_document(value: Any) -> str:
-    """Write YAML that reads back as `value`, in YAML 1.1 too; keys keep their order."""
+    """Write YAML that reads back as `value`; keys keep their order, and text is text in YAML 1.1 too."""
     yaml = YAML(typ="safe", pure=True)
     yaml.Representer = _Representer
     yaml.default_flow_style = False
@@ -147,8 +149,25 @@ def write_document(value: Any) -> str:
     return stream.getvalue()
 
 
+def check_unicode(text: str, where: str) -> None:
+    """Refuse a lone surrogate, which no file can hold.
+
+    Raises:
+        InputError: there is one.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{where}: {cut(ascii(text))} is not valid Unicode text") from None
+
+
+def cut(text: str, width: int = 60) -> str:
+    """The beginning of a text that may be long."""
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
 class _Representer(SafeRepresenter):
-    """Write equal sections out at each place, and text so that no reader takes it for anything else."""
+    """Writes equal sections out at each place, and quotes text that a reader could take for something else."""
 
     def ignore_aliases(self, data: Any) -> bool:
         """Nothing is written as an alias."""
@@ -159,19 +178,12 @@ class _Representer(SafeRepresenter):
         safe = data.isprintable() and not _SURPRISE.fullmatch(data)
         return self.represent_scalar("tag:yaml.org,2002:str", data, style=None if safe else '"')
 
-    def represent_number(self, data: float) -> Any:
-        """Write `1.0e-05`, since `1e-05` is text in YAML 1.1."""
-        node = self.represent_float(data)
-        node.value = re.sub(r"^(-?\d+)e", r"\1.0e", node.value)
-        return node
-
 
 _Representer.add_representer(str, _Representer.represent_text)
-_Representer.add_representer(float, _Representer.represent_number)
 
 
 class _Reader:
-    """Make plain values of nodes, and collect positions and problems.
+    """Makes plain values of nodes and collects their positions.
 
     Args:
         name: what the file is called in messages.
@@ -179,7 +191,6 @@ class _Reader:
 
     def __init__(self, name: str) -> None:
         self.positions: dict[KeyPath, tuple[int, int]] = {}
-        self.problems: list[str] = []
         self._name = name
         self._size = 0
 
@@ -187,13 +198,13 @@ class _Reader:
         """Convert a node and everything below it."""
         self._count()
         if len(path) > _DEEPEST:
-            raise InputError(_too_deep(self._name))
+            raise RecursionError
         self.positions.setdefault(path, _position(node))
         if node.ctag.handle is not None:
             tag = f"{node.ctag.handle}{node.ctag.suffix}"
-            self.problems.append(f"{self._where(node)}: the tag {tag} has no meaning in a recipe; remove it")
+            raise InputError(f"{self._where(node)}: the tag {tag} has no meaning in a recipe; remove it")
         if isinstance(node, ScalarNode):
-            _check_unicode(node.value, self._where(node))
+            check_unicode(node.value, self._where(node))
             return node.value if node.style else plain_scalar(node.value)
         if isinstance(node, SequenceNode):
             return [self.value(entry, (*path, index)) for index, entry in enumerate(node.value)]
@@ -207,22 +218,20 @@ class _Reader:
         own: dict[str, tuple[Node, Node]] = {}
         for key, value in node.value:
             self._count()
-            where = self._where(key)
-            word = key.value if isinstance(key, ScalarNode) else None
-            if word is None or not (key.style or isinstance(plain_scalar(word), str)):
-                given = "a list or section" if word is None else cut(word) or "nothing"
-                self.problems.append(f"{where}: a key must be a word, but here it is {given}")
-            elif word == "<<" and not key.style:
+            word = self.value(key, ()) if isinstance(key, ScalarNode) else key
+            if not isinstance(word, str):
+                given = key.value or "nothing" if isinstance(key, ScalarNode) else "a list or section"
+                raise InputError(f"{self._where(key)}: a key must be a word, but here it is {given}")
+            if word in own:
+                twice = (
+                    f"the key {cut(word)!r} stands twice; the first is on line {_position(own[word][0])[0]}"
+                )
+                raise InputError(f"{self._where(key)}: {twice}")
+            if word == "<<" and not key.style:
                 sources = value.value if isinstance(value, SequenceNode) else [value]
                 for source in reversed([one for one in sources if isinstance(one, MappingNode)]):
                     merged |= self._pairs(source)
-            elif word in own:
-                first = _position(own[word][0])[0]
-                self.problems.append(
-                    f"{where}: the key {cut(word)!r} stands twice; the first is on line {first}"
-                )
             else:
-                _check_unicode(word, where)
                 own[word] = (key, value)
         return merged | own
 
@@ -233,38 +242,9 @@ class _Reader:
         self._size += 1
         if self._size > _LARGEST:
             raise InputError(
-                f"{self._name}: the document has more than {_LARGEST:,} values, with what aliases (*) repeat;"
-                " is this a recipe?"
+                f"{self._name}: the document has more than {_LARGEST:,} values, counting what aliases (*) repeat"
             )
 
 
 def _position(node: Node) -> tuple[int, int]:
     return node.start_mark.line + 1, node.start_mark.column + 1
-
-
-def _check_unicode(text: str, where: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise InputError(f"{where}: {cut(ascii(text))} is not valid Unicode text") from error
-
-
-def _too_deep(name: str) -> str:
-    return (
-        f"{name}: lists or sections are nested more than {_DEEPEST} deep, or an alias (*) stands inside"
-        " its own anchor (&); is this a recipe?"
-    )
-
-
-def cut(text: str, width: int = 60) -> str:
-    """The beginning of a text that may be long."""
-    return text if len(text) <= width else text[: width - 1] + "…"
-
-
-def _syntax_message(error: MarkedYAMLError, name: str) -> str:
-    mark = error.problem_mark or error.context_mark
-    where = f"{name}:{mark.line + 1}" if mark is not None else name
-    context = f"{error.context}, " if error.context else ""
-    said = " ".join(f"{context}{error.problem or 'bad syntax'}".split())
-    hint = next((f"; {hint}" for word, hint in _HINTS if word in said), "")
-    return f"{where}: not valid YAML: {said}{hint}"

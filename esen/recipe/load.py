@@ -14,8 +14,8 @@ from esen.recipe.data import ReferencesFileSpec
 from esen.recipe.document import Document, KeyPath, parse_document, write_document
 from esen.recipe.mistakes import Mistake, find_mistakes
 from esen.recipe.overrides import Override, apply_override, parse_override
-from esen.recipe.place import show_path
 from esen.recipe.recipe import Recipe
+from esen.recipe.schema import show_path
 from esen.recipe.shipped import find_recipe, no_such_recipe
 
 EXTENDS = "extends"
@@ -29,7 +29,9 @@ _MOST_LINES = 20
 """Mistakes that are listed."""
 
 
-def load_recipe(path: Path, overrides: Sequence[str] = (), *, chain: tuple[Path, ...] = ()) -> Recipe:
+def load_recipe(
+    path: Path, overrides: Sequence[str] = (), *, chain: tuple[Path, ...] = (), text: str | None = None
+) -> Recipe:
     """Read a recipe and check it. What it does not say is taken from the recipe it `extends`, or from the defaults.
 
     Args:
@@ -37,12 +39,13 @@ def load_recipe(path: Path, overrides: Sequence[str] = (), *, chain: tuple[Path,
         overrides: `a.b=c`, set on top of the file; the last one of a key holds. Every change of a `kind` is
             made before the other keys are set.
         chain: the recipes that extend this one, the last one first.
+        text: the content of the file, if it is not written yet.
 
     Raises:
         InputError: the file cannot be read, is not YAML, or is not a recipe. There is one line per mistake, in the
             order of the file, up to 20.
     """
-    document = parse_document(_read_text(path), str(path))
+    document = parse_document(_read_text(path) if text is None else text, str(path))
     data = document.value
     if data is None:
         raise InputError(f"{path}: the recipe is empty; `esen recipe list` shows some to start from")
@@ -164,8 +167,6 @@ def _read_text(path: Path) -> str:
             content = file.read(_LARGEST_FILE + 1)
     except FileNotFoundError:
         raise InputError(no_such_recipe(path)) from None
-    except IsADirectoryError:
-        raise InputError(f"{path}: expected a recipe, a YAML file, but this is a folder") from None
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise InputError(f"{path}: the recipe cannot be read: {reason}") from None

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from esen.errors import InputError
+from esen.recipe import schema
 from esen.recipe.document import KeyPath, parse_value
-from esen.recipe.place import Place, recipe_place, show_path
+from esen.recipe.schema import Place, show_path
 
 
 @dataclass(frozen=True)
@@ -14,19 +15,14 @@ class Override:
     """One `--set`.
 
     Attributes:
-        text: the argument, for messages.
+        label: the option with its argument, for messages.
         parts: the dotted key, divided.
         value: what it is set to.
     """
 
-    text: str
+    label: str
     parts: tuple[str, ...]
     value: Any
-
-    @property
-    def label(self) -> str:
-        """What messages begin with."""
-        return f"--set {self.text}"
 
 
 def parse_override(text: str) -> Override:
@@ -35,14 +31,15 @@ def parse_override(text: str) -> Override:
     Raises:
         InputError: there is no key or no `=`, or the value is not YAML.
 
-    >>> parse_override("train.stages[0].epochs=3")
-    Override(text='train.stages[0].epochs=3', parts=('train', 'stages', '0', 'epochs'), value=3)
+    >>> parse_override("train.stages[0].epochs=3").parts
+    ('train', 'stages', '0', 'epochs')
     """
     key, equals, value = text.partition("=")
     parts = tuple(re.sub(r"\[(\d+)\]", r".\1", key.strip()).split("."))
+    label = f"--set {text}"
     if not equals or not all(parts):
-        raise InputError(f"--set {text}: expected KEY=VALUE, such as model.lmax=3")
-    return Override(text, parts, parse_value(value, f"--set {text}"))
+        raise InputError(f"{label}: expected KEY=VALUE, such as model.lmax=3")
+    return Override(label, parts, parse_value(value, label))
 
 
 def apply_override(data: dict[str, Any], override: Override) -> KeyPath:
@@ -55,46 +52,37 @@ def apply_override(data: dict[str, Any], override: Override) -> KeyPath:
         InputError: the path goes through something that is neither a section nor a list, or beyond the end of a list.
     """
     node: Any = data
-    place: Place | None = recipe_place()
+    place: Place = [schema.recipe_schema()]
     path: KeyPath = ()
-    for part in override.parts:
-        section, key = node, _step(node, part, path, override)
+    for part in override.parts[:-1]:
+        key = _step(node, part, path, override.label)
         path = (*path, key)
-        if len(path) == len(override.parts):
-            break
-        kind = section.get("kind") if isinstance(section, dict) else None
-        place = place.child(key, kind) if place is not None else None
-        if section[key] is None:
-            section[key] = _empty(place)
-        node = section[key]
-    section[key] = override.value
-    if key == "kind" and place is not None and override.value in list(place.kinds):
-        for other in set(place.keys) - set(place.kinds[override.value].keys):
-            section.pop(other, None)
-    return path
+        place = schema.child(place, key, node.get("kind") if isinstance(node, dict) else None)
+        if node[key] is None:
+            kind = next(iter(schema.kinds(place)), None)
+            node[key] = [] if schema.of_type(place, "array") else {"kind": kind} if kind else {}
+        node = node[key]
+    key = _step(node, override.parts[-1], path, override.label)
+    node[key] = override.value
+    if key == "kind" and isinstance(override.value, str) and override.value in schema.kinds(place):
+        for other in set(schema.keys(place)) - set(schema.keys(schema.kinds(place)[override.value])):
+            node.pop(other, None)
+    return (*path, key)
 
 
-def _step(node: Any, part: str, path: KeyPath, override: Override) -> str | int:
+def _step(node: Any, part: str, path: KeyPath, label: str) -> str | int:
     """The key or index of the next step, at which `node` now holds at least null."""
     here = show_path(path)
     if isinstance(node, dict):
         node.setdefault(part, None)
         return part
     if not isinstance(node, list):
-        raise InputError(f"{override.label}: {here} is a value, not a section, so it has no key {part!r}")
+        raise InputError(f"{label}: {here} is a value, not a section, so it has no key {part!r}")
     if not (part.isascii() and part.isdigit()):
-        raise InputError(f"{override.label}: {here} is a list; expected a number after it, such as {here}.0")
-    index = int(part) if len(part) < 10 else len(node) + 1
-    if index > len(node):
+        raise InputError(f"{label}: {here} is a list; expected a number after it, such as {here}.0")
+    if part not in map(str, range(len(node) + 1)):
         count = f"{len(node)} {'entry' if len(node) == 1 else 'entries'}"
-        raise InputError(f"{override.label}: {here} has {count}, counted from 0; there is no entry {part}")
-    if index == len(node):  # one past the end adds an entry
+        raise InputError(f"{label}: {here} has {count}, counted from 0; there is no entry {part}")
+    if int(part) == len(node):  # one past the end adds an entry
         node.append(None)
-    return index
-
-
-def _empty(place: Place | None) -> list[Any] | dict[str, Any]:
-    """The section or list that a path goes through and that the recipe does not have yet."""
-    if place is not None and place.of_type("array"):
-        return []
-    return {"kind": place.default_kind} if place is not None and place.default_kind else {}
+    return int(part)

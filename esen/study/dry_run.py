@@ -87,7 +87,7 @@ def run_dry(recipe: Recipe, *, device: str = "auto") -> list[Row]:
             potential = initial_potential(initial, recipe, data, say)
         else:
             potential = new_potential(here, data)
-        forecasts.append(_forecast(recipe, stage, data, potential.to(place)))
+        forecasts.append(forecast_stage(recipe, stage, data, potential.to(place)))
         if len(recipe.train.stages) > 1:
             rows.append((describe_stage(recipe, stage), "", ""))
         rows += forecasts[-1].rows
@@ -97,8 +97,18 @@ def run_dry(recipe: Recipe, *, device: str = "auto") -> list[Row]:
     return [*rows, ("time in all", duration(seconds), "at the rate of these steps")]
 
 
-def _forecast(recipe: Recipe, stage: int, data: TrainingData, potential: EsenPotential) -> StageForecast:
-    """Of one stage, with an untrained network: what it computes does not depend on its weights."""
+def forecast_stage(recipe: Recipe, stage: int, data: TrainingData, potential: EsenPotential) -> StageForecast:
+    """Forecast one stage from a step or two of an untrained network; the time does not depend on the weights.
+
+    Args:
+        recipe: of the run.
+        stage: its index.
+        data: the frames.
+        potential: the network of the stage, on its device.
+
+    Raises:
+        InputError: the largest batch does not fit in memory.
+    """
     here = at_stage(recipe, stage)
     spec, epochs = here.train, recipe.train.stages[stage].epochs
     train = Batches(data.train, here.model.cutoff, spec.batch, here.model.graph.backend)

@@ -83,12 +83,6 @@ def test_what_a_recipe_has_no_use_for_is_refused_in_one_line(text: str, message:
     assert "\n" not in str(caught.value)
 
 
-def test_all_keys_that_stand_twice_are_named() -> None:
-    with pytest.raises(InputError) as caught:
-        parse_document("a: 1\na: 2\nb: {c: 1, c: 2}\n", "x")
-    assert [line.split(" ")[0] for line in str(caught.value).splitlines()] == ["x:2:", "x:3:"]
-
-
 def test_anchors_and_merge_keys() -> None:
     document = parse_document("a: &base {p: 1, q: 2}\nb:\n  <<: *base\n  q: 3\nc: *base\n", "x")
     assert document.value == {"a": {"p": 1, "q": 2}, "b": {"p": 1, "q": 3}, "c": {"p": 1, "q": 2}}

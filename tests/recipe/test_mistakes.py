@@ -5,8 +5,8 @@ import pytest
 from pydantic import ValidationError
 
 from esen.recipe.mistakes import find_mistakes, nearest
-from esen.recipe.place import show_path
 from esen.recipe.recipe import Recipe
+from esen.recipe.schema import show_path
 
 GOOD: dict[str, Any] = {"data": {"train": [{"path": "a.xyz"}]}, "train": {"stages": [{"epochs": 1}]}}
 
@@ -32,12 +32,12 @@ def _mistakes(**sections: Any) -> list[str]:
         ),
         (
             {"radial": {"kind": "besel"}},
-            "radial.kind: 'besel' is not a choice here; expected 'bessel' or 'gaussian'; "
+            "radial.kind: 'besel' is not a choice here; expected 'gaussian' or 'bessel'; "
             "did you mean 'bessel'?",
         ),
-        ({"radial": {"kind": 3}}, "radial.kind: given 3 (a whole number), expected 'bessel' or 'gaussian'"),
-        ({"radial": {"kind": None}}, "radial.kind: given nothing (null), expected 'bessel' or 'gaussian'"),
-        ({"radial": {"count": 3}}, "radial: `kind` is missing; expected 'bessel' or 'gaussian'"),
+        ({"radial": {"kind": 3}}, "radial.kind: given 3 (a whole number), expected 'gaussian' or 'bessel'"),
+        ({"radial": {"kind": None}}, "radial.kind: given nothing (null), expected 'gaussian' or 'bessel'"),
+        ({"radial": {"count": 3}}, "radial: `kind` is missing; expected 'gaussian' or 'bessel'"),
         (
             {"graph": {"kind": "knn", "backend": "torch-cluster"}},
             "graph.backend: 'torch-cluster' is not a choice here; expected 'vesin', 'torch_cluster' or 'nvalchemi'; "
@@ -53,11 +53,11 @@ def _mistakes(**sections: Any) -> list[str]:
         ),
         (
             {"radial": {"kind": "gaussian", "count": 1}},
-            "radial.count: given 1 (a whole number), expected a whole number of at least 2",
+            "radial.count: given 1 (a whole number), expected a whole number ≥ 2",
         ),
         (
             {"envelope": "none"},
-            "envelope: given 'none' (text), expected a section with `kind`: 'none', 'polynomial' or 'smooth'; "
+            "envelope: given 'none' (text), expected a section with `kind`: 'polynomial', 'smooth' or 'none'; "
             "write {kind: none}",
         ),
         (
@@ -67,7 +67,7 @@ def _mistakes(**sections: Any) -> list[str]:
         ),
         (
             {"forces": {"kind": "direct", "stress": "nnoe"}},
-            "forces.stress: given 'nnoe' (text), expected a section with `kind`: 'none', 'outer' or 'rank2'; "
+            "forces.stress: given 'nnoe' (text), expected a section with `kind`: 'rank2', 'outer' or 'none'; "
             "did you mean {kind: none}?",
         ),
         (
@@ -88,30 +88,30 @@ def _mistakes(**sections: Any) -> list[str]:
         ),
         (
             {"nonlinearity": {"kind": "grid", "resolution": 8.0}},
-            "nonlinearity.resolution: given 8.0 (a number), expected an even whole number of at least 4 or null; "
+            "nonlinearity.resolution: given 8.0 (a number), expected an even whole number ≥ 4 or null; "
             "write 8",
         ),
         (
             {"nonlinearity": {"kind": "grid", "resolution": 7.0}},
-            "nonlinearity.resolution: given 7.0 (a number), expected an even whole number of at least 4 or null",
+            "nonlinearity.resolution: given 7.0 (a number), expected an even whole number ≥ 4 or null",
         ),
         (
             {"lmax": "2"},
-            "lmax: given '2' (text), expected a whole number from 1 to 8; write 2, without quotes",
+            "lmax: given '2' (text), expected a whole number ≥ 1, ≤ 8; write 2, without quotes",
         ),
-        ({"lmax": 2.0}, "lmax: given 2.0 (a number), expected a whole number from 1 to 8; write 2"),
-        ({"lmax": 2.5}, "lmax: given 2.5 (a number), expected a whole number from 1 to 8"),
-        ({"lmax": True}, "lmax: given true (true or false), expected a whole number from 1 to 8"),
-        ({"lmax": [2]}, "lmax: given a list of 1, expected a whole number from 1 to 8"),
-        ({"cutoff": 0}, "cutoff: given 0 (a whole number), expected a number greater than 0"),
-        ({"cutoff": float("nan")}, "cutoff: given nan (a number), expected a number greater than 0"),
-        ({"cutoff": "6,0"}, "cutoff: given '6,0' (text), expected a number greater than 0"),
+        ({"lmax": 2.0}, "lmax: given 2.0 (a number), expected a whole number ≥ 1, ≤ 8; write 2"),
+        ({"lmax": 2.5}, "lmax: given 2.5 (a number), expected a whole number ≥ 1, ≤ 8"),
+        ({"lmax": True}, "lmax: given true (true or false), expected a whole number ≥ 1, ≤ 8"),
+        ({"lmax": [2]}, "lmax: given a list of 1, expected a whole number ≥ 1, ≤ 8"),
+        ({"cutoff": 0}, "cutoff: given 0 (a whole number), expected a number > 0"),
+        ({"cutoff": float("nan")}, "cutoff: given nan (a number), expected a number > 0"),
+        ({"cutoff": "6,0"}, "cutoff: given '6,0' (text), expected a number > 0"),
         (
             {"max_elements": "1_00"},
-            "max_elements: given '1_00' (text), expected a whole number from 2 to 119; write 100, without quotes",
+            "max_elements: given '1_00' (text), expected a whole number ≥ 2, ≤ 119; write 100, without quotes",
         ),
-        ({"cutoff": "six"}, "cutoff: given 'six' (text), expected a number greater than 0"),
-        ({"cutoff": {}}, "cutoff: given a section, expected a number greater than 0"),
+        ({"cutoff": "six"}, "cutoff: given 'six' (text), expected a number > 0"),
+        ({"cutoff": {}}, "cutoff: given a section, expected a number > 0"),
         ({"lmax": 1, "mmax": 2}, "mmax is 2, but it cannot exceed lmax, which is 1"),
     ],
 )
@@ -173,7 +173,7 @@ def test_a_section_that_may_be_null_is_written_with_its_kind() -> None:
 
 def test_a_number_beyond_the_bounds_is_not_called_a_mistake_of_type() -> None:
     (said,) = _mistakes(train={"stages": [{"epochs": 1}], "ema": 1})
-    assert said == "train.ema: given 1 (a whole number), expected a number of at least 0 and below 1"
+    assert said == "train.ema: given 1 (a whole number), expected a number ≥ 0, < 1"
 
 
 def test_a_long_value_is_cut() -> None:

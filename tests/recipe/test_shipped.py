@@ -59,7 +59,7 @@ def test_a_folder_of_the_same_name_does_not_hide_a_recipe(work: Path) -> None:
     Path("quickstart").mkdir()
     assert find_recipe("quickstart") == recipe_folder() / "quickstart.yaml"
     Path("other").mkdir()
-    with pytest.raises(InputError, match="folder"):
+    with pytest.raises(InputError, match="directory"):
         load_recipe(find_recipe("other"))
 
 

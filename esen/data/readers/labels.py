@@ -30,10 +30,7 @@ def energy_of(frame: Structure, key: str, *, required: bool = True) -> float | N
             energy is not one number.
     """
     if key not in frame.info:
-        likely = [
-            k for k, v in frame.info.items() if _numbers(v, (1,)) is not None and _ENERGY_NAME.search(k)
-        ]
-        likely.sort(key=lambda name: bool(_UNLIKELY_ENERGY.search(name)))
+        likely = energy_candidates(frame)
         if not required and (not likely or key == NO_LABEL):
             return None
         raise _missing(frame, "energy", key, likely, frame.info)
@@ -43,6 +40,12 @@ def energy_of(frame: Structure, key: str, *, required: bool = True) -> float | N
             f"{frame.source}: {key} is {frame.info[key]!r}, expected one number, the energy in eV"
         )
     return float(energy[0])
+
+
+def energy_candidates(frame: Structure) -> list[str]:
+    """Return the names under which a frame may hold its energy, the likeliest first."""
+    named = [k for k, v in frame.info.items() if _numbers(v, (1,)) is not None and _ENERGY_NAME.search(k)]
+    return sorted(named, key=lambda name: bool(_UNLIKELY_ENERGY.search(name)))
 
 
 def forces_of(frame: Structure, key: str, *, required: bool = True) -> Float64[np.ndarray, "N 3"] | None:
@@ -55,7 +58,7 @@ def forces_of(frame: Structure, key: str, *, required: bool = True) -> Float64[n
     shape = (len(frame.numbers), 3)
     if key not in frame.arrays:
         vectors = [k for k, v in frame.arrays.items() if v.shape == shape and v.dtype.kind == "f"]
-        likely = [name for name in vectors if _FORCES_NAME.search(name)]
+        likely = forces_candidates(frame)
         if not required and (not likely or key == NO_LABEL):
             return None
         raise _missing(frame, "forces", key, likely or vectors, frame.arrays)
@@ -63,6 +66,13 @@ def forces_of(frame: Structure, key: str, *, required: bool = True) -> Float64[n
     if forces.shape != shape or forces.dtype.kind not in "if":
         raise InputError(f"{frame.source}: {key} is not three numbers per atom, which forces must be")
     return forces.astype(np.float64)
+
+
+def forces_candidates(frame: Structure) -> list[str]:
+    """Return the names under which a frame may hold its forces."""
+    shape = (len(frame.numbers), 3)
+    vectors = [k for k, v in frame.arrays.items() if v.shape == shape and v.dtype.kind == "f"]
+    return [name for name in vectors if _FORCES_NAME.search(name)]
 
 
 def stress_of(frame: Structure, key: str, convention: StressConvention) -> Float64[np.ndarray, "3 3"] | None:
