@@ -7,7 +7,7 @@ import typer
 
 from esen.errors import InputError
 from esen_cli.options import OUTPUT
-from esen_cli.output import not_a_run, print_result
+from esen_cli.output import not_a_run, print_result, print_wide
 
 _VERIFICATION = "Verification"
 
@@ -53,25 +53,16 @@ def import_checkpoint(
     """
     folder = not_a_run(output)
     if folder.is_dir() and any(folder.iterdir()) and not (folder / "import.json").is_file():
-        raise InputError(f"{output}: holds other files, which would be overwritten; give a new folder")
+        raise InputError(
+            f"{output}: the folder holds other files, which would be overwritten; give a new folder"
+        )
 
-    from esen.study.import_compare import TOLERANCE
-    from esen.study.importing import run_import
+    from esen.study.imports import run_import
 
     compared = list(outputs or ()) or ([checkpoint.parent] if verify else [])
     result = run_import(checkpoint, folder, raw=raw, outputs=compared, licence=licence)
-    if result.comparisons:
-        rows = [
-            {
-                "stored": c.outputs,
-                "quantity": c.quantity,
-                "largest": c.size,
-                "difference": f"{c.difference:.1e}",
-                f"≤ {TOLERANCE:g}": "yes" if c.agrees else "NO",
-            }
-            for c in result.comparisons
-        ]
-        print_result(rows, {})
+    if result.table.records:
+        print_wide(result.table.texts(), words=result.table.wrapping)
     print_result(result.rows, result.paths)
     if not result.agrees:
         typer.echo("error: the imported potential does not give the stored outputs", err=True)

@@ -1,4 +1,4 @@
-"""Stored outputs of a published calculator against what the imported potential gives."""
+"""Compare an imported potential with stored outputs of the published calculator."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,26 +13,27 @@ from esen.graph.batch import make_graph
 from esen.graph.types import Graph
 from esen.models.direct import DirectHeads
 from esen.models.potential import EsenPotential
+from esen.study.table import Column
 
 TOLERANCE = 2e-5
-"""Of the largest value of a kind. Stored outputs are float32, whose sums over edges differ by about 1e-6."""
+"""Largest difference relative to the largest value. Outputs in float32 differ by about 1e-6 in sums over edges."""
 
 _SMALLEST = {"energy": 1e-3, "forces": 0.1, "stress": 1e-3}
-"""eV, eV/Å, eV/Å³. Where symmetry makes a quantity vanish, what is left is rounding."""
+"""Least size of a quantity in eV, eV/Å, eV/Å³: if a quantity vanishes by symmetry, only rounding is left."""
 
 IN_NETWORK_UNITS = "stress, unscaled"
-"""Of direct models whose two parts of the stress have units of their own, which the published calculator forgets."""
+"""Direct models have separate units for the two parts of the stress, which the published calculator does not apply."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """How far a quantity of one stored output is from ours.
+    """The difference between a stored quantity and the predicted one.
 
     Attributes:
-        outputs: the file.
+        outputs: Name of the file.
         quantity: `energy`, `forces`, `stress`, or `IN_NETWORK_UNITS`.
-        size: largest stored value, in eV, eV/Å or eV/Å³.
-        difference: largest difference, in units of `size`.
+        size: Largest stored value, in eV, eV/Å or eV/Å³.
+        difference: Largest difference, in units of `size`.
     """
 
     outputs: str
@@ -42,15 +43,24 @@ class Comparison:
 
     @property
     def agrees(self) -> bool:
-        """Whether it is within `TOLERANCE`; a NaN is not."""
+        """Whether the difference is within `TOLERANCE`. NaN is not."""
         return self.difference <= TOLERANCE
 
 
+COMPARED: tuple[Column[Comparison], ...] = (
+    Column("outputs", symbol="stored", wraps=True),
+    Column("quantity", wraps=True),
+    Column("size", symbol="largest", format=".4g"),
+    Column("difference", format=".1e"),
+    Column("agrees", symbol=f"≤ {TOLERANCE:g}", format=lambda agrees: "yes" if agrees else "NO"),
+)
+
+
 def compare(potential: EsenPotential, files: Sequence[Path]) -> tuple[Comparison, ...]:
-    """Predict, in float64, what the files hold outputs for, and compare.
+    """Predict the structures of files of stored outputs in float64, and compare.
 
     Raises:
-        InputError: a file is no such file, or its structure cannot be.
+        InputError: A file does not hold stored outputs.
     """
     precision = next(potential.parameters()).dtype
     potential.double()
@@ -62,7 +72,7 @@ def compare(potential: EsenPotential, files: Sequence[Path]) -> tuple[Comparison
 def _compare_file(potential: EsenPotential, path: Path) -> list[Comparison]:
     try:
         with np.load(path, allow_pickle=False) as file:
-            data = {name: file[name] for name in file.files}
+            data = dict(file)
         structures = _structures(data, path)
     except (OSError, ValueError, KeyError, IndexError, EOFError) as error:
         raise InputError(
@@ -102,7 +112,7 @@ def _largest(ours: np.ndarray, stored: np.ndarray) -> float:
 
 
 def _in_network_units(potential: EsenPotential, heads: DirectHeads, graph: Graph) -> Tensor:
-    """The stress of a direct model as the published calculator gives it, neither scaled nor shifted."""
+    """Return the stress of a direct model as the published calculator gives it, neither scaled nor shifted."""
     units, pressure = heads.units.clone(), heads.pressure.clone()
     heads.units.fill_(1 / float(potential.scale))
     heads.pressure.zero_()
@@ -130,10 +140,10 @@ def _structures(data: dict[str, np.ndarray], path: Path) -> list[Structure]:
 
 
 def stored_outputs(outputs: Sequence[Path]) -> list[Path]:
-    """The files of stored outputs, also those in folders.
+    """Return files of stored outputs, with folders replaced by the files in them.
 
     Raises:
-        InputError: there are none at a path.
+        InputError: A path leads to no such file.
     """
     files: list[Path] = []
     for path in outputs:

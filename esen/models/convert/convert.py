@@ -1,4 +1,4 @@
-"""From a published checkpoint to a potential: network, weights, units and reference energies."""
+"""Convert a published checkpoint to a potential: network, weights, units and reference energies."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ from torch import Tensor
 from esen.errors import InputError
 from esen.models.checkpoint import precision_of
 from esen.models.convert.names import moving_average, published_weights
-from esen.models.convert.network import published_spec
 from esen.models.convert.read import read_published
+from esen.models.convert.settings import published_spec
 from esen.models.cost import parameter_count
 from esen.models.dens import without_denoising
 from esen.models.potential import EsenPotential
@@ -26,14 +26,14 @@ _RECORDED = ("epoch", "step", "best_val_metric", "primary_metric", "val_metrics"
 
 @dataclass(frozen=True, eq=False)
 class Imported:
-    """What a published checkpoint became.
+    """An imported checkpoint.
 
     Attributes:
-        potential: in the precision of the file, or float32 where that is half.
-        config: the published configuration, as it stands in the file.
-        weights: which weights were taken, in words.
-        progress: what the file says of its training (epoch, step, validation errors), where it does.
-        notes: what a user should know: assumptions, and where our numbers will differ.
+        potential: The potential, in the precision of the file, or in float32 if that is half precision.
+        config: The published configuration, unchanged.
+        weights: Which weights were taken, in words.
+        progress: Epoch, step and validation errors of the training, if the file has them.
+        notes: Assumptions, and reasons why our numbers may differ.
     """
 
     potential: EsenPotential
@@ -47,25 +47,18 @@ def import_published(path: Path, *, raw: bool = False) -> Imported:
     """Read a checkpoint of fairchem 1.x.
 
     Args:
-        path: the `.pt` file.
-        raw: take the weights as they were trained, not their moving average.
+        path: The `.pt` file.
+        raw: Take the trained weights instead of their moving average.
 
     Raises:
-        InputError: as `read_published` and `published_spec`; or the weights do not fit the configuration.
+        InputError: As `read_published` and `published_spec`, or the weights do not fit the configuration.
     """
     content = read_published(path)
     try:
         return _convert(content, raw)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    except (
-        AttributeError,
-        IndexError,
-        KeyError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-    ) as error:  # its content has another shape
+    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:  # of another shape
         raise InputError(f"{path}: not as fairchem 1.x writes checkpoints ({error!r})") from error
 
 
@@ -91,21 +84,25 @@ def _convert(content: dict[str, Any], raw: bool) -> Imported:
     _check_size(spec, weights)
     potential = EsenPotential(spec)
     _load(potential, weights)
-    scale, offset = _unit(content, "energy")
+    normalizers = {_LEGACY.get(k, k): v for k, v in (content.get("normalizers") or {}).items()}
+    scale, offset = _unit(normalizers, "energy")
     potential.set_normalisation(scale, references.numpy())
     potential.offset.fill_(offset)
     if offset:
         notes.append(
             f"its energies have a mean: {offset:g} eV is added to every structure, whatever its size"
         )
-    notes += _set_units(potential, content, scale)
+    notes += _set_units(potential, normalizers, scale)
     progress = {key: content[key] for key in _RECORDED if content.get(key) is not None}
     return Imported(potential.eval().requires_grad_(False), content["config"], words, progress, tuple(notes))
 
 
 def _check_size(spec: ModelSpec, weights: Mapping[str, Tensor]) -> None:
-    """Before a network is made: a configuration may ask for more than any memory holds."""
-    held, asked = sum(tensor.numel() for tensor in weights.values()), parameter_count(spec)
+    """Compare the number of weights with the configuration before a network is made, which might not fit in memory."""
+    held = sum(tensor.numel() for tensor in weights.values())
+    # A network is built to be counted, so that one with 10 million layers has to be extrapolated.
+    one, two = (parameter_count(spec.model_copy(update={"layers": layers})) for layers in (1, 2))
+    asked = one + (spec.layers - 1) * (two - one)
     if not asked / 2 <= held <= 2 * asked + 10_000:
         raise InputError(
             "its weights do not fit its configuration, which is of a network of another shape:"
@@ -117,40 +114,37 @@ def _choose_weights(content: Mapping[str, Any], raw: bool) -> tuple[dict[str, Te
     state, ema = content["state_dict"], content.get("ema")
     if not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError("state_dict holds something other than tensors")
-    if isinstance(ema, Mapping) and ema.get("shadow_params") and not raw:
-        words = f"moving average of the weights (decay {ema.get('decay')})"
-        return published_weights(moving_average(state, ema)), words
-    if isinstance(ema, Mapping) and ema.get("shadow_params"):
-        return published_weights(
-            state
-        ), "weights as they were trained (--raw); the file has a moving average too"
-    words = "the only weights of the file; best checkpoints of fairchem hold the moving average where there was one"
+    if not isinstance(ema, Mapping) or not ema.get("shadow_params"):
+        words = "the only weights of the file; best checkpoints of fairchem hold the moving average where there was one"
+    elif raw:
+        words = "weights as they were trained (--raw); the file has a moving average too"
+    else:
+        state, words = moving_average(state, ema), f"moving average of the weights (decay {ema.get('decay')})"
     return published_weights(state), words
 
 
 def _load(potential: EsenPotential, weights: dict[str, Tensor]) -> None:
     potential.to(precision_of(weights))
-    ours = {
-        name: tensor
-        for name, tensor in potential.state_dict().items()
-        if name.startswith(("network.", "noise."))
-    }
+    tensors = potential.state_dict()
+    ours = {name: tensors[name] for name in tensors if name.startswith(("network.", "noise."))}
     ours |= {name: p for name, p in potential.named_parameters() if name.startswith("direct.")}
     for name in sorted(ours.keys() | weights.keys()):
+        problem = None
         if name not in weights:
-            raise InputError(f"its weights do not fit its configuration: {name} is missing")
-        if name not in ours:
-            raise InputError(f"its weights do not fit its configuration: {name} has no place in the network")
-        if weights[name].shape != ours[name].shape:
-            shapes = f"{tuple(weights[name].shape)}, expected {tuple(ours[name].shape)}"
-            raise InputError(f"its weights do not fit its configuration: {name} has the shape {shapes}")
+            problem = "is missing"
+        elif name not in ours:
+            problem = "has no place in the network"
+        elif weights[name].shape != ours[name].shape:
+            problem = f"has the shape {tuple(weights[name].shape)}, expected {tuple(ours[name].shape)}"
+        if problem is not None:
+            raise InputError(f"its weights do not fit its configuration: {name} {problem}")
         if not bool(weights[name].isfinite().all()):
             raise InputError(f"{name} holds values that are not finite")
     potential.load_state_dict(weights, strict=False)
 
 
 def _references(content: Mapping[str, Any], count: int) -> Tensor:
-    """E0 by atomic number, in eV."""
+    """Return E0 by atomic number, in eV."""
     tables = content.get("elementrefs") or {}
     for key in tables:
         if key != "energy":
@@ -165,7 +159,7 @@ def _references(content: Mapping[str, Any], count: int) -> Tensor:
 
 
 def _about_elements(references: Tensor) -> list[str]:
-    """The file does not say what it was trained on; a reference of zero is a hint, and no ground to refuse."""
+    """Return a note on the elements that were probably in the training data, which the file does not list."""
     seen = references.nonzero().flatten().tolist()
     if not seen:
         return ["it has no reference energies, so that which elements it was trained on is not known"]
@@ -176,37 +170,33 @@ def _about_elements(references: Tensor) -> list[str]:
     return [f"only these have a reference energy, others were probably not in its training data: {names}"]
 
 
-def _unit(content: Mapping[str, Any], target: str) -> tuple[float, float]:
-    """Root mean square and mean by which a target was normalised; 1 and 0 where it was not."""
-    for key, values in (content.get("normalizers") or {}).items():
-        if _LEGACY.get(key, key) == target:
-            unit, mean = values.get("rmsd", values.get("std")), values.get("mean", 0.0)
-            sizes = [torch.as_tensor(value, dtype=torch.float64).numel() for value in (unit, mean)]
-            if unit is None or sizes != [1, 1] or not (0 < float(unit) < inf and isfinite(float(mean))):
-                raise InputError(f"normalizers.{key} is {values!r}, expected a positive rmsd and a mean")
-            return float(unit), float(mean)
-    return 1.0, 0.0
+def _unit(normalizers: Mapping[str, Any], target: str) -> tuple[float, float]:
+    """Return the root mean square and the mean by which a target was normalised; 1 and 0 if it was not."""
+    if target not in normalizers:
+        return 1.0, 0.0
+    values = normalizers[target]
+    unit, mean = values.get("rmsd", values.get("std")), values.get("mean", 0.0)
+    sizes = [torch.as_tensor(value, dtype=torch.float64).numel() for value in (unit, mean)]
+    if unit is None or sizes != [1, 1] or not (0 < float(unit) < inf and isfinite(float(mean))):
+        raise InputError(f"normalizers.{target} is {values!r}, expected a positive rmsd and a mean")
+    return float(unit), float(mean)
 
 
-def _has_unit(content: Mapping[str, Any], target: str) -> bool:
-    return any(_LEGACY.get(key, key) == target for key in content.get("normalizers") or {})
-
-
-def _set_units(potential: EsenPotential, content: Mapping[str, Any], scale: float) -> list[str]:
-    forces, shift = _unit(content, "forces")
+def _set_units(potential: EsenPotential, normalizers: Mapping[str, Any], scale: float) -> list[str]:
+    forces, shift = _unit(normalizers, "forces")
     if shift:
         raise InputError(
             f"normalizers.forces.mean is {shift:g}: it adds a constant to every component of every force"
         )
     if potential.direct is None:
-        if abs(forces / scale - 1) > 1e-6 and _has_unit(content, "forces"):
+        if abs(forces / scale - 1) > 1e-6 and "forces" in normalizers:
             return [
                 f"its forces were scaled by {forces:g}, its energy by {scale:g}: there they are no gradient; esen's are"
             ]
         return []
-    decomposed = _has_unit(content, "stress_isotropic") or _has_unit(content, "stress_anisotropic")
-    isotropic, pressure = _unit(content, "stress_isotropic" if decomposed else "stress")
-    anisotropic, other = _unit(content, "stress_anisotropic" if decomposed else "stress")
+    decomposed = not normalizers.keys().isdisjoint(("stress_isotropic", "stress_anisotropic"))
+    isotropic, pressure = _unit(normalizers, "stress_isotropic" if decomposed else "stress")
+    anisotropic, other = _unit(normalizers, "stress_anisotropic" if decomposed else "stress")
     if other:
         raise InputError(
             f"a mean of the stress, {other:g}, is added to components that turn with the crystal"

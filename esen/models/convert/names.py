@@ -45,12 +45,12 @@ _HEADS = [
 
 
 def published_weights(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of a published network under our names, in the same order; constants that we compute are left out.
+    """Return the weights of a published network under our names, in the same order, without constants.
 
-    Wrappers of the names (`module.`, any number of times) are taken off; a head may have any name.
+    Prefixes of wrappers such as `module.` are removed. A head may have any name.
 
     Raises:
-        InputError: two weights get one name, as where there are several heads of a kind.
+        InputError: Two weights would have the same name, because there are several heads of a kind.
     """
     weights: dict[str, Tensor] = {}
     for name, tensor in state_dict.items():
@@ -67,12 +67,13 @@ def published_weights(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def moving_average(state_dict: Mapping[str, Tensor], ema: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The state with every parameter replaced by its moving average, which the file holds as a list without names.
+    """Return the state with every parameter replaced by its moving average.
 
-    The list has the order of the parameters in the state, of which constants and buffers are no part.
+    The file holds the averages as a list without names, in the order of the parameters in the state. Constants and
+    buffers are not in the list.
 
     Raises:
-        InputError: the list does not fit the parameters.
+        InputError: The list does not fit the parameters.
     """
     shadow = list(ema.get("shadow_params") or ())
     names = [name for name in state_dict if not (_CONSTANTS.search(name) or _BUFFERS.search(name))]
@@ -89,5 +90,5 @@ def _rename(name: str) -> str:
     for pattern, replacement in (*_HEADS, *_BACKBONE):
         name = re.sub(pattern, replacement, name)
     name = name.replace("affine_", "")
-    # the layers after the first of a radial network stand in one sequence, counted from its norm
+    # the layers of a radial network after the first form a sequence, numbered from its norm
     return re.sub(r"(edge_degree|radial)\.(\d)\.", lambda m: f"{m[1]}.rest.{int(m[2]) - 1}.", name)

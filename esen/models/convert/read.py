@@ -1,4 +1,4 @@
-"""Reading a pickled checkpoint without running anything in it."""
+"""Read a pickled checkpoint without running any code in it."""
 
 import pickle
 import re
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from esen.errors import InputError
+from esen.errors import InputError, first_line
 
 _MAKE_SCALAR = np.float64(0).__reduce__()[0]  # numpy's own function, wherever it stands
 _SCALARS = [
@@ -20,18 +20,18 @@ _SCALARS = [
     *{type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8", "?")},
 ]
 ALLOWED: list[Any] = [*_SCALARS, PosixPath, PurePosixPath]
-"""What a checkpoint may name beyond tensors and plain Python: numbers of numpy (metrics), and paths (settings)."""
+"""Types that a checkpoint may hold beside tensors and plain values: NumPy numbers (metrics) and paths (settings)."""
 
 _REQUIRED = {"state_dict", "config"}
 
 
 def read_published(path: Path) -> dict[str, Any]:
-    """The content of a fairchem 1.x checkpoint: `state_dict`, `config`, `normalizers`, `elementrefs`, perhaps `ema`, ….
+    """Read a fairchem 1.x checkpoint: `state_dict`, `config`, `normalizers`, `elementrefs`, and possibly `ema`, ….
 
-    Nothing but tensors, plain Python values and what `ALLOWED` names is ever made.
+    Only tensors, plain Python values and the types in `ALLOWED` are constructed.
 
     Raises:
-        InputError: no such file, not a checkpoint, or it asks for something else to be made or run.
+        InputError: The file does not exist, is not such a checkpoint, or asks to construct or run something else.
     """
     if not path.is_file():
         raise InputError(
@@ -40,13 +40,13 @@ def read_published(path: Path) -> dict[str, Any]:
     _check_archive(path)
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(ALLOWED):
-            warnings.simplefilter("ignore")  # torch warns of unusual files before it refuses them
+            warnings.simplefilter("ignore")  # torch warns about unusual files before it refuses them
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise InputError(f"{path}: refused, nothing of it was run: {_reason(str(error))}") from error
-    except Exception as error:  # whatever a damaged file makes torch stumble over
-        reason = str(error).partition("\n")[0].partition(". ")[0]
-        raise InputError(f"{path}: not a whole PyTorch file ({reason or type(error).__name__})") from error
+    except Exception as error:  # a damaged file can raise any error in torch
+        reason = first_line(error).partition(". ")[0]
+        raise InputError(f"{path}: not a whole PyTorch file ({reason})") from error
     if not isinstance(content, dict) or not content.keys() >= _REQUIRED:
         found = ", ".join(map(str, content)) if isinstance(content, dict) else type(content).__name__
         raise InputError(
@@ -60,10 +60,10 @@ def read_published(path: Path) -> dict[str, Any]:
 
 
 def _check_archive(path: Path) -> None:
-    """PyTorch does not look at the checksums of the archive that a checkpoint is.
+    """Compare the checksums of the zip archive that a checkpoint is, which PyTorch does not do.
 
     Raises:
-        InputError: a part of it is damaged.
+        InputError: A part of the archive is damaged.
     """
     if not zipfile.is_zipfile(path):
         return

@@ -1,4 +1,4 @@
-"""The published settings of a network, and our recipe of it."""
+"""The published settings of a network and of its training, as parts of our recipe."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from esen.errors import InputError
 from esen.recipe.model import ModelSpec
+from esen.recipe.train import TrainSpec
 
 _DEFAULTS: dict[str, Any] = {
     "max_num_elements": 100,
@@ -26,13 +27,13 @@ _DEFAULTS: dict[str, Any] = {
     "mlp_type": "grid",
     "use_envelope": False,
 }
-"""What a setting that is not written means there (fairchem-core 1.10)."""
+"""The published default of each setting (fairchem-core 1.10)."""
 
 _IRRELEVANT = {
     "activation_checkpointing", "direct_forces", "model", "otf_graph", "regress_forces", "regress_stress",
     "use_pbc", "use_pbc_single",
 }  # fmt: skip
-"""How it is run, not what it computes. Whether forces are direct is told by the heads."""
+"""Settings that do not change what the network computes. Whether forces are direct follows from the heads."""
 
 _SIZES = {
     "max_num_elements": "max_elements", "sphere_channels": "sphere_channels", "lmax": "lmax", "mmax": "mmax",
@@ -41,14 +42,14 @@ _SIZES = {
 
 _BACKBONES = {"esen_backbone": False, "esen_backbone_dens": True}
 _ALL_NEIGHBOURS = 100
-"""A limit of at least so many neighbours is not meant to be reached; the published default is 300."""
+"""A limit of at least so many neighbours is not meant to be reached. The published default is 300."""
 
 
 def published_spec(model: Mapping[str, Any]) -> ModelSpec:
-    """The recipe of a network from the `model` part of a published configuration.
+    """Return the `model` of a recipe from the `model` of a published configuration.
 
     Raises:
-        InputError: it is not an eSEN, or a choice has no counterpart; says which.
+        InputError: The network is not an eSEN, or a setting has no counterpart.
     """
     backbone = model.get("backbone")
     heads = model.get("heads")
@@ -119,7 +120,7 @@ def _graph(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _forces(heads: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """From the heads, by their kind; their names do not matter."""
+    """Return the forces of a recipe from the kinds of the heads. The names of the heads do not matter."""
     kinds = sorted(str(head.get("module")) for head in heads.values())
     options = {str(head.get("module")).removesuffix("_dens"): head for head in heads.values()}
     match [kind.removesuffix("_dens") for kind in kinds]:
@@ -152,3 +153,55 @@ def _stress(head: Mapping[str, Any]) -> dict[str, Any]:
         # without decomposition the published code does not divide
         "sum_over": None if not extensive else head.get("avg_num_nodes", 1.0) if decompose else 1.0,
     }
+
+
+def published_training(config: Mapping[str, Any]) -> tuple[TrainSpec, str | None]:
+    """Return the `train` of a recipe from a published configuration, with our defaults for settings that it lacks.
+
+    The second value is a note if a recipe cannot hold the settings, so that all have our defaults. `batch_size` is the
+    published number of structures per process; the number of processes is not in the file.
+    """
+    try:
+        return TrainSpec.model_validate(_training(config)), None
+    except (ValidationError, AttributeError, TypeError, ValueError) as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        note = f"its training settings are not taken over, recipe.yaml has esen's defaults ({reason})"
+        return TrainSpec.model_validate({"stages": [{"epochs": 1}]}), note
+
+
+def _training(config: Mapping[str, Any]) -> dict[str, Any]:
+    optim = config.get("optim") or {}
+    schedule = dict(optim.get("scheduler_params") or {})
+    steps = schedule.get("epochs", 0) / (optim.get("max_epochs") or 1)
+    if steps and "warmup_epochs" in schedule:  # published epochs were multiplied by the steps of one epoch
+        schedule["warmup_epochs"] /= steps
+    return {
+        "batch": {"structures": optim.get("batch_size", 512)},
+        "optimizer": _known(
+            learning_rate=optim.get("lr_initial"),
+            weight_decay=(optim.get("optimizer_params") or {}).get("weight_decay"),
+            clip_norm=optim.get("clip_grad_norm"),
+        ),
+        "schedule": _known(
+            warmup_epochs=schedule.get("warmup_epochs"),
+            warmup_factor=schedule.get("warmup_factor"),
+            final_factor=schedule.get("lr_min_factor"),
+        ),
+        "loss": _loss(config.get("loss_functions") or ()),
+        "stages": [{"epochs": optim.get("max_epochs", 1)}],
+    } | _known(ema=optim.get("ema_decay"))
+
+
+def _loss(functions: Any) -> dict[str, float]:
+    """Return the weight of each term. A stress in two parts has the larger of their weights."""
+    weights: dict[str, float] = {}
+    for terms in functions:
+        for target, settings in terms.items():
+            name = "stress" if target.startswith("stress") else target
+            if name in ("energy", "forces", "stress"):
+                weights[name] = max(weights.get(name, 0.0), float(settings.get("coefficient", 1.0)))
+    return weights
+
+
+def _known(**values: Any) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}

@@ -14,7 +14,7 @@ from esen.errors import InputError
 from esen.md.calculator import EsenCalculator
 from esen.models.checkpoint import read_checkpoint
 from esen.recipe import load_recipe
-from esen.study.importing import run_import
+from esen.study.imports import Licence, find_licence, run_import
 from esen_cli.app import app
 
 FOLDER = Path(__file__).parents[1] / "models" / "convert" / "checkpoint"
@@ -24,8 +24,8 @@ CHECKPOINT = FOLDER / "best_ddp_checkpoint.pt"
 def test_the_folder_is_a_potential(tmp_path: Path) -> None:
     result = run_import(CHECKPOINT, tmp_path / "out", outputs=[FOLDER])
     assert result.agrees
-    assert {c.outputs for c in result.comparisons} == {path.name for path in FOLDER.glob("*.npz")}
-    assert {c.quantity for c in result.comparisons} == {"energy", "forces", "stress"}
+    assert {c.outputs for c in result.table.records} == {path.name for path in FOLDER.glob("*.npz")}
+    assert {c.quantity for c in result.table.records} == {"energy", "forces", "stress"}
     data = np.load(FOLDER / "best_nacl8.npz")
     from ase import Atoms
 
@@ -67,11 +67,17 @@ def test_outputs_that_differ_are_found(tmp_path: Path) -> None:
     forces[0, 0] += 1e-3
     result = run_import(CHECKPOINT, tmp_path / "out", outputs=[stored(tmp_path, forces=forces)])
     assert not result.agrees
-    assert [c.agrees for c in result.comparisons] == [True, False]
+    assert [c.agrees for c in result.table.records] == [True, False]
     report = json.loads((tmp_path / "out" / "import.json").read_text())
     assert [entry["agrees"] for entry in report["verified"]] == [True, False]
     not_a_number = run_import(CHECKPOINT, tmp_path / "out", outputs=[stored(tmp_path, energy=np.nan)])
     assert not not_a_number.agrees
+    summary = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert [(row["quantity"], row["agrees"]) for row in summary["rows"]] == [
+        ("energy", False),
+        ("forces", True),
+    ]
+    assert summary["potentials"]["out"]["sha256"]
 
 
 def test_nothing_to_compare_with(tmp_path: Path) -> None:
@@ -112,3 +118,26 @@ def test_the_licence_of_an_earlier_import_does_not_stay(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "LICENSE").exists()
     run_import(CHECKPOINT, tmp_path / "out")
     assert not (tmp_path / "out" / "LICENSE").exists()
+
+
+def test_what_is_named_comes_before_what_lies_beside(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "best.pt"
+    assert find_licence(checkpoint, None) == Licence("", "")
+    (tmp_path / "LICENCE.md").write_text("# Beside\n")
+    (tmp_path / "mine").write_text("Mine")
+    (tmp_path / "LICENSES").mkdir()
+    assert find_licence(checkpoint, None) == Licence("LICENCE.md", "# Beside\n")
+    assert find_licence(checkpoint, tmp_path / "mine") == Licence("mine", "Mine")
+
+
+def test_it_is_told_in_one_line() -> None:
+    assert Licence("L", "\n# The Terms #\nBe good.").describe() == "The Terms (L)"
+    assert len(Licence("L", "x" * 500).describe()) < 80
+    assert "give it by --licence FILE" in Licence("", "").describe()
+
+
+def test_what_cannot_be_read_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    for name in ("none", "binary"):
+        with pytest.raises(InputError, match=f"{name}: the licence cannot be read"):
+            find_licence(tmp_path / "best.pt", tmp_path / name)
