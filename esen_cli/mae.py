@@ -79,14 +79,15 @@ def mae(  # noqa: PLR0913, PLR0917  # the options of a command are its arguments
 
     folder = not_a_run(output) if output is not None else fresh_folder(f"mae-{potential_name(potential)}")
 
-    from esen.study.mae import MaeOptions, run_mae
+    from esen.study.mae import run_mae
 
     result = run_mae(
         [potential, *(also or ())],
         [SourceSpec(path=path, frames=frames) for path in data],
         output=folder,
         reading=Reading(energy_key, forces_key, stress_key, stress_convention, required=()),
-        options=MaeOptions(batch_atoms, group_by),
+        batch_atoms=batch_atoms,
+        group_by=group_by,
         calculator_args=calculator_args or (),
         dtype=dtype,
         device=device,

@@ -21,13 +21,13 @@ from esen.data.structure import Structure
 from esen.data.targets import TARGETS, Target, listed
 from esen.errors import InputError
 from esen.evaluate.mae import evaluate_mae
-from esen.evaluate.report import FrameErrors, GroupErrors, MaeReport
+from esen.evaluate.report import GroupErrors, MaeReport
 from esen.files import csv_text, write_atomically
 from esen.graph.types import Potential
 from esen.recipe import SourceSpec
 from esen.study.plots.parity import parity_plot
 from esen.study.potentials import PotentialOptions, file_name, potential_sources, resolve_all
-from esen.study.table import Column, Table, write_result
+from esen.study.table import RESULT, Column, Table, write_result
 
 _MOST_ROWS = {"all": 1, "group": 40, "element": 12}
 """Rows of each kind that a terminal shows for each potential."""
@@ -39,20 +39,6 @@ _NAMED = 3
 Row = dict[str, str | float | int | None]
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class MaeOptions:
-    """How potentials are compared with labels.
-
-    Attributes:
-        batch_atoms: Largest number of atoms that are predicted together; an ASE calculator takes one frame at a time.
-        group_by: Key of a frame's `info` whose values divide the frames into groups; None: `config_type`, where
-            frames have it.
-    """
-
-    batch_atoms: int = 256
-    group_by: str | None = None
 
 
 @dataclass(frozen=True)
@@ -74,11 +60,23 @@ class MaeRecord:
 
 @dataclass(frozen=True)
 class WorstFrame:
-    """One of the frames on which a potential has its largest errors of a target."""
+    """One of the frames on which a potential has its largest errors of a target.
+
+    Attributes:
+        potential: Label of the potential.
+        target: Name of the target.
+        largest_error: Largest error of a component; `not finite` if a prediction is not.
+        unit: Its unit.
+        group: Group of the frame.
+        frame: File and number of the frame.
+    """
 
     potential: str
-    target: Target
-    frame: FrameErrors
+    target: str
+    largest_error: float | str
+    unit: str
+    group: str
+    frame: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +102,8 @@ def run_mae(
     *,
     output: Path,
     reading: Reading | None = None,
-    options: MaeOptions | None = None,
+    batch_atoms: int = 256,
+    group_by: str | None = None,
     **how: Unpack[PotentialOptions],
 ) -> MaeResult:
     """Evaluate potentials on the frames of files.
@@ -117,7 +116,9 @@ def run_mae(
         sources: The frames.
         output: Folder of the files; it is made if it does not exist.
         reading: Names of the labels in the files; by default a frame may lack any of them.
-        options: Batches and groups.
+        batch_atoms: Largest number of atoms that are predicted together; an ASE calculator takes one frame at a time.
+        group_by: Key of a frame's `info` whose values divide the frames into groups; None: `config_type`, where
+            frames have it.
         **how: Options of `resolve_all`; a checkpoint keeps the precision of its weights if no dtype is given.
 
     Raises:
@@ -125,50 +126,46 @@ def run_mae(
             label, or the key of the groups; a potential can predict no frame; a batch does not fit in memory; or the
             files cannot be written.
     """
-    options, reading = options or MaeOptions(), reading or Reading(required=())
+    reading = reading or Reading(required=())
     resolved = resolve_all(potentials, how, default_dtype=None)
     structures = load_structures(sources, reading)
     for structure in structures:
         check_structure(
             structure, len(chemical_symbols)
         )  # the elements of a potential are checked with its labels
-    _check_labels(structures, options.group_by)
+    _check_labels(structures, group_by)
     several = len(resolved) > 1
     reports: dict[str, MaeReport] = {}
     paths: dict[str, Path] = {}
-    remarks: list[str] = []
     for label, one in resolved.items():
-        report = _evaluate(
+        reports[label] = evaluate_with_progress(
             one.potential,
             structures,
-            label if several else "evaluating",
-            batch_atoms=options.batch_atoms if one.calculator is None else 1,
+            label=label if several else "",
+            batch_atoms=batch_atoms if one.calculator is None else 1,
             device=one.device,
             elements=one.possible_elements,
-            group_by=options.group_by or "config_type",
+            group_by=group_by or "config_type",
         )
-        written = write_mae(report, output / file_name(label) if several else output)
+        written = write_mae(reports[label], output / file_name(label) if several else output)
         paths |= {f"{name}, {label}" if several else name: path for name, path in written.items()}
-        remarks += _remarks(report, f"{label}: " if several else "")
-        reports[label] = report
-    for line in dict.fromkeys(remarks):
-        logger.warning(line)
     records = _records(reports)
     worst = [frame for label, report in reports.items() for frame in _worst_frames(label, report)]
+    paths |= {"errors of all groups": output / "errors.csv", "result": output / RESULT}
     with _writing(output):
-        paths["errors of all groups"] = output / "errors.csv"
         write_atomically(output / "errors.csv", Table(_columns(), records).csv())
-        paths["result"] = write_result(
+        write_result(
             output,
             "mae",
             potentials={
                 label: replace(source, dtype=resolved[label].dtype)
-                for label, source in potential_sources(potentials, how, default_dtype=None).items()
+                for label, source in potential_sources(potentials, how).items()
             },
             settings={
                 "sources": [source.model_dump(exclude_defaults=True) for source in sources],
                 "labels": asdict(reading),
-                **asdict(options),
+                "batch_atoms": batch_atoms,
+                "group_by": group_by,
             },
             table=Table(_columns(), records),
             worst_frames=Table(_worst_columns(), worst),
@@ -180,12 +177,28 @@ def run_mae(
 
 
 def evaluate_with_progress(
-    potential: Potential, structures: Sequence[Structure], *, batch_atoms: int = 256, device: str = "cpu"
+    potential: Potential, structures: Sequence[Structure], *, label: str = "", **options: Any
 ) -> MaeReport:
-    """Run `evaluate_mae` under a progress bar, and warn of what is in no mean."""
-    report = _evaluate(potential, structures, "evaluating", batch_atoms=batch_atoms, device=device)
-    for line in _remarks(report, ""):
-        logger.warning(line)
+    """Run `evaluate_mae` under a progress bar, and warn of everything that is in no mean.
+
+    Args:
+        potential: As `evaluate_mae` takes it.
+        structures: As `evaluate_mae` takes them.
+        label: Name of the potential in the warnings, if there are several.
+        **options: Further arguments of `evaluate_mae`.
+
+    Raises:
+        InputError: As `evaluate_mae`.
+    """
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(label or "evaluating", total=len(structures))
+        report = evaluate_mae(
+            potential, structures, progress=lambda done: bar.update(task, completed=done), **options
+        )
+    for remark in _remarks(report):
+        logger.warning("%s%s", f"{label}: " if label else "", remark)
     return report
 
 
@@ -238,39 +251,26 @@ def _check_labels(structures: Sequence[Structure], group_by: str | None) -> None
         )
 
 
-def _evaluate(potential: Potential, structures: Sequence[Structure], title: str, **options: Any) -> MaeReport:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(title, total=len(structures))
-        return evaluate_mae(
-            potential, structures, progress=lambda done: bar.update(task, completed=done), **options
-        )
-
-
-def _remarks(report: MaeReport, start: str) -> Iterator[str]:
-    """Yield a line for everything that is in no mean; `start` names the potential."""
+def _remarks(report: MaeReport) -> Iterator[str]:
+    """Yield a line for everything that is in no mean."""
     total = len(report.frames) + len(report.left_out)
     for name, count in report.missing.items():
         if count:
             yield f"{name}: {count} of {total} structures have no reference"
     for name, count in report.not_finite.items():
         if name in report.not_predicted:
-            yield f"{start}{name}: the potential predicts none (NaN for each of {count} structures)"
+            yield f"{name}: the potential predicts none (NaN for each of {count} structures)"
         elif count:
-            yield (
-                f"{start}{name}: {count} of {total} structures have a NaN or infinite prediction, which is in no mean"
-            )
-    reasons: dict[str, list[str]] = {}
+            yield f"{name}: {count} of {total} structures have a NaN or infinite prediction, which is in no mean"
+    by_reason: dict[str, list[str]] = {}
     for one in report.left_out:
-        reasons.setdefault(one.reason, []).append(one.source)
-    for reason, frames in list(reasons.items())[:_NAMED]:
+        by_reason.setdefault(one.reason, []).append(one.source)
+    for reason, frames in list(by_reason.items())[:_NAMED]:
         more = f" and {len(frames) - _NAMED} more" if len(frames) > _NAMED else ""
-        yield (
-            f"{start}{len(frames)} of {total} structures are left out ({reason}): {'; '.join(frames[:_NAMED])}{more}"
-        )
-    if len(reasons) > _NAMED:
-        yield f"{start}{len(reasons) - _NAMED} more reasons why structures are left out: see mae.json"
+        named = "; ".join(frames[:_NAMED])
+        yield f"{len(frames)} of {total} structures are left out ({reason}): {named}{more}"
+    if len(by_reason) > _NAMED:
+        yield f"{len(by_reason) - _NAMED} more reasons why structures are left out: see mae.json"
 
 
 def _records(reports: Mapping[str, MaeReport]) -> list[MaeRecord]:
@@ -304,14 +304,15 @@ def _shown(records: Sequence[MaeRecord]) -> list[MaeRecord]:
     return shown
 
 
-def _worst_frames(label: str, report: MaeReport) -> list[WorstFrame]:
-    worst = []
+def _worst_frames(label: str, report: MaeReport) -> Iterator[WorstFrame]:
     for target in TARGETS:
+        if target.name in report.not_predicted:
+            continue
         known = [frame for frame in report.frames if not math.isnan(frame.largest[target.name])]
-        known.sort(key=lambda frame: -frame.largest[target.name])
-        if target.name not in report.not_predicted:
-            worst += [WorstFrame(label, target, frame) for frame in known[:_WORST]]
-    return worst
+        for frame in sorted(known, key=lambda frame: -frame.largest[target.name])[:_WORST]:
+            error = frame.largest[target.name]
+            largest = error if math.isfinite(error) else "not finite"
+            yield WorstFrame(label, target.name, largest, target.error_unit, frame.group, frame.source)
 
 
 def _columns(several: bool = True) -> list[Column[MaeRecord]]:
@@ -342,42 +343,30 @@ def _value(target: Target, measure: str, record: MaeRecord) -> float | None:
 
 
 def _worst_columns(several: bool = True) -> list[Column[WorstFrame]]:
-    def error(worst: WorstFrame) -> float | str:
-        largest = worst.frame.largest[worst.target.name]
-        return largest if math.isfinite(largest) else "not finite"
-
     return [
         Column("potential", shown=several, wraps=True),
-        Column("target", "worst frames", value=lambda worst: worst.target.name),
-        Column(
-            "largest_error",
-            "largest error",
-            value=error,
-            format=lambda e: f"{e:.4g}" if e != "not finite" else e,
-        ),
-        Column("unit", value=lambda worst: worst.target.error_unit),
-        Column("group", value=lambda worst: worst.frame.group, shown=False),
-        Column("frame", value=lambda worst: worst.frame.source, wraps=True),
+        Column("target", "worst frames"),
+        Column("largest_error", "largest error", format=lambda e: e if isinstance(e, str) else f"{e:.4g}"),
+        Column("unit"),
+        Column("group", shown=False),
+        Column("frame", wraps=True),
     ]
 
 
 def _frames_csv(report: MaeReport) -> str:
-    energies = ("energy_reference", "energy_predicted", "energy_error")
-    header = ("source", report.group_by, "atoms", *energies, "forces_mae", "forces_max", "stress_mae")
-    rows = (
-        (
-            frame.source,
-            frame.group,
-            frame.atoms,
-            frame.energy_reference,
-            frame.energy_predicted,
-            frame.energy_error,
-            frame.mae["forces"],
-            frame.largest["forces"],
-            frame.mae["stress"],
-        )
+    """One row per frame; NaN is written as `nan`, because an empty cell could mean anything."""
+    rows = [
+        {
+            "source": frame.source,
+            report.group_by: frame.group,
+            "atoms": frame.atoms,
+            "energy_reference": frame.energy_reference,
+            "energy_predicted": frame.energy_predicted,
+            "energy_error": frame.energy_error,
+            "forces_mae": frame.mae["forces"],
+            "forces_max": frame.largest["forces"],
+            "stress_mae": frame.mae["stress"],
+        }
         for frame in report.frames
-    )
-    return csv_text(
-        header, [[str(value) for value in row] for row in rows]
-    )  # as text, NaN does not become empty
+    ]
+    return csv_text(list(rows[0]), [[str(value) for value in row.values()] for row in rows])

@@ -129,7 +129,7 @@ class PotentialSource:
     def __str__(self) -> str:
         words = [*filter(None, [self.dtype]), *self.arguments]
         if self.sha256:
-            words.append(_shortened(self.sha256))
+            words.append(f"sha256 {self.sha256[:12]}")
         return f"{self.given} ({', '.join(words)})" if words else self.given
 
 
@@ -180,13 +180,9 @@ def resolve_potential(
                 f"--calculator-args: {text} is a checkpoint, which takes none; use --dtype, --device"
             )
         return _load(text, dtype, device, memory)
-    if dtype is not None:
-        remedy = (
-            f"{text} computes in float64" if text in _BUILT_IN else "give the factory's own option instead"
-        )
-        raise InputError(f"--dtype {dtype}: is for checkpoints; {remedy}")
-    if memory != "auto":
-        raise InputError(f"--memory {memory}: is for checkpoints, and {text} is none")
+    for option, value in (("dtype", dtype), ("memory", memory)):
+        if value not in {None, "auto"}:
+            raise InputError(f"--{option} {value}: is for checkpoints, and {text} is none")
     if text in _BUILT_IN:
         factory, defaults, elements = _BUILT_IN[text]
         _check_keys(text, arguments, list(factory.default_parameters))
@@ -219,29 +215,20 @@ def resolve_all(
         InputError: A potential cannot be resolved, an argument names an unknown label, or an option applies to none.
     """
     sources = _sources(potentials, how, default_dtype)
-    checkpoints = [is_checkpoint(text) for text in potentials]
-    for option in ("dtype", "memory"):
-        if how.get(option) not in (None, "auto") and not any(checkpoints):
-            raise InputError(f"--{option} {how.get(option)}: is for checkpoints, and none is given")
-    if how.get("calculator_args") and all(checkpoints):
-        raise InputError("--calculator-args: are for emt, lj and factories, and none is given")
     for argument in how.get("calculator_args", ()):
-        label = _scope(argument)
-        if label and label not in sources:
+        if _scope(argument) not in {"", *sources}:
             raise InputError(
-                f"--calculator-args {argument}: no potential is called {label!r}; expected {', '.join(sources)}"
+                f"--calculator-args {argument}: no potential is called {_scope(argument)!r};"
+                f" expected {', '.join(sources)}"
             )
-        if label and is_checkpoint(sources[label].given):
-            raise InputError(
-                f"--calculator-args {label}:…: {sources[label].given} is a checkpoint, which takes none"
-            )
+    only_calculators = not any(is_checkpoint(text) for text in potentials)
     return {
         label: resolve_potential(
             source.given,
             calculator_args=source.arguments,
             dtype=source.dtype,
             device=how.get("device", "auto"),
-            memory=how.get("memory", "auto") if is_checkpoint(source.given) else "auto",
+            memory=how.get("memory", "auto") if only_calculators or is_checkpoint(source.given) else "auto",
         )
         for label, source in sources.items()
         if only is None or label in only
@@ -286,7 +273,7 @@ def digest(content: bytes) -> str:
     >>> digest(b"Cu")
     'sha256 b62c681738d1'
     """
-    return _shortened(hashlib.sha256(content).hexdigest())
+    return f"sha256 {hashlib.sha256(content).hexdigest()[:12]}"
 
 
 def is_checkpoint(text: str) -> bool:
@@ -363,22 +350,25 @@ def _short(text: str) -> str:
     return {"best": run, "last": f"{run}-last"}.get(path.stem, path.stem)
 
 
-def _shortened(sha256: str) -> str:
-    return f"sha256 {sha256[:12]}"
-
-
 def _sources(
     potentials: Sequence[str], how: PotentialOptions, default_dtype: Dtype | None
 ) -> dict[str, PotentialSource]:
-    """The potentials by label, each with the options that apply to it; nothing is read."""
+    """The potentials by label with the options for their kind; nothing is read.
+
+    An option for a kind that is not there goes to all potentials, which then refuse it.
+    """
+    kinds = [is_checkpoint(text) for text in potentials]
     sources = {}
-    for label, text in labelled(potentials).items():
-        if is_checkpoint(text):
-            sources[label] = PotentialSource(label, text, dtype=how.get("dtype") or default_dtype)
-            continue
-        given = ((_scope(argument), argument) for argument in how.get("calculator_args", ()))
-        mine = tuple(argument.removeprefix(f"{scope}:") for scope, argument in given if scope in ("", label))
-        sources[label] = PotentialSource(label, text, arguments=mine)
+    for (label, text), checkpoint in zip(labelled(potentials).items(), kinds, strict=True):
+        scopes = {label} if checkpoint and not all(kinds) else {label, ""}
+        arguments = [one for one in how.get("calculator_args", ()) if _scope(one) in scopes]
+        dtype = how.get("dtype") if checkpoint or not any(kinds) else None
+        sources[label] = PotentialSource(
+            label=label,
+            given=text,
+            arguments=tuple(argument.removeprefix(f"{label}:") for argument in arguments),
+            dtype=dtype or (default_dtype if checkpoint else None),
+        )
     return sources
 
 

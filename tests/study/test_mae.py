@@ -22,7 +22,7 @@ from esen.evaluate.report import Errors, GroupErrors, MaeReport, Parity
 from esen.graph.types import Graph, Prediction
 from esen.md.calculator import EsenCalculator, find_weights
 from esen.recipe import SourceSpec
-from esen.study.mae import MaeOptions, MaeResult, mae_rows, run_mae
+from esen.study.mae import MaeResult, mae_rows, run_mae
 from tests.toys import PairPotential, morse
 
 MORSE = "tests.toys:morse"
@@ -103,8 +103,7 @@ def metals(path: Path, *symbols: str) -> Path:
 
 def run(potentials: str | Sequence[str], data: Path, output: Path, **more: Any) -> MaeResult:
     given = [potentials] if isinstance(potentials, str) else potentials
-    options = MaeOptions(batch_atoms=2, group_by=more.pop("group_by", None))
-    return run_mae(given, [SourceSpec(path=str(data))], output=output, options=options, **more)
+    return run_mae(given, [SourceSpec(path=str(data))], output=output, batch_atoms=2, **more)
 
 
 def test_files_and_rows(tmp_path: Path) -> None:

@@ -267,7 +267,7 @@ def test_several_potentials_share_options_where_they_apply(weights: Path) -> Non
     [
         (["emt"], {"dtype": "float32"}, "--dtype"),
         (["emt"], {"memory": "lean"}, "--memory"),
-        (["w"], {"calculator_args": ["rc=8.0"]}, "none is given"),
+        (["w"], {"calculator_args": ["rc=8.0"]}, "w is a checkpoint"),
         (["emt", "lj"], {"calculator_args": ["eam:rc=8.0"]}, "'eam'"),
         (["emt", "w"], {"calculator_args": ["w:rc=8.0"]}, "w is a checkpoint"),
         (["emt", "lj"], {"calculator_args": ["rc=8.0"]}, "emt takes"),
