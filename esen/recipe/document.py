@@ -6,13 +6,12 @@ does, and because an alias (`*a`) must not multiply a small file into gigabytes.
 
 import io
 import re
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.composer import MaxDepthExceededError
-from ruamel.yaml.error import MarkedYAMLError, ReusedAnchorWarning
+from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 from ruamel.yaml.representer import SafeRepresenter
@@ -79,11 +78,10 @@ def parse_document(text: str, name: str) -> Document:
     """
     yaml = YAML(typ="safe", pure=True)
     yaml.max_depth = _DEEPEST
+    yaml.composer.warn_double_anchors = False
     reader = _Reader(name)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ReusedAnchorWarning)
-            root = yaml.compose(text)
+        root = yaml.compose(text)
         return Document(None if root is None else reader.value(root, ()), {(): (1, 1)} | reader.positions)
     except (MaxDepthExceededError, RecursionError):  # RecursionError: a section that merges (<<) itself
         raise InputError(
