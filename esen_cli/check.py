@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from esen_cli.options import CalculatorArgs, Device, Dtype, Frames, Output, Potential
-from esen_cli.output import fresh_folder, not_a_run, potential_name, print_result, print_wide
+from esen_cli.output import potential_name, print_paths, print_table, result_folder
 
 
 def check(  # noqa: PLR0913, PLR0917  # the options of a command are its arguments
@@ -40,7 +40,7 @@ def check(  # noqa: PLR0913, PLR0917  # the options of a command are its argumen
 
     Example: esen check runs/mgo mgo.xyz --laws curl,smoothness
     """
-    folder = not_a_run(output) if output is not None else fresh_folder(f"check-{potential_name(potential)}")
+    folder = result_folder(output, f"check-{potential_name(potential)}")
 
     from esen.study.check import run_check
 
@@ -57,13 +57,13 @@ def check(  # noqa: PLR0913, PLR0917  # the options of a command are its argumen
     )
     for number, name in enumerate(result.structures, start=1):
         typer.echo(f"[{number}] {name}")
-    print_wide(
+    print_table(
         result.table.texts(),
         words=result.table.wrapping,
         numbers="left",
         styles={"FAIL": "bold red"},
     )
     typer.echo(f"{result.verdict}\n")
-    print_result([], result.paths)
+    print_paths(result.paths)
     if not result.report.holds:
         raise typer.Exit(1)

@@ -19,7 +19,7 @@ from esen_cli.options import (
     StressConvention,
     StressKey,
 )
-from esen_cli.output import print_result, print_wide, writable
+from esen_cli.output import print_paths, print_table, writable
 
 if TYPE_CHECKING:
     from esen.data.readers import Files
@@ -183,10 +183,10 @@ def check(  # noqa: PLR0913, PLR0917  # the options of a command are its argumen
 def print_data(result: "DataResult") -> None:
     """Print tables, remarks and paths."""
     for table in result.tables:
-        print_wide(table, styles={"wrong": "bold red", "warning": "yellow"})
+        print_table(table, styles={"wrong": "bold red", "warning": "yellow"})
     for line in result.lines:
         typer.echo(line)
-    print_result([], result.paths)
+    print_paths(result.paths)
 
 
 def _files(paths: Sequence[str], kind: str, frames: str) -> "list[Files]":

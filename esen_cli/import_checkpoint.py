@@ -7,7 +7,7 @@ import typer
 
 from esen.errors import InputError
 from esen_cli.options import OUTPUT
-from esen_cli.output import not_a_run, print_result, print_wide
+from esen_cli.output import not_a_run, print_paths, print_table
 
 _VERIFICATION = "Verification"
 
@@ -61,9 +61,9 @@ def import_checkpoint(
 
     compared = list(outputs or ()) or ([checkpoint.parent] if verify else [])
     result = run_import(checkpoint, folder, raw=raw, outputs=compared, licence=licence)
-    if result.table.records:
-        print_wide(result.table.texts(), words=result.table.wrapping)
-    print_result(result.rows, result.paths)
+    print_table(result.table.texts(), words=result.table.wrapping)
+    print_table(result.rows)
+    print_paths(result.paths)
     if not result.agrees:
         typer.echo("error: the imported potential does not give the stored outputs", err=True)
         raise typer.Exit(1)

@@ -18,7 +18,7 @@ from esen_cli.options import (
     StressConvention,
     StressKey,
 )
-from esen_cli.output import fresh_folder, not_a_run, potential_name, print_result, print_wide
+from esen_cli.output import potential_name, print_paths, print_table, result_folder
 
 
 def mae(  # noqa: PLR0913, PLR0917  # the options of a command are its arguments
@@ -77,7 +77,7 @@ def mae(  # noqa: PLR0913, PLR0917  # the options of a command are its arguments
     from esen.data.readers import Reading
     from esen.recipe import SourceSpec
 
-    folder = not_a_run(output) if output is not None else fresh_folder(f"mae-{potential_name(potential)}")
+    folder = result_folder(output, f"mae-{potential_name(potential)}")
 
     from esen.study.mae import run_mae
 
@@ -93,6 +93,6 @@ def mae(  # noqa: PLR0913, PLR0917  # the options of a command are its arguments
         device=device,
         memory=memory,
     )
-    print_wide(result.table.texts(), words=result.table.wrapping)
-    print_wide(result.worst.texts(), words=result.worst.wrapping)
-    print_result([], result.paths)
+    print_table(result.table.texts(), words=result.table.wrapping)
+    print_table(result.worst.texts(), words=result.worst.wrapping)
+    print_paths(result.paths)

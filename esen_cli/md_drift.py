@@ -8,7 +8,7 @@ import typer
 
 from esen.errors import InputError
 from esen_cli.options import Device, Dtype, NamedCalculatorArgs, Track
-from esen_cli.output import fresh_folder, not_a_run, print_result, print_wide
+from esen_cli.output import print_paths, print_table, result_folder
 
 _WORDS = ("potential", "system", "verdict", "floor")
 """Columns of the tables that are no numbers."""
@@ -88,7 +88,7 @@ def md_drift(  # noqa: PLR0913, PLR0917  # the options of a command are its argu
     if names == []:
         raise InputError(f"--only {only!r}: names no system; expected names such as Cu,Al")
     _refuse_idle(structures, protocol, data, frames, trajectory, frame_every)
-    folder = fresh_folder("md-drift") if output is None else not_a_run(output)
+    folder = result_folder(output, "md-drift")
 
     from esen.study.drift import DriftOptions, run_drift
     from esen.study.drift.systems import choose_runs
@@ -132,7 +132,7 @@ def md_drift(  # noqa: PLR0913, PLR0917  # the options of a command are its argu
             device=device,
         )
     _print(result.rows, result.order_rows, result.lines)
-    print_result([], result.paths)
+    print_paths(result.paths)
     if result.failed:
         raise typer.Exit(1)
 
@@ -155,10 +155,10 @@ def _refuse_idle(
 
 
 def _print(rows: Sequence[Any], order_rows: Sequence[Any], lines: Sequence[str]) -> None:
-    print_wide(rows, words=_WORDS, styles={"drifts": "bold red", "stopped": "bold red"})
+    print_table(rows, words=_WORDS, styles={"drifts": "bold red", "stopped": "bold red"})
     typer.echo("drift in meV/atom/ps; wander, max |ΔE| in meV/atom; σ/√N in meV; drift/σ(K) in 1/ps\n")
     if order_rows:
-        print_wide(order_rows, words=_WORDS)
+        print_table(order_rows, words=_WORDS)
         typer.echo(
             "σ/√N in meV; order: exponent of the timestep, 2 for velocity Verlet on a smooth surface\n"
         )

@@ -1,8 +1,8 @@
-"""Folders that runs are written to, and what is printed of a result."""
+"""Folders of results, and the tables and paths that a command prints."""
 
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -22,12 +22,12 @@ RUNS = Path("runs")
 LAST = "last.safetensors"
 RECIPE = "recipe.yaml"
 _PIPED_WIDTH = 150
-"""Characters a line where a wide table goes to a file or a pipe."""
+"""Width of a table that is written to a file or a pipe, in characters."""
 _NO_STYLES: Mapping[str, str] = MappingProxyType({})
 
 
 def fresh_folder(name: str) -> Path:
-    """`runs/<name>`, or `runs/<name>-2`, `-3`, … where that is taken. It is not made yet."""
+    """Return `runs/<name>`, or `runs/<name>-2`, `-3`, … if that exists. The folder is not made."""
     folder, number = RUNS / name, 1
     while folder.exists():
         number += 1
@@ -48,10 +48,10 @@ def potential_name(potential: str) -> str:
 
 
 def started_folder(recipe: Path) -> Path:
-    """The run to go on with: the recipe's own folder if it is a run, else the newest run of the recipe's name.
+    """Return the run to resume: the recipe's own folder if it is a run, else the newest run of the recipe's name.
 
     Raises:
-        InputError: there is none.
+        InputError: There is no such run.
     """
     name = recipe.stem
     if (recipe.parent / LAST).is_file():
@@ -60,40 +60,51 @@ def started_folder(recipe: Path) -> Path:
     files = [file for run in runs for file in (run / LAST, run / RECIPE) if file.is_file()]
     if not files:
         raise InputError(
-            f"--resume: no run of {name} was begun in {RUNS}/; leave out --resume, or give --output"
+            f"--resume: {RUNS}/ has no run of {name}; leave out --resume, or name the run with --output"
         )
     return writable(max(files, key=lambda file: file.stat().st_mtime).parent)
 
 
 def chosen_folder(folder: Path, *, resume: bool) -> Path:
-    """The folder given by `--output`, if it may be written to.
+    """Return the folder given by `--output` for a training, if it may be written to.
 
     Raises:
-        InputError: it holds a run and `--resume` is not given, or the reverse.
+        InputError: The folder holds a run and `--resume` is not given, or the reverse.
     """
     begun = (folder / LAST).exists()
     if not begun and not resume and (folder / RECIPE).exists():
         raise InputError(
-            f"--output {folder}: holds a {RECIPE}, which the run would overwrite; give another folder"
+            f"--output {folder}: the run would overwrite the {RECIPE} in this folder; give another folder"
         )
     if begun and not resume:
         raise InputError(
-            f"--output {folder}: holds a run ({LAST}); go on with --resume, or give another folder"
+            f"--output {folder}: the folder holds a run ({LAST}); resume it with --resume, or give another folder"
         )
     if resume and not begun and not (folder / RECIPE).exists():
-        raise InputError(f"--output {folder}: holds no run to resume (no {LAST}); leave out --resume")
+        raise InputError(
+            f"--output {folder}: the folder holds no run to resume (no {LAST}); leave out --resume"
+        )
     return writable(folder)
 
 
-def not_a_run(folder: Path) -> Path:
-    """The folder given by `--output` for results, if it may be written to.
+def result_folder(given: Path | None, name: str) -> Path:
+    """Return the folder given by `--output` for results, or a new one of this name.
 
     Raises:
-        InputError: a training left its own results there.
+        InputError: The folder cannot be written to, or a training left its results there.
+    """
+    return fresh_folder(name) if given is None else not_a_run(given.expanduser())
+
+
+def not_a_run(folder: Path) -> Path:
+    """Return the folder for results, if it may be written to.
+
+    Raises:
+        InputError: The folder cannot be written to, or a training left its results there.
     """
     if (folder / LAST).exists():
         raise InputError(
-            f"--output {folder}: holds a run, whose own results would be overwritten; give another folder"
+            f"--output {folder}: the folder holds a training, whose results would be overwritten; give another folder"
         )
     return writable(folder)
 
@@ -126,22 +137,18 @@ def campaign_run(
     """Give the processes of a run under torchrun, the run's folder, and its tracker.
 
     Args:
-        name: of the folder that is made if none is given.
-        output: the folder given by `--output`.
-        track: whether the run is kept in MLflow; only the first process tracks.
+        name: Name of the folder that is made if none is given.
+        output: Folder given by `--output`.
+        track: Whether the run is recorded in MLflow, which only the first process does.
 
     Raises:
-        InputError: the folder cannot be written to, or a training left its results there.
+        InputError: The folder cannot be written to, or a training left its results there.
     """
     from esen.study.processes import torchrun_processes
     from esen.track import make_tracker
 
     with torchrun_processes() as processes:
-        chosen = processes.first_says(
-            "folder",
-            lambda: str(fresh_folder(name) if output is None else not_a_run(output.expanduser())),
-        )
-        folder = Path(chosen)
+        folder = Path(processes.first_says("folder", lambda: str(result_folder(output, name))))
         with make_tracker(track and processes.is_first, run_name=folder.name) as tracker:
             yield processes, folder, tracker
 
@@ -150,20 +157,20 @@ def print_campaign(result: "CampaignResult | None") -> None:
     """Print tables, remarks and paths of a campaign.
 
     Args:
-        result: of the campaign; None: this is not the first process, and nothing is printed.
+        result: Result of the campaign; None in all processes but the first, which print nothing.
 
     Raises:
-        typer.Exit: with code 1, an item failed.
+        typer.Exit: With code 1, an item failed.
     """
     if result is None:
         return
     for table in result.tables:
-        print_wide(table.texts(), words=table.wrapping)
+        print_table(table.texts(), words=table.wrapping)
     for line in result.lines:
         typer.echo(line)
     if result.lines:
         typer.echo("")
-    print_result([], result.paths)
+    print_paths(result.paths)
     if result.failed:
         raise typer.Exit(1)
 
@@ -174,17 +181,15 @@ def agreed_folder(name: str, given: Path | None, share: "Share") -> Path:
     Raises:
         InputError: it cannot be written to, or a training left its results there.
     """
-    chosen = share.first_says(
-        "folder", lambda: str(fresh_folder(name) if given is None else not_a_run(given.expanduser()))
-    )
+    chosen = share.first_says("folder", lambda: str(result_folder(given, name)))
     return Path(chosen)
 
 
 def writable(folder: Path) -> Path:
-    """The folder itself, if it can be written to or made.
+    """Return the folder if it can be written to or made, so that a mistake is reported before the work.
 
     Raises:
-        InputError: it cannot; said before the work, not after.
+        InputError: The folder cannot be written to or made.
     """
     above = next(p for p in (folder, *folder.absolute().parents) if p.exists())
     if not above.is_dir():
@@ -194,91 +199,71 @@ def writable(folder: Path) -> Path:
     return folder
 
 
-def print_result(rows: Any, paths: Mapping[str, Path]) -> None:
-    """Print a table and the files that were written.
-
-    Args:
-        rows: (name, value, unit) rows, mappings with the same keys, or anything Rich can print.
-        paths: what each file is, and where.
-    """
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    if isinstance(rows, list | tuple):
-        if rows:
-            console.print(_table(rows))
-    else:
-        console.print(rows)
-    width = max(map(len, paths), default=0)
-    for name, path in paths.items():  # not by Rich, which would cut or wrap a long path
-        typer.echo(f"{name:<{width}}  {path}")
-
-
-def print_wide(
-    rows: Sequence[Mapping[str, str | float | int | None]],
+def print_table(
+    rows: Sequence[Mapping[str, Any]] | Sequence[Sequence[Any]],
     *,
     words: Collection[str] | None = None,
     numbers: Literal["left", "right"] = "right",
     styles: Mapping[str, str] = _NO_STYLES,
 ) -> None:
-    """A table that is not squeezed where it goes to a file or a pipe.
+    """Print a table, at full width to a file or a pipe. A cell without a value has a dash.
 
     Args:
-        rows: mappings with the same keys; one without a value has a dash.
-        words: columns that may be broken into lines; None: all.
-        numbers: on which side the others stand.
-        styles: of rows, by the beginning of their verdict.
+        rows: Mappings with the same keys, which become the heading, or sequences of the same length without a heading.
+        words: Columns of text, which may be broken into lines; columns without a number by default.
+        numbers: Alignment of the other columns.
+        styles: Rich style of a row, by the beginning of its verdict.
     """
     from rich import box
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
+    if not rows:
+        return
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=_PIPED_WIDTH)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for title in rows[0] if rows else ():
-        if words is None or title in words:
-            table.add_column(title, overflow="fold")
+    headed = isinstance(rows[0], Mapping)
+    table = Table(box=box.SIMPLE_HEAD, show_header=headed, pad_edge=False)
+    cells = [list(row.values() if isinstance(row, Mapping) else row) for row in rows]
+    for title, column in zip(rows[0], zip(*cells, strict=True), strict=True):
+        of_words = (
+            title in words if words is not None else not any(isinstance(v, int | float) for v in column)
+        )
+        heading = escape(str(title)) if headed else ""
+        if of_words:
+            table.add_column(heading, overflow="fold")
         else:
-            table.add_column(title, justify=numbers, no_wrap=True)
-    for row in rows:
-        verdict = str(row.get("verdict"))
+            table.add_column(heading, justify=numbers, no_wrap=True)
+    for row, values in zip(rows, cells, strict=True):
+        verdict = str(row.get("verdict")) if isinstance(row, Mapping) else ""
         style = next((style for start, style in styles.items() if verdict.startswith(start)), None)
-        table.add_row(*(escape(_wide_text(value)) for value in row.values()), style=style)
+        table.add_row(*(escape(_text(value)) for value in values), style=style)
     console.print(table)
 
 
-def _wide_text(value: float | str | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def _table(rows: Sequence[Any]) -> Any:
-    from rich import box
-    from rich.table import Table
-
-    named = isinstance(rows[0], Mapping)
-    table = Table(box=box.SIMPLE_HEAD, show_header=named, pad_edge=False)
-    for number, title in enumerate(rows[0]):
-        numeric = any(isinstance(v, int | float) for v in _column(rows, number))
-        table.add_column(str(title) if named else "", justify="right" if numeric else "left")
-    for row in rows:
-        table.add_row(*(_text(value) for value in _values(row)))
-    return table
-
-
-def _values(row: Any) -> Iterable[Any]:
-    return row.values() if isinstance(row, Mapping) else row
-
-
-def _column(rows: Sequence[Any], number: int) -> list[Any]:
-    return [list(_values(row))[number] for row in rows]
+def print_paths(paths: Mapping[str, Path]) -> None:
+    """Print the files that were written, one line each with a description. A long path is neither cut nor wrapped."""
+    width = max(map(len, paths), default=0)
+    for name, path in paths.items():
+        typer.echo(f"{name:<{width}}  {path}")
 
 
 def _text(value: object) -> str:
     if value is None:
         return "–"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def print_result(
+    rows: Sequence[Mapping[str, Any]] | Sequence[Sequence[Any]], paths: Mapping[str, Path]
+) -> None:
+    """Print a table and the files that were written."""
+    print_table(rows)
+    print_paths(paths)
+
+
+print_wide = print_table

@@ -8,7 +8,7 @@ import typer
 from esen.errors import InputError
 from esen_cli.help import HelpfulApp
 from esen_cli.options import OUTPUT, Device
-from esen_cli.output import print_result
+from esen_cli.output import print_paths, print_table
 from esen_cli.train import Overrides
 
 if TYPE_CHECKING:
@@ -66,7 +66,8 @@ def new(
         typer.echo(text, err=True)
 
     rows = write_new_recipe(data, output, say, size=size, cutoff=cutoff, hours=hours, device=device)
-    print_result(rows, {"recipe": output})
+    print_table(rows)
+    print_paths({"recipe": output})
 
 
 def validate(

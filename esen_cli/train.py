@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from esen_cli.options import Device
-from esen_cli.output import chosen_folder, fresh_folder, print_result, started_folder
+from esen_cli.output import chosen_folder, fresh_folder, print_paths, print_table, started_folder
 
 if TYPE_CHECKING:
     from esen.recipe import Recipe
@@ -54,14 +54,15 @@ def train(
     from esen.study.experiment import run_experiment
 
     result = run_experiment(loaded, folder, resume=resume, device=device)
-    print_result(result.summary, result.paths)
+    print_table(result.summary)
+    print_paths(result.paths)
 
 
 def _print_dry_run(recipe: "Recipe", device: str, threads: int | None) -> None:
     _use_threads(threads)
     from esen.study.dry_run import run_dry
 
-    print_result(run_dry(recipe, device=device), {})
+    print_table(run_dry(recipe, device=device))
 
 
 def _use_threads(threads: int | None) -> None:
