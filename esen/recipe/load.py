@@ -66,9 +66,8 @@ def load_recipe(
         lines = sorted(_line_of(mistake, path, document, applied) for mistake in find_mistakes(error, data))
         shown = [line for *_, line in lines[:_MOST_LINES]]
         if len(lines) > _MOST_LINES:
-            shown.append(
-                f"{path}: there are {max(len(lines), error.error_count()) - _MOST_LINES} more mistakes"
-            )
+            more = max(len(lines), error.error_count()) - _MOST_LINES
+            shown.append(f"{path}: there are {more} more mistakes")
         raise InputError("\n".join(shown)) from None
 
 

@@ -81,7 +81,6 @@ class _Plan:
         cutoff: in Å.
         neighbours: edges per atom within the cutoff.
         batch_atoms: most atoms of a batch.
-        fraction: share of the frames that is held out.
         stress_weight: weight of the stress in the loss.
         epochs: passes over the frames.
         ema: decay of the moving average of the weights per step.
@@ -96,7 +95,6 @@ class _Plan:
     cutoff: float = 6.0
     neighbours: float = 0.0
     batch_atoms: int = 1
-    fraction: float = 0.1
     stress_weight: float = 5.0
     epochs: int = 1
     ema: float = 0.99
@@ -226,7 +224,6 @@ def _choose(plan: _Plan, data: TrainingData, size: SizeName | None, cutoff: floa
         cutoff=cutoff,
         neighbours=neighbours(cutoff),
         batch_atoms=max(int(np.median(frames.atoms)), min(atoms // _STEPS_PER_EPOCH, _BATCH_ATOMS)),
-        fraction=0.1 if len(frames) < 1000 else 0.05 if len(frames) < 20_000 else 0.01,
         stress_weight=float(f"{min(max(4 * ratio, 5.0), 300.0):.1g}"),
         frames=f"{len(frames):,} frames with {atoms:,} atoms of {elements}",
     )
@@ -279,7 +276,7 @@ model:
 data: # paths start at the folder of this file; test: takes further frames, for the errors after training
   train:
 {textwrap.indent(plan.sources, "    ")}\
-  validation_fraction: {plan.fraction:g} # of the frames; they are held out and choose the best weights
+  validation_fraction: 0.05 # of the frames; they are held out and choose the best weights
 {references}\
 
 train:
