@@ -1,4 +1,4 @@
-"""What no training set may hold. Each mistake is named with its file, frame and atom."""
+"""Checks of structures. Each error names file, frame and atom."""
 
 from collections.abc import Collection
 
@@ -13,18 +13,18 @@ from esen.data.targets import TARGETS
 from esen.errors import InputError
 
 CLOSEST = 0.05
-"""Two atoms closer than this, in Å, are one atom written twice."""
+"""Å. Two closer atoms are taken for one atom that was written twice."""
 
 _MOST_PAIRED = 300
-"""Atoms up to which all pairs are compared at once; beyond, the neighbour list is faster."""
+"""Number of atoms up to which it is faster to compare all pairs at once than to make a neighbour list."""
 
 
 def check_structure(structure: Structure, max_elements: int) -> None:
-    """Refuse a structure that cannot be computed, or whose labels cannot be true.
+    """Refuse a structure that cannot be computed, or whose labels are impossible.
 
     Args:
-        structure: with or without labels.
-        max_elements: atomic numbers must be below it (`model.max_elements`).
+        structure: a structure with or without labels.
+        max_elements: all atomic numbers must be below this number (`model.max_elements`).
 
     Raises:
         InputError: no atoms, a wrong shape, NaN or infinity, an unknown element, periods that span no volume,
@@ -48,11 +48,11 @@ def check_known(structure: Structure, elements: Collection[int] | None) -> None:
     """Refuse a structure with elements that a potential was not made for.
 
     Args:
-        structure: any.
-        elements: atomic numbers that it was made for; None or none: not known.
+        structure: a structure.
+        elements: atomic numbers that the potential was made for; None or empty if they are not known.
 
     Raises:
-        InputError: names those that it does not know.
+        InputError: the structure has other elements, which are named.
     """
     unknown = set(structure.numbers.tolist()) - set(elements or structure.numbers.tolist())
     if unknown:
@@ -115,10 +115,11 @@ def _check_distances(structure: Structure, where: str) -> None:
 
 
 def _are_clearly_apart(structure: Structure) -> bool:
-    """Whether a quick look is enough to see that no two atoms, images included, are as close as `CLOSEST`.
+    """Return True if a quick test shows that no two atoms, including images, are as close as `CLOSEST`.
 
-    With three periods, an image within CLOSEST differs by less than CLOSEST / h from the atom along each row of the
-    cell, h its height; where all heights are several times as large, that is the nearest image by rounding.
+    With three periodic vectors, an image within CLOSEST of an atom differs from it by less than CLOSEST / h in the
+    fractional coordinate along each vector, where h is the height of the cell. If all heights are several times
+    CLOSEST, rounding of the fractional coordinates finds that image.
     """
     if len(structure) > _MOST_PAIRED or (structure.pbc.any() and not structure.pbc.all()):
         return False

@@ -1,4 +1,4 @@
-"""What is known of every frame without looking into it: its size, labels and elements. Enough to plan a training."""
+"""Facts of frames: sizes, labels and elements in columns, so that a training is planned without reading the frames."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,25 +14,25 @@ from esen.data.targets import TARGETS, Target
 
 DIGEST_BYTES = 16
 _ELEMENTS = 256
-"""Atomic numbers are stored in a byte."""
+"""Number of values of a byte, in which atomic numbers are stored."""
 
 
 @dataclass(frozen=True, eq=False)
 class Facts:
-    """One entry a frame, in order.
+    """Columns with one entry per frame, in order.
 
     Attributes:
-        atoms: how many.
-        energies: in eV; NaN where there is none.
-        force_squares: Σ |F|² over the atoms, in eV²/Å²; NaN where there are no forces.
-        largest_forces: max |F|, in eV/Å; NaN where there are no forces.
-        periodic: whether all three lattice vectors are periods.
+        atoms: number of atoms.
+        energies: in eV; NaN if there is none.
+        force_squares: Σ |F|² over the atoms in eV²/Å²; NaN if there are no forces.
+        largest_forces: max |F| in eV/Å; NaN if there are no forces.
+        periodic: whether all three lattice vectors are periodic.
         stressed: whether there is a stress.
-        kinds: how many different elements.
+        kinds: number of different elements.
         elements: the atomic numbers of the first frame, ascending, then those of the second, …
-        counts: how many atoms are of each of them.
-        digests: of geometry and labels, the same only for the same frame.
-        weights: of the frames in the loss.
+        counts: number of atoms of each of these elements.
+        digests: hashes of geometry and labels.
+        weights: weights of the frames in the loss.
     """
 
     atoms: Int64[np.ndarray, " F"]
@@ -52,7 +52,7 @@ class Facts:
 
     @classmethod
     def of(cls, structures: Sequence[Structure], weight: float = 1.0) -> Self:
-        """The facts of structures at hand, all of one weight."""
+        """Compute the facts of structures that have the same weight."""
         squares = [np.array([np.nan]) if s.forces is None else (s.forces**2).sum(axis=1) for s in structures]
         compositions = [np.unique(s.numbers, return_counts=True) for s in structures]
         digests = [np.frombuffer(digest(s), dtype=np.uint8) for s in structures]
@@ -74,7 +74,7 @@ class Facts:
 
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:
-        """The frames of all parts, one after another."""
+        """Join the facts of several parts."""
         if len(parts) == 1:
             return parts[0]
         return cls(
@@ -85,7 +85,7 @@ class Facts:
         )
 
     def take(self, indices: Int64[np.ndarray, " T"]) -> "Facts":
-        """Those of some frames, in the given order, with repeats if there are any."""
+        """Return the facts of some frames, in the given order, possibly repeated."""
         kinds = self.kinds[indices]
         starts = np.repeat(self.starts[indices], kinds)
         place = starts + np.arange(int(kinds.sum())) - np.repeat(_starts_of(kinds), kinds)
@@ -95,12 +95,12 @@ class Facts:
 
     @cached_property
     def starts(self) -> Int64[np.ndarray, " F"]:
-        """Where each frame's `elements` and `counts` begin."""
+        """Index at which the `elements` and `counts` of each frame begin."""
         return _starts_of(self.kinds)
 
     @property
     def labelled(self) -> Bool[np.ndarray, " F"]:
-        """Whether there are forces."""
+        """Whether each frame has forces."""
         known: np.ndarray = np.isfinite(self.force_squares)
         return known
 
@@ -119,17 +119,17 @@ class Facts:
         return int(self.atoms[has].sum() if target.of_atoms else has.sum())
 
     def elements_seen(self) -> list[int]:
-        """Atomic numbers that occur, ascending."""
+        """Return the atomic numbers that occur, ascending."""
         seen: list[int] = np.flatnonzero(np.bincount(self.elements, minlength=_ELEMENTS)).tolist()
         return seen
 
     def frames_with(self) -> dict[int, int]:
-        """In how many frames each element occurs."""
+        """Return the number of frames in which each element occurs."""
         frames = np.bincount(self.elements, minlength=_ELEMENTS)
         return {z: int(frames[z]) for z in self.elements_seen()}
 
     def within(self, elements: Iterable[int]) -> Bool[np.ndarray, " F"]:
-        """Whether a frame has no element but these."""
+        """Return whether each frame consists only of these elements."""
         foreign = np.ones(_ELEMENTS, dtype=np.int64)
         foreign[[z for z in elements if z < _ELEMENTS]] = 0
         passed = np.concatenate([[0], np.cumsum(foreign[self.elements])])
@@ -139,7 +139,7 @@ class Facts:
     def compositions(
         self, elements: Sequence[int], chunk: int = 8192
     ) -> Iterator[tuple[slice, Float64[np.ndarray, "F Z"]]]:
-        """How many atoms of each of the elements a frame has: a table for every `chunk` frames."""
+        """Iterate over tables of the numbers of atoms of each element, `chunk` frames at a time."""
         column = np.zeros(_ELEMENTS, dtype=np.int64)
         column[list(elements)] = np.arange(len(elements))
         for first in range(0, len(self), chunk):
@@ -152,7 +152,7 @@ class Facts:
 
 
 def digest(structure: Structure) -> bytes:
-    """16 bytes that are the same only for the same geometry and labels, to the last bit."""
+    """Return a hash (16 bytes) of geometry and labels; every bit counts."""
     made = hashlib.blake2b(digest_size=DIGEST_BYTES)
     s = structure
     for array in (s.numbers, s.positions, s.cell, s.pbc, *(target.of(s) for target in TARGETS)):

@@ -1,4 +1,4 @@
-"""Many structures behind one face, whether they are in memory or in a mapped file."""
+"""Sequences of structures behind one interface, in memory or in a memory-mapped file."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -13,20 +13,20 @@ from esen.data.structure import Structure
 
 
 class Frames(Sequence[Structure]):
-    """Structures by their number, and the facts of all of them at once.
+    """A sequence of structures, with the facts of all of them.
 
-    A structure is made when it is asked for. What concerns all of them (sizes, elements, references, scale) is
-    computed from the facts, so that it does not matter whether the frames fit in memory.
+    A structure is made when it is asked for. Quantities of the whole set (sizes, elements, references, scale) are
+    computed from the facts, so that the frames need not fit in memory.
     """
 
     @property
     @abstractmethod
     def facts(self) -> Facts:
-        """Of every frame, in order."""
+        """Facts of all frames, in order."""
 
     @abstractmethod
     def structure(self, index: int) -> Structure:
-        """One of them, 0 ≤ index < len."""
+        """Return a structure, 0 ≤ index < len."""
 
     def __len__(self) -> int:
         return len(self.facts)
@@ -44,17 +44,17 @@ class Frames(Sequence[Structure]):
 
     @property
     def atoms(self) -> Int64[np.ndarray, " F"]:
-        """How many atoms each frame has."""
+        """Number of atoms of each frame."""
         return self.facts.atoms
 
     @property
     def energies(self) -> Float64[np.ndarray, " F"]:
-        """In eV; NaN where there is none."""
+        """Energy of each frame in eV; NaN if there is none."""
         return self.facts.energies
 
 
 class FrameList(Frames):
-    """Structures in memory, all of one weight in the loss."""
+    """Structures in memory, all with the same weight in the loss."""
 
     def __init__(self, structures: Sequence[Structure], weight: float = 1.0) -> None:
         self.structures = structures
@@ -65,16 +65,16 @@ class FrameList(Frames):
 
     @cached_property
     def facts(self) -> Facts:
-        """Computed when first asked for."""
+        """Facts of the structures, computed on first use."""
         return Facts.of(self.structures, self.weight)
 
     def structure(self, index: int) -> Structure:
-        """The object itself."""
+        """Return the structure itself."""
         return self.structures[index]
 
 
 class Subset(Frames):
-    """Some frames of others, in any order, as often as their number is given."""
+    """Some frames of another sequence, in any order, possibly repeated."""
 
     def __init__(self, frames: Frames, indices: Int64[np.ndarray, " T"]) -> None:
         self.frames = frames
@@ -85,16 +85,16 @@ class Subset(Frames):
 
     @cached_property
     def facts(self) -> Facts:
-        """Taken from the others' when first asked for."""
+        """Facts of the chosen frames, taken on first use."""
         return self.frames.facts.take(self.indices)
 
     def structure(self, index: int) -> Structure:
-        """From the others."""
+        """Return a structure of the other sequence."""
         return self.frames.structure(int(self.indices[index]))
 
 
 class Mixture(Frames):
-    """The frames of several sources, one after another."""
+    """The frames of several sequences, one after another."""
 
     def __init__(self, parts: Sequence[Frames]) -> None:
         self.parts = parts
@@ -105,15 +105,15 @@ class Mixture(Frames):
 
     @cached_property
     def facts(self) -> Facts:
-        """Those of the parts, joined when first asked for."""
+        """Facts of all parts, joined on first use."""
         return Facts.joined([part.facts for part in self.parts]) if self.parts else Facts.of([])
 
     def structure(self, index: int) -> Structure:
-        """From the part that it belongs to."""
+        """Return a structure of the part that it belongs to."""
         part = int(np.searchsorted(self._ends, index, side="right"))
         return self.parts[part].structure(index - int(self._ends[part]) + len(self.parts[part]))
 
 
 def as_frames(structures: Sequence[Structure]) -> Frames:
-    """The frames themselves, or a list of structures as such."""
+    """Return the frames themselves, or wrap a list of structures."""
     return structures if isinstance(structures, Frames) else FrameList(structures)

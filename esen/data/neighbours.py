@@ -1,9 +1,9 @@
-"""Which atoms are near which: the neighbour list, for any cell and any mix of periods.
+"""The neighbour list, for any cell and any combination of periodic directions.
 
-A search has three steps. `prepare_search` brings atoms and cell into a form that any algorithm can take. Some
-algorithm then finds the pairs up to a little more than the cutoff: vesin's here, others in `esen.graph.backends`.
-Last, `edges_of` decides which of them are edges, and in which order. Only this step sees the exact cutoff, so that
-the edges are the same to the last bit whatever found the pairs.
+A search has three steps. `prepare_search` brings atoms and cell into a form that any algorithm accepts. An algorithm
+then finds the pairs up to slightly more than the cutoff: vesin here, others in `esen.graph.backends`. Finally,
+`edges_of` decides which pairs are edges, and sorts them. Only this step uses the exact cutoff, so that the edges are
+bitwise identical for all algorithms.
 """
 
 from dataclasses import dataclass
@@ -14,27 +14,27 @@ from jaxtyping import Bool, Float64, Int64
 from esen.errors import InputError
 
 SMALLEST_SEARCH = 1.0
-"""In Å. The search divides space into boxes of about its radius; a tiny one would make millions."""
+"""Å. The search divides space into boxes of about its radius; a tiny radius would make millions of boxes."""
 
 Edges = tuple[Int64[np.ndarray, " E"], Int64[np.ndarray, " E"], Int64[np.ndarray, "E 3"]]
 """Sender, receiver and shift, sorted by receiver, then sender, then shift."""
 
 Pairs = tuple[Int64[np.ndarray, " P"], Int64[np.ndarray, " P"], Int64[np.ndarray, "P 3"]]
-"""Receiver, sender and shift of a `Search`, each pair once, in any order; an atom with itself may be there too."""
+"""Receiver, sender and shift of a `Search`, each pair once, in any order; pairs of an atom with itself are allowed."""
 
 
 @dataclass(frozen=True, eq=False)
 class Search:
-    """What an algorithm searches: every pair with |r_sender + shift·box − r_receiver| ≤ radius.
+    """The task of an algorithm: find every pair with |r_sender + shift·box − r_receiver| ≤ radius.
 
     Attributes:
         positions: in Å, inside the box up to rounding.
-        box: rows of full rank, in Å, periods or not.
-        pbc: which rows are periods.
-        radius: in Å, a little more than the cutoff.
-        home: by how many whole periods each atom was moved into the box.
-        original: the positions that were given.
-        periods: the cell that was given, zero where there is no period.
+        box: rows of full rank in Å, periodic or not.
+        pbc: which rows are periodic.
+        radius: in Å, slightly more than the cutoff.
+        home: number of whole lattice vectors by which each atom was moved into the box.
+        original: the given positions.
+        periods: the given cell, with zero rows along directions that are not periodic.
         cutoff: in Å.
     """
 
@@ -49,7 +49,7 @@ class Search:
 
 
 def is_degenerate(cell: Float64[np.ndarray, "3 3"], pbc: Bool[np.ndarray, "3"]) -> bool:
-    """Whether the periodic rows of `cell` are zero or linearly dependent, so that they span no period."""
+    """Return whether the periodic rows of `cell` are zero or linearly dependent."""
     rows = cell[pbc]
     lengths = np.linalg.norm(rows, axis=1)
     if not len(rows):
@@ -65,15 +65,15 @@ def neighbour_list(
     pbc: Bool[np.ndarray, "3"],
     cutoff: float,
 ) -> Edges:
-    """Every ordered pair of atoms with |r_sender + shift·cell − r_receiver| ≤ cutoff, images included.
+    """Return every ordered pair of atoms with |r_sender + shift·cell − r_receiver| ≤ cutoff, including images.
 
     An atom is its own neighbour only through a non-zero shift. The cell may be left-handed, smaller than the
-    cutoff, or zero along directions that are no period; atoms may lie outside it.
+    cutoff, or zero along directions that are not periodic; atoms may lie outside it.
 
     Args:
         positions: in Å.
-        cell: rows are lattice vectors, in Å. Rows that are no period are not used.
-        pbc: which rows are periods.
+        cell: rows are lattice vectors in Å. Rows that are not periodic are not used.
+        pbc: which rows are periodic.
         cutoff: in Å.
 
     Returns:
@@ -92,7 +92,7 @@ def prepare_search(
     pbc: Bool[np.ndarray, "3"],
     cutoff: float,
 ) -> Search:
-    """Atoms inside a box of full rank, whatever was given; arguments as of `neighbour_list`.
+    """Return atoms inside a box of full rank; arguments are those of `neighbour_list`.
 
     Raises:
         InputError: positions or cell are not finite, or the periodic rows are linearly dependent.
@@ -101,7 +101,7 @@ def prepare_search(
         raise InputError("positions or cell are not finite numbers")
     if is_degenerate(cell, pbc):
         raise InputError(f"the periodic rows of the cell {cell.tolist()} are zero or linearly dependent")
-    # Libraries differ in d < cutoff or d ≤ cutoff, and round differently: they search further, `edges_of` decides.
+    # Libraries use d < cutoff or d ≤ cutoff and round differently: they search further, and `edges_of` decides.
     radius = max(cutoff * (1 + 1e-6), SMALLEST_SEARCH)
     axes = _open_axes(cell, pbc)
     near = _without_gaps(positions, axes, 1.5 * radius)
@@ -124,10 +124,9 @@ def prepare_search(
 
 
 def find_pairs(search: Search) -> Pairs:
-    """The pairs of a search, by vesin."""
-    from vesin import (
-        NeighborList,
-    )  # it imports torch where there is one: seconds, which most data commands can save
+    """Find the pairs of a search by vesin."""
+    # It imports torch if it is installed, which takes seconds that most data commands do not need.
+    from vesin import NeighborList
 
     neighbours = NeighborList(cutoff=search.radius, full_list=True)
     i, j, s = neighbours.compute(search.positions, search.box, search.pbc, "ijS")
@@ -135,10 +134,10 @@ def find_pairs(search: Search) -> Pairs:
 
 
 def edges_of(search: Search, pairs: Pairs) -> Edges:
-    """The pairs that are no further apart than the cutoff, in order.
+    """Return the pairs within the cutoff, sorted.
 
-    Distances are computed anew, from what was given. Every number depends on its own pair alone: not on which
-    other pairs were found, nor in which order.
+    Distances are computed again from the given positions. Each depends only on its own pair, not on which other
+    pairs were found or in which order.
     """
     receiver, sender, shift = pairs
     if search.home.any():
@@ -147,8 +146,8 @@ def edges_of(search: Search, pairs: Pairs) -> Edges:
     steps = np.ascontiguousarray(shift.T, dtype=np.float64)
     for axis, x in enumerate(np.ascontiguousarray(search.original.T)):
         a, b, c = (step * period for step, period in zip(steps, search.periods[:, axis], strict=True))
-        # In this order of operations a pair and its reverse have the same distance to the last bit. A matrix product
-        # might round according to a row's place in the matrix.
+        # With this order of operations a pair and its reverse have bitwise the same distance. A matrix product might
+        # round differently for different rows.
         square += np.square((x[sender] - x[receiver]) + (a + b + c))
     keep = np.sqrt(square) <= search.cutoff
     itself = np.flatnonzero(receiver == sender)
@@ -159,7 +158,7 @@ def edges_of(search: Search, pairs: Pairs) -> Edges:
 
 
 def _open_axes(cell: Float64[np.ndarray, "3 3"], pbc: Bool[np.ndarray, "3"]) -> Float64[np.ndarray, "K 3"]:
-    """Orthonormal vectors across the periods, one for each row that is no period."""
+    """Return orthonormal vectors perpendicular to the periodic rows, one per row that is not periodic."""
     if pbc.all():
         return np.zeros((0, 3))
     return np.linalg.svd(cell[pbc])[2][pbc.sum() :] if pbc.any() else np.eye(3)
@@ -168,10 +167,10 @@ def _open_axes(cell: Float64[np.ndarray, "3 3"], pbc: Bool[np.ndarray, "3"]) -> 
 def _without_gaps(
     positions: Float64[np.ndarray, "N 3"], axes: Float64[np.ndarray, "K 3"], widest: float
 ) -> Float64[np.ndarray, "N 3"]:
-    """Positions with empty gaps along the non-periodic `axes` shortened to `widest`.
+    """Shorten empty gaps along the non-periodic `axes` to `widest`.
 
-    No pair closer than `widest` is changed. Without this the search crosses the vacuum box by box, and
-    vesin 0.6 ends the whole process when two fragments are about 10⁶ Å apart.
+    No pair closer than `widest` is changed. Otherwise the search would cross the vacuum box by box, and
+    vesin 0.6 ends the whole process if two fragments are about 10⁶ Å apart.
     """
     if not len(positions):
         return positions

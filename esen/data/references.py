@@ -1,4 +1,4 @@
-"""Reference energies: what each element contributes on average, so that the network learns only the rest."""
+"""Reference energies E0 of the elements, which are subtracted from energies before the network learns them."""
 
 import json
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from esen.data.structure import Structure
 from esen.errors import InputError
 
 ISOLATED = 6.0
-"""An atom whose images are at least so far away, in Å, is alone."""
+"""Å: distance within which an isolated atom has no neighbour."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,11 +24,11 @@ class References:
     """E0 of each element.
 
     Attributes:
-        energies: E0[Z] in eV; zero for elements that were not seen.
-        elements: atomic numbers that were seen, ascending.
-        rank: of the fit. Below the number of elements, some compositions were never seen apart, as Mg and O
-            in MgO, and their E0 are the smallest that fit.
-        confounded: the elements whose own E0 the data do not fix.
+        energies: E0[Z] in eV; zero for elements that do not occur.
+        elements: atomic numbers that occur, ascending.
+        rank: rank of the fit. If it is below the number of elements, some elements occur only in fixed ratios, as Mg
+            and O in MgO, and the solution of least norm is taken.
+        confounded: elements whose own E0 the data do not determine.
     """
 
     energies: Float64[np.ndarray, " max_elements"]
@@ -38,18 +38,18 @@ class References:
 
     @property
     def rank_deficient(self) -> bool:
-        """Whether the data leave some E0 open."""
+        """Whether the data leave some E0 undetermined."""
         return self.rank < len(self.elements)
 
 
 def fit_references(structures: Sequence[Structure], max_elements: int) -> References:
-    """The E0 that minimise Σ (E − Σ_Z n_Z E0_Z)², in float64; of all such, those of least norm.
+    """Return the E0 of least norm that minimise Σ (E − Σ_Z n_Z E0_Z)², in float64.
 
-    The table of compositions is never whole in memory: A = QR is brought up to date with some thousand rows at a time,
-    and ‖A x − b‖ = ‖R x − Qᵀb‖ + const.
+    The table of compositions A is never complete in memory: the factor R of A = QR is updated with some thousand rows
+    at a time, and ‖A x − b‖² = ‖R x − Qᵀb‖² + const.
 
     Args:
-        structures: checked ones; those without an energy are left out.
+        structures: checked structures; those without an energy are left out.
         max_elements: length of the table.
 
     Raises:
@@ -65,10 +65,10 @@ def fit_references(structures: Sequence[Structure], max_elements: int) -> Refere
         stacked = np.concatenate([triangle, np.column_stack([counts, labelled.energies[rows]])])
         triangle = np.asarray(np.linalg.qr(stacked, mode="r"))
     counts, energies = triangle[:, :-1], triangle[:, -1]
-    # The rank is that of the whole table, of which the triangle is a rotation.
+    # The tolerance is that of the whole table, which has the singular values of the triangle.
     smallest = np.finfo(np.float64).eps * max(len(labelled), len(elements))
     solution, _, rank, _ = np.linalg.lstsq(counts, energies, rcond=smallest)
-    # E0_Z is fixed where the unit vector of Z lies in the row space of the counts.
+    # E0_Z is determined if the unit vector of Z lies in the row space of the counts.
     row_space = np.linalg.svd(counts, full_matrices=False)[2][:rank]
     fixed = np.square(row_space).sum(axis=0) > 1 - 1e-9
     table = np.zeros(max_elements)
@@ -82,7 +82,7 @@ def fit_references(structures: Sequence[Structure], max_elements: int) -> Refere
 
 
 def isolated_references(structures: Sequence[Structure], max_elements: int) -> References:
-    """E0 from frames of one atom, alone within 6 Å or called `IsolatedAtom` in `config_type`.
+    """Return E0 from frames of one atom that has no image within 6 Å, or whose `config_type` is `IsolatedAtom`.
 
     Raises:
         InputError: an element has no such frame, or two of different energy.
@@ -106,15 +106,15 @@ def isolated_references(structures: Sequence[Structure], max_elements: int) -> R
 
 
 def read_references(path: Path, structures: Sequence[Structure], max_elements: int) -> References:
-    """E0 from a JSON file, `{"H": -1.2, …}` in eV or with that under `energies`; keys may be atomic numbers.
+    """Read E0 from a JSON file: `{"H": -1.2, …}` in eV, or that under `energies`. Keys may be atomic numbers.
 
     Args:
-        path: of the file.
-        structures: whose elements must be there.
+        path: the file.
+        structures: all their elements must have an energy.
         max_elements: length of the table.
 
     Raises:
-        InputError: it cannot be read, holds anything else, or lacks an element of the structures.
+        InputError: the file cannot be read, has other content, or lacks an element of the structures.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -136,7 +136,7 @@ def read_references(path: Path, structures: Sequence[Structure], max_elements: i
 
 
 def no_references(structures: Sequence[Structure], max_elements: int) -> References:
-    """E0 = 0 of all elements."""
+    """Return E0 = 0 for all elements."""
     elements = tuple(as_frames(structures).facts.elements_seen())
     return References(np.zeros(max_elements), elements, len(elements), ())
 

@@ -1,4 +1,4 @@
-"""Validation frames held out of the training frames."""
+"""Hold validation frames out of the training frames."""
 
 from collections.abc import Sequence
 from typing import TypeVar
@@ -11,12 +11,12 @@ T = TypeVar("T")
 
 
 def hold_out(items: Sequence[T], fraction: float, seed: int) -> tuple[list[T], list[T]]:
-    """The kept and the held-out items, each in their given order; the same for the same seed.
+    """Return the items that are kept and those that are held out, each in their given order.
 
     Args:
         items: at least two.
-        fraction: of them is held out, but at least one and never all.
-        seed: of the choice.
+        fraction: fraction of the items to hold out; at least one item is held out and one is kept.
+        seed: seed of the random choice.
 
     Raises:
         InputError: fewer than two items.

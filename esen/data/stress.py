@@ -1,4 +1,4 @@
-"""The stress convention, in one place: σ = (1/V) ∂E/∂ε in eV/Å³, tension positive. See docs/formats.md."""
+"""The convention of the stress: σ = (1/V) ∂E/∂ε in eV/Å³, positive under tension. See docs/formats.md."""
 
 from typing import Literal
 
@@ -12,21 +12,21 @@ EV_PER_CUBIC_ANGSTROM_PER_KBAR = 0.1 * GPa
 """1 kBar = 0.1 GPa, in eV/Å³."""
 
 _VOIGT = np.array([[0, 5, 4], [5, 1, 3], [4, 3, 2]])
-"""Where each component stands in ASE's Voigt order: xx, yy, zz, yz, xz, xy."""
+"""Index of each component in ASE's Voigt order: xx, yy, zz, yz, xz, xy."""
 
 
 def to_stress(
     values: Float64[np.ndarray, " K"], convention: StressConvention, volume: float
 ) -> Float64[np.ndarray, "3 3"]:
-    """σ in eV/Å³, in ASE's sign, from the numbers of a file.
+    """Convert the numbers of a file to σ in eV/Å³, with ASE's sign.
 
-    `ase`: as it is. `vasp_kbar`: σ = −0.1 GPa × value. `virial`: σ = −W / V.
-    Rounding errors of the symmetry are averaged away; more is left for `check_structure` to refuse.
+    `ase`: the numbers are σ. `vasp_kbar`: σ = −0.1 GPa × value. `virial`: σ = −W / V.
+    An asymmetry of the size of rounding errors is averaged; `check_structure` refuses a larger one.
 
     Args:
         values: 6 numbers in Voigt order (xx, yy, zz, yz, xz, xy), or the 9 of the tensor.
-        convention: what the numbers are.
-        volume: of the cell, in Å³.
+        convention: unit and sign of the numbers.
+        volume: volume of the cell in Å³.
 
     >>> to_stress(np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), "ase", 1.0)
     array([[1., 6., 5.],
@@ -45,7 +45,7 @@ def to_stress(
 
 
 def is_symmetric(stress: Float64[np.ndarray, "3 3"]) -> bool:
-    """Whether ‖σ − σᵀ‖ ≤ 10⁻³ ‖σ‖ + 10⁻⁶ eV/Å³; the latter is about what a printed stress keeps."""
+    """Return whether ‖σ − σᵀ‖ ≤ 10⁻³ ‖σ‖ + 10⁻⁶ eV/Å³. The second term is about the precision of printed stresses."""
     if not np.isfinite(stress).all():
         return False
     asymmetry = np.linalg.norm(stress - stress.T)

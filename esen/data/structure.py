@@ -1,4 +1,4 @@
-"""One material: atoms in a cell, with labels where they are known."""
+"""A structure: atoms in a cell, with labels where they are known."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,13 +9,13 @@ from jaxtyping import Bool, Float64, Int64
 
 @dataclass(frozen=True, eq=False)
 class Structure:
-    """One material, in Å and eV.
+    """Atoms in a cell, in Å and eV.
 
     Attributes:
         numbers: atomic numbers.
         positions: Cartesian, in Å; atoms may lie outside the cell.
-        cell: **rows** are the lattice vectors, in Å; zero rows where there is no period.
-        pbc: which of the three lattice vectors are periods.
+        cell: **rows** are the lattice vectors, in Å; zero rows along directions that are not periodic.
+        pbc: which of the three lattice vectors are periodic.
         energy: total energy, in eV.
         forces: in eV/Å.
         stress: σ = (1/V) ∂E/∂ε in eV/Å³, symmetric, tension positive (ASE's sign).

@@ -37,34 +37,6 @@ UNITS = {
     "force_squares": "eV²/Å², sum over atoms",
     "largest_force": "eV/Å",
 }
-_VECTORS = pa.large_list(pa.list_(pa.float64(), 3))
-SCHEMA = pa.schema(
-    [
-        pa.field(name, kind, metadata={"unit": UNITS[name]} if name in UNITS else None)
-        for name, kind in (
-            ("numbers", pa.large_list(pa.uint8())),
-            ("positions", _VECTORS),
-            ("cell", pa.list_(pa.float64(), 9)),
-            ("pbc", pa.list_(pa.uint8(), 3)),
-            ("energy", pa.float64()),
-            ("forces", _VECTORS),
-            ("stress", pa.list_(pa.float64(), 9)),
-            ("info", pa.large_string()),
-            ("source", pa.large_string()),
-            ("force_squares", pa.float64()),
-            ("largest_force", pa.float64()),
-            ("kinds", pa.int64()),
-            ("elements", pa.large_list(pa.uint8())),
-            ("counts", pa.large_list(pa.int32())),
-            ("digest", pa.binary(DIGEST_BYTES)),
-            ("edges", pa.int64()),
-        )
-    ],
-    metadata={
-        "esen": json.dumps({"format": "esendata", "version": VERSION, "units": UNITS}, ensure_ascii=False)
-    },
-)
-
 _OPEN_SHARDS = 256
 """Shards kept open at most. Each holds an open file; systems allow about a thousand."""
 _RELEASE_EVERY = 1000
@@ -301,9 +273,15 @@ def shard_bytes(structures: Sequence[Structure], edges: Int64[np.ndarray, " F"] 
         "digest": pa.array([row.tobytes() for row in facts.digests], pa.binary(DIGEST_BYTES)),
         "edges": pa.nulls(len(structures), pa.int64()) if edges is None else pa.array(edges),
     }
+    units = {name: {"unit": UNITS[name]} if name in UNITS else None for name in columns}
+    about = json.dumps({"format": "esendata", "version": VERSION, "units": UNITS}, ensure_ascii=False)
+    schema = pa.schema(
+        [pa.field(name, column.type, metadata=units[name]) for name, column in columns.items()],
+        metadata={"esen": about},
+    )
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, SCHEMA) as writer:
-        writer.write_batch(pa.RecordBatch.from_arrays(list(columns.values()), schema=SCHEMA))
+    with pa.ipc.new_file(sink, schema) as writer:
+        writer.write_batch(pa.RecordBatch.from_arrays(list(columns.values()), schema=schema))
     return sink.getvalue()
 
 

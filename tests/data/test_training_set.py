@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,10 +13,12 @@ import esen.data.training_set
 from esen.data.convert import Settings, convert
 from esen.data.facts import Facts, digest
 from esen.data.readers import Files, Reading
-from esen.data.training_set import SCHEMA, UNITS, MappedFrames, Shard, is_esendata, open_shard, shard_bytes
+from esen.data.training_set import UNITS, MappedFrames, Shard, is_esendata, open_shard, shard_bytes
 from esen.errors import InputError
 from tests.strategies import structures
 from tests.train.small import crystals, write_frames
+
+UNLABELLED = [replace(s, energy=None, forces=None, stress=None) for s in crystals(2)]
 
 
 @given(st.lists(structures(labels=True) | structures(), min_size=1, max_size=5))
@@ -38,10 +41,28 @@ def test_every_bit_comes_back(tmp_path_factory, frames):
     )
 
 
-def test_units_stand_in_the_file(tmp_path):
-    (tmp_path / "a.arrow").write_bytes(shard_bytes(crystals(2)))
+@pytest.mark.parametrize("frames", [crystals(2), UNLABELLED], ids=["labels", "no labels"])
+def test_types_and_units_in_the_file(tmp_path, frames):
+    (tmp_path / "a.arrow").write_bytes(shard_bytes(frames))
     schema = Shard(tmp_path / "a.arrow").batch.schema
-    assert schema.equals(SCHEMA)
+    assert {field.name: str(field.type) for field in schema} == {
+        "numbers": "large_list<item: uint8>",
+        "positions": "large_list<item: fixed_size_list<item: double>[3]>",
+        "cell": "fixed_size_list<item: double>[9]",
+        "pbc": "fixed_size_list<item: uint8>[3]",
+        "energy": "double",
+        "forces": "large_list<item: fixed_size_list<item: double>[3]>",
+        "stress": "fixed_size_list<item: double>[9]",
+        "info": "large_string",
+        "source": "large_string",
+        "force_squares": "double",
+        "largest_force": "double",
+        "kinds": "int64",
+        "elements": "large_list<item: uint8>",
+        "counts": "large_list<item: int32>",
+        "digest": "fixed_size_binary[16]",
+        "edges": "int64",
+    }
     assert json.loads(schema.metadata[b"esen"])["units"] == UNITS
     assert schema.field("forces").metadata == {b"unit": "eV/Å".encode()}
 
