@@ -1,10 +1,10 @@
-"""Conversion to a memory-mapped training set: frames a second, beside ASE's reader; opening; memory of a random epoch.
+"""Speed of the conversion to a memory-mapped training set, with ASE's reader as the peer, and memory of a random epoch.
 
     python benchmarks/conversion.py FRAMES.xyz.gz [--frames 1000000] [--processes 1 2] [--folder DIR]
 
-Frames of the file are repeated in turn, their atoms moved by 0.001 Å, until there are as many as asked for. All in one
-run: writing the extended XYZ, reading a tenth of it by `ase.io.iread`, converting it with each number of processes, and
-in a fresh process each: opening the set, and looking at every frame once in random order. Wall-clock and CPU seconds.
+The frames of the file are repeated, with atoms moved at random by 0.001 Å, up to the number that is asked for. One run
+writes the extended XYZ, reads a tenth of it by `ase.io.iread`, converts it with each number of processes, and in a new
+process opens the set and reads every frame once in random order. It prints wall-clock and CPU seconds.
 """
 
 import argparse
@@ -34,7 +34,7 @@ RATTLE = 0.001
 
 
 def write_frames(structures: list[Structure], count: int, path: Path) -> None:
-    """Extended XYZ, as the frames' publishers write it."""
+    """Write extended XYZ in the style of published data sets."""
     random = np.random.default_rng(0)
     parts = []
     for s in structures:
@@ -55,23 +55,23 @@ def write_frames(structures: list[Structure], count: int, path: Path) -> None:
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float, float]:
-    """The result; wall-clock seconds; CPU seconds, those of ended children included."""
+    """Return the result, wall-clock seconds, and CPU seconds including those of ended children."""
     start, used = time.perf_counter(), cpu_seconds()
     result = work()
     return result, time.perf_counter() - start, cpu_seconds() - used
 
 
 def cpu_seconds() -> float:
-    """Of this process and its ended children."""
+    """Return the CPU seconds of this process and its ended children."""
     own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
     return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
 
 
 def open_and_run(path: Path) -> dict[str, float]:
-    """In this process, which did nothing before: open, look at one frame, then at all in random order."""
+    """Open a set in this new process, and read one frame, then all in random order."""
 
     def memory() -> float:
-        """The most that was ever resident, files' pages included; getrusage would count the parent's, too."""
+        """Return the peak resident memory in MB, including pages of files; getrusage would include the parent's."""
         (line,) = [x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith("VmHWM")]
         return int(line.split()[1]) / 1024
 
@@ -98,7 +98,7 @@ def open_and_run(path: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure and print; `--look` is how it calls itself."""
+    """Measure and print; with `--look` the script calls itself."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -116,7 +116,7 @@ def main() -> None:
 
 
 def measure(file: Path, count: int, processes: list[int], folder: Path) -> None:
-    """One line a measurement."""
+    """Print one line per measurement."""
     text = folder / "frames.xyz"
     _, wall, _ = timed(lambda: write_frames(load_structures([Files(str(file))]), count, text))
     print(f"{count:,} frames, {text.stat().st_size / 1e9:.2f} GB, written in {wall:.0f} s", flush=True)

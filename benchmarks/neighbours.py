@@ -1,9 +1,9 @@
-"""What the backends of `model.graph.backend` cost: milliseconds from structures to edges, and the ratio to vesin.
+"""Time of the backends of `model.graph.backend`: milliseconds from structures to edges, and the ratio to vesin.
 
     python benchmarks/neighbours.py
 
-All in one process, by turns, best of several; what is not installed is left out. The edges are compared too. Warp, on
-which nvalchemi stands, compiles its kernels when it first meets a machine; that is not counted.
+All backends run by turns in one process, and the best of several times counts; backends that are not installed are left
+out. The edges are compared, too. The time in which Warp, which nvalchemi uses, compiles its kernels is not counted.
 """
 
 import time
@@ -31,14 +31,14 @@ CRYSTALS = [
 
 
 def rattled(atoms: Atoms, repeats: tuple[int, int, int], seed: int) -> Structure:
-    """A supercell whose atoms left their sites by about 0.05 Å."""
+    """Return a supercell whose atoms are displaced by about 0.05 Å."""
     large = atoms.repeat(repeats)
     large.rattle(0.05, seed=seed)
     return Structure(large.numbers.astype("int64"), large.positions, large.cell.array, large.pbc)
 
 
 def milliseconds(structures: list[Structure], backends: list[Backend]) -> dict[Backend, float]:
-    """The best of several, the backends by turns."""
+    """Return the best of several times, with the backends by turns."""
     best = dict.fromkeys(backends, float("inf"))
     for _ in range(REPEATS + 1):  # the first is seldom the best, so that it needs no special care
         for backend in backends:
@@ -49,7 +49,7 @@ def milliseconds(structures: list[Structure], backends: list[Backend]) -> dict[B
 
 
 def main() -> None:
-    """Measure, compare, print."""
+    """Measure, compare and print."""
     torch.set_num_threads(1)
     backends: list[Backend] = []
     for backend in BACKENDS:
