@@ -19,13 +19,15 @@ from contextlib import contextmanager, suppress
 from multiprocessing import parent_process
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from uuid import uuid4
 
 import numpy as np
 from filelock import FileLock, Timeout
 
 from esen.errors import InputError
+
+T = TypeVar("T")
 
 _PARTIAL = ".partial"
 LOCK = ".lock"
@@ -147,6 +149,18 @@ def sha256_of(path: Path) -> str:
     """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_arrays_as(path: Path, kind: type[T]) -> T:
+    """Read what `write_arrays` wrote of the attributes of a dataclass.
+
+    Raises:
+        InputError: the file is missing, damaged, or has other arrays.
+    """
+    try:
+        return kind(**read_arrays(path))
+    except TypeError as error:
+        raise InputError(f"{path}: damaged ({error}); remove it to compute it again") from error
 
 
 @contextmanager

@@ -18,13 +18,10 @@ from esen_cli.options import (
     Retry,
     Track,
 )
-from esen_cli.output import print_result, print_wide, shared_run
+from esen_cli.output import campaign_run, print_campaign
 
 if TYPE_CHECKING:
     from esen.evaluate.phonons.protocol import PhononProtocol
-
-_WORDS = ("potential", "crystal", "verdict")
-"""Columns of the tables that are no numbers."""
 
 
 def phonons(  # noqa: PLR0913, PLR0917  # the options of a command are its arguments
@@ -77,20 +74,18 @@ def phonons(  # noqa: PLR0913, PLR0917  # the options of a command are its argum
     """Harmonic phonons: ω_max, S, F, C_V, stability, bands. Exit code 1: a crystal failed."""
     sizes = _displacements(displacement, displacements, method)
     from esen.evaluate.phonons.protocol import PROTOCOLS
-    from esen.study.phonons.choose import choose_inputs
-    from esen.study.phonons.jobs import PhononOptions
-    from esen.study.phonons.run import run_phonons
+    from esen.study.phonons import PhononOptions, choose_crystals, run_phonons
 
     chosen: PhononProtocol = replace(PROTOCOLS[protocol], method=method)
     if not relax:
         chosen = replace(chosen, relax=None)
     if len(sizes) == 1:
         chosen, sizes = replace(chosen, displacement=sizes[0]), ()
-    crystals = choose_inputs(inputs, chosen, supercell=supercell, min_width=min_width, frames=frames)
+    crystals = choose_crystals(inputs, chosen, supercell=supercell, min_width=min_width, frames=frames)
     options = PhononOptions(
         displacements=sizes, allow_direct=allow_direct, batch_atoms=batch_atoms, plots=plots, retry=retry
     )
-    with shared_run("phonons", output, track) as (share, folder, tracker):
+    with campaign_run("phonons", output, track) as (processes, folder, tracker):
         result = run_phonons(
             [potential, *(also or ())],
             crystals,
@@ -98,28 +93,16 @@ def phonons(  # noqa: PLR0913, PLR0917  # the options of a command are its argum
             options,
             output=folder,
             tracker=tracker,
-            share=share,
+            processes=processes,
             calculator_args=calculator_args or (),
             dtype=dtype,
             device=device,
         )
-    if result is None:  # not the first process
-        return
-    print_wide(result.rows, words=_WORDS)
-    if result.convergence_rows:
-        print_wide(result.convergence_rows, words=("ω_max (THz) of",))
-    if result.error_rows:
-        print_wide(result.error_rows, words=_WORDS)
-    for line in result.lines:
-        typer.echo(line)
-    typer.echo("")
-    print_result([], result.paths)
-    if result.failed:
-        raise typer.Exit(1)
+    print_campaign(result)
 
 
 def _displacements(one: float | None, several: str | None, method: str) -> tuple[float, ...]:
-    """In Å; none: the protocol's."""
+    """Return the displacements in Å; an empty tuple stands for that of the protocol."""
     if method == "hessian" and (one is not None or several is not None):
         raise InputError("--method hessian: displaces nothing; leave out --displacement and --displacements")
     if one is not None and several is not None:

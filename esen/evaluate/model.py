@@ -57,8 +57,13 @@ class Model:
         """
         check_known(structure, self.elements)
 
-    def forces(self, structures: Sequence[Structure]) -> list[np.ndarray]:
-        """Compute the forces on the atoms of each structure, in eV/Å, in batches."""
+    def forces(self, structures: Sequence[Structure], progress: Progress = no_progress) -> list[np.ndarray]:
+        """Compute the forces on the atoms of each structure, in eV/Å, in batches.
+
+        Args:
+            structures: of any size.
+            progress: is called with the number of structures done and of all.
+        """
         found: list[np.ndarray] = []
         sizes = [len(structure) for structure in structures]
         for batch in pack_batches(sizes, atoms=self.batch_atoms, structures=None, order=range(len(sizes))):
@@ -68,6 +73,7 @@ class Model:
             graph = collate(graphs).to(self.device)
             single = separate(self.potential(graph).to("cpu"), graph.to("cpu"))
             found += [prediction.forces.detach().numpy() for prediction in single]
+            progress(len(found), len(structures))
         return found
 
     def run_all(

@@ -26,6 +26,7 @@ from esen.evaluate.phonons.crystal import (
 from esen.evaluate.phonons.protocol import PhononProtocol
 
 PACKED = (".xz", ".bz2", ".gz")
+_YAML_SUFFIXES = (".yaml", ".yml", *PACKED)
 _INDEX = ("pbe.json", "pbe.csv")
 _COLUMNS = {
     "max_frequency": "max_freq",
@@ -43,6 +44,16 @@ def is_phonopy_yaml(path: Path) -> bool:
     """
     suffixes = [suffix for suffix in path.suffixes if suffix not in PACKED]
     return bool(suffixes) and suffixes[-1] in (".yaml", ".yml")
+
+
+def yaml_name(path: Path) -> str:
+    """Return the name of a yaml without its suffixes, as the index of the MDR benchmark has it.
+
+    >>> yaml_name(Path("mp-149.yaml.bz2")), yaml_name(Path("Sr.y2o3.yaml"))
+    ('mp-149', 'Sr.y2o3')
+    """
+    suffixes = "".join(suffix for suffix in path.suffixes[-2:] if suffix.lower() in _YAML_SUFFIXES)
+    return path.name.removesuffix(suffixes)
 
 
 def crystal_of_structure(
@@ -96,7 +107,7 @@ def crystal_of_yaml(path: Path, protocol: PhononProtocol) -> Crystal:
         raise InputError(f"{path}: phonopy cannot read it ({first_line(error)})") from error
     primitive = np.eye(3) if found.primitive_matrix is None else np.array(found.primitive_matrix)
     crystal = Crystal(
-        name=path.name.split(".yaml")[0],
+        name=yaml_name(path),
         unitcell=from_phonopy(found.unitcell, str(path)),
         supercell=np.array(found.supercell_matrix, dtype=np.int64),
         primitive=np.asarray(primitive, dtype=np.float64),

@@ -18,6 +18,31 @@ OTHER_THZ = -1e-3
 """Elsewhere; frequencies of zero are found as ± a little."""
 
 
+@dataclass(frozen=True)
+class Quantity:
+    """One of the four quantities of the MDR benchmark.
+
+    Attributes:
+        name: key in records and files.
+        symbol: in tables and figures.
+        unit: of the values.
+        format: of the values in the table.
+    """
+
+    name: str
+    symbol: str
+    unit: str
+    format: str
+
+
+QUANTITIES = (
+    Quantity("max_frequency", "ω_max", "K", ".1f"),
+    Quantity("entropy", "S", "J/K/mol", ".3f"),
+    Quantity("free_energy", "F", "kJ/mol", ".3f"),
+    Quantity("heat_capacity", "C_V", "J/K/mol", ".3f"),
+)
+
+
 @dataclass(frozen=True, eq=False)
 class Thermal:
     """Per primitive cell, a value a temperature.
@@ -99,6 +124,17 @@ def measure(phonons: Phonopy, protocol: PhononProtocol) -> Properties:
         lowest=float(frequencies.min()),
         lowest_at=(x, y, z),
     )
+
+
+def values_of(properties: Properties) -> dict[str, float]:
+    """Return the four quantities of the MDR benchmark, by the names of `QUANTITIES`."""
+    free_energy, entropy, heat_capacity = properties.thermal.at(ROOM)
+    return {
+        "max_frequency": properties.max_mdr,
+        "entropy": entropy,
+        "free_energy": free_energy,
+        "heat_capacity": heat_capacity,
+    }
 
 
 def frequencies_at(phonons: Phonopy, points: Float64[np.ndarray, "Q 3"]) -> Float64[np.ndarray, "Q modes"]:

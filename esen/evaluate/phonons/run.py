@@ -1,6 +1,7 @@
 """One crystal from its unit cell to what is measured of its phonons."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from phonopy import Phonopy
 
 from esen.data.structure import Structure
 from esen.errors import InputError, first_line
-from esen.evaluate.model import Model
+from esen.evaluate.model import Model, Progress, no_progress
 from esen.evaluate.phonons.crystal import Crystal, make_phonopy, widths_of
 from esen.evaluate.phonons.force_constants import by_displacements, by_hessian
 from esen.evaluate.phonons.properties import Properties, measure
@@ -34,7 +35,13 @@ class Phonons:
     properties: Properties
 
 
-def phonons_at(crystal: Crystal, how: Relaxed | None, model: Model, protocol: PhononProtocol) -> Phonons:
+def phonons_at(
+    crystal: Crystal,
+    how: Relaxed | None,
+    model: Model,
+    protocol: PhononProtocol,
+    progress: Progress = no_progress,
+) -> Phonons:
     """Displace or differentiate the crystal as it is, and measure.
 
     Args:
@@ -42,6 +49,7 @@ def phonons_at(crystal: Crystal, how: Relaxed | None, model: Model, protocol: Ph
         how: it got there.
         model: the potential.
         protocol: how.
+        progress: is called with the number of displaced supercells done and of all.
 
     Raises:
         InputError: the potential cannot compute the crystal, or phonopy cannot use its cell; the message says.
@@ -57,7 +65,7 @@ def phonons_at(crystal: Crystal, how: Relaxed | None, model: Model, protocol: Ph
             )
         by_hessian(phonons, model.differentiable, model.device, model.batch_atoms)
     else:
-        by_displacements(phonons, protocol, model.forces)
+        by_displacements(phonons, protocol, partial(model.forces, progress=progress))
     return Phonons(crystal, how, phonons, measure(phonons, protocol))
 
 

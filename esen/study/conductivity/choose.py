@@ -24,7 +24,7 @@ from esen.evaluate.conductivity.inputs import (
 from esen.evaluate.conductivity.material import Material
 from esen.evaluate.phonons.inputs import is_phonopy_yaml
 from esen.study.materials.manifest import geometry_digest
-from esen.study.phonons.choose import FIRST
+from esen.study.phonons import FIRST
 from esen.study.potentials import digest, distinct
 
 ALL = ":"

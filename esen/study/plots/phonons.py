@@ -1,17 +1,18 @@
-"""Pictures: bands of one crystal, values of many against their references, convergence with the displacement."""
+"""Figures of phonons: bands, values against references, and convergence with the displacement."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from esen.evaluate.phonons.protocol import THZ_TO_KELVIN
-from esen.study.phonons.bands import Bands
-from esen.study.phonons.record import QUANTITIES, SYMBOLS, Record
-from esen.study.phonons.rows import Studies
+from esen.evaluate.phonons.bands import Bands
+from esen.evaluate.phonons.properties import QUANTITIES
 from esen.study.plots.style import REFERENCE, shades, write_figure
+
+if TYPE_CHECKING:
+    from esen.study.phonons import DisplacementStudy, MeanErrors
 
 _BENEATH = "DFT"
 
@@ -19,13 +20,13 @@ _BENEATH = "DFT"
 def bands_plot(
     panels: Mapping[str, Mapping[str, Bands]], reference: Bands | None, title: str, path: Path
 ) -> None:
-    """Bands, and densities of states beside them; the reference in grey beneath, over whose lengths all are drawn.
+    """Draw bands with densities of states beside them, over the reference in grey, which sets the lengths of the path.
 
     Args:
-        panels: what is drawn over each other, by what it is called; the panels stand side by side.
-        reference: beneath each.
-        title: of the picture, before the names of several panels.
-        path: of the picture.
+        panels: by name, the bands that share a panel, by the name of the curve.
+        reference: drawn in each panel.
+        title: of the figure, before the names of several panels.
+        path: of the figure.
 
     Raises:
         OSError: the file cannot be written.
@@ -72,22 +73,26 @@ def _panel(left: Any, right: Any, drawn: Mapping[str, Bands], reference: Bands |
     left.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.07), ncols=4)
 
 
-def parity_plots(records: Mapping[str, Sequence[Record]], path: Path) -> None:
-    """ω_max, S, F and C_V of every crystal against their references, a panel each.
+def parity_plots(errors: "Sequence[MeanErrors]", path: Path) -> None:
+    """Draw ω_max, S, F and C_V of all crystals against their references, one panel each.
+
+    Args:
+        errors: records of each potential.
+        path: of the figure.
 
     Raises:
         OSError: the file cannot be written.
     """
     figure = Figure(figsize=(10.6, 3.1), dpi=140, layout="constrained")
-    colours = shades(len(records))
-    for axes, (quantity, unit) in zip(figure.subplots(1, len(QUANTITIES)), QUANTITIES.items(), strict=True):
+    colours = shades(len(errors))
+    for axes, quantity in zip(figure.subplots(1, len(QUANTITIES)), QUANTITIES, strict=True):
         ends = []
-        for (label, mine), colour in zip(records.items(), colours, strict=True):
-            compared = [record for record in mine if np.isfinite(record.error(quantity))]
-            known = [record.known[quantity] or 0.0 for record in compared]
-            values = [record.values[quantity] for record in compared]
+        for one, colour in zip(errors, colours, strict=True):
+            compared = [record for record in one.records if np.isfinite(record.error(quantity.name))]
+            known = [record.known[quantity.name] or 0.0 for record in compared]
+            values = [record.values[quantity.name] for record in compared]
             ends += known + values
-            axes.plot(known, values, "o", color=colour, markersize=3.5, alpha=0.7, label=label)
+            axes.plot(known, values, "o", color=colour, markersize=3.5, alpha=0.7, label=one.potential)
         if ends:
             low, high = min(ends), max(ends)
             margin = 0.05 * (high - low) or 1.0
@@ -95,34 +100,33 @@ def parity_plots(records: Mapping[str, Sequence[Record]], path: Path) -> None:
             axes.plot(line, line, color=REFERENCE, linewidth=0.8, zorder=0)
             axes.set(xlim=line, ylim=line)
         axes.set_aspect("equal")
-        axes.set_xlabel(f"reference ({unit})", fontsize=8)
-        axes.set_title(f"{SYMBOLS[quantity]} ({unit})", fontsize=9)
+        axes.set_xlabel(f"reference ({quantity.unit})", fontsize=8)
+        axes.set_title(f"{quantity.symbol} ({quantity.unit})", fontsize=9)
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=7)
     figure.axes[0].legend(fontsize=7, frameon=False)
     write_figure(figure, path)
 
 
-def convergence_plot(studies: Studies, title: str, path: Path) -> None:
-    """ω_max and S of one crystal over the displacement, a curve a potential.
+def convergence_plot(studies: "Sequence[DisplacementStudy]", title: str, path: Path) -> None:
+    """Draw ω_max and S of one crystal over the displacement, one curve per potential.
 
     Args:
-        studies: by potential: displacements in Å with what was found at them.
-        title: the crystal.
-        path: of the picture.
+        studies: of the crystal, one per potential.
+        title: of the figure.
+        path: of the figure.
 
     Raises:
         OSError: the file cannot be written.
     """
     figure = Figure(figsize=(8.6, 3.4), dpi=140, layout="constrained")
-    colours = shades(len(studies))
     left, right = figure.subplots(1, 2)
-    for (label, study), colour in zip(studies.items(), colours, strict=True):
-        found = [(size, record) for size, record in study if not record.failure]
-        sizes = [size for size, _ in found]
-        style = {"color": colour, "linewidth": 1.2, "marker": "o", "markersize": 4, "label": label}
-        left.plot(sizes, [record.max_commensurate / THZ_TO_KELVIN for _, record in found], **style)
-        right.plot(sizes, [record.values["entropy"] for _, record in found], **style)
+    for study, colour in zip(studies, shades(len(studies)), strict=True):
+        found = {size: record for size, record in study.records.items() if not record.failure}
+        sizes = list(found)
+        style = {"color": colour, "linewidth": 1.2, "marker": "o", "markersize": 4, "label": study.potential}
+        left.plot(sizes, [study.max_frequencies[size] for size in sizes], **style)
+        right.plot(sizes, [record.values["entropy"] for record in found.values()], **style)
     left.set(ylabel="ω_max (THz)")
     right.set(ylabel="S (J/K/mol)")
     for axes in (left, right):
@@ -136,7 +140,7 @@ def convergence_plot(studies: Studies, title: str, path: Path) -> None:
 
 
 def _ticks(axes: Any, distances: list[np.ndarray], labels: list[str], connections: list[bool]) -> None:
-    """The names of the special points, two where the path jumps."""
+    """Mark the special points by their names, by two names where the path jumps."""
     places, names, number = [float(distances[0][0])], [labels[0]], 1
     for x, connected in zip(distances, connections, strict=True):
         name = labels[number]

@@ -1,7 +1,6 @@
-"""Band structure and density of states of one computation, as numbers in a file."""
+"""Band structure and density of states."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float64
@@ -9,7 +8,6 @@ from phonopy import Phonopy
 from phonopy.phonon.band_structure import get_band_qpoints_by_seekpath
 
 from esen.evaluate.phonons.crystal import Crystal, make_phonopy, quietly
-from esen.study.materials.arrays import read_arrays, write_arrays
 
 _POINTS = 101
 _DOS_MESH = (20, 20, 20)
@@ -20,29 +18,29 @@ class Lines:
     """Straight lines through the Brillouin zone.
 
     Attributes:
-        points: of each line, in units of the primitive reciprocal lattice.
-        labels: of their ends: that of the first one's beginning, then of each line's end, and of the next one's
-            beginning where the path jumps.
-        connected: whether the next line begins where a line ends.
+        points: (Q, 3) points of each line, in units of the primitive reciprocal lattice.
+        labels: names of the special points: where the first line begins, where each line ends, and where the next line
+            begins if the path jumps there.
+        connected: for each line, whether the next one begins where it ends.
     """
 
-    points: list[Float64[np.ndarray, "Q 3"]]
+    points: list[np.ndarray]
     labels: list[str]
     connected: list[bool]
 
 
 @dataclass(frozen=True, eq=False)
 class Bands:
-    """Frequencies along lines, and how many states there are at each frequency.
+    """Frequencies along lines, and the density of states.
 
     Attributes:
-        distances: along the lines, in phonopy's units (1/Å without 2π); one after the other, as are the frequencies.
-        frequencies: in THz, imaginary ones negative.
-        starts: where each line begins in these.
-        labels: as `Lines` has them.
-        connected: likewise.
+        distances: along the lines, which follow each other, in phonopy's units (1/Å without 2π).
+        frequencies: at these distances in THz, imaginary ones negative.
+        starts: index at which each line begins.
+        labels: as in `Lines`.
+        connected: as in `Lines`.
         levels: frequencies of the density of states, in THz.
-        states: there, in 1/THz per primitive cell.
+        states: density of states at these, in 1/THz per primitive cell.
     """
 
     distances: Float64[np.ndarray, " Q"]
@@ -54,20 +52,20 @@ class Bands:
     states: Float64[np.ndarray, " L"]
 
     def lines(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Distances and frequencies of each line."""
+        """Return distances and frequencies of each line."""
         ends = [*self.starts[1:].tolist(), len(self.distances)]
         return [(self.distances[a:b], self.frequencies[a:b]) for a, b in zip(self.starts, ends, strict=True)]
 
 
 def path_of(crystal: Crystal, symprec: float) -> Lines:
-    """Seekpath's path for the crystal as it was given, so that all potentials run along the same one."""
+    """Return seekpath's path for the given crystal, so that all potentials share one path."""
     primitive = make_phonopy(crystal, symprec).primitive
     points, labels, connected = get_band_qpoints_by_seekpath(primitive, _POINTS)
-    return Lines(points, [_plain(label) for label in labels], list(connected))
+    return Lines([np.array(line) for line in points], [_plain(label) for label in labels], list(connected))
 
 
 def bands_of(phonons: Phonopy, path: Lines) -> Bands:
-    """Along the path of its own reciprocal lattice."""
+    """Compute bands along a path, and the density of states on a mesh of 20 × 20 × 20."""
     quietly(phonons.run_band_structure, path.points, path_connections=path.connected)
     quietly(phonons.run_mesh, mesh=_DOS_MESH)
     quietly(phonons.run_total_dos)
@@ -84,20 +82,6 @@ def bands_of(phonons: Phonopy, path: Lines) -> Bands:
         levels=np.array(dos.frequency_points, dtype=np.float64),
         states=np.array(dos.dos, dtype=np.float64),
     )
-
-
-def write_bands(path: Path, bands: Bands) -> None:
-    """As NumPy's .npz, whole or not at all."""
-    write_arrays(path, bands)
-
-
-def read_bands(path: Path) -> Bands:
-    """What was written.
-
-    Raises:
-        InputError: it is damaged.
-    """
-    return read_arrays(path, Bands)
 
 
 def _plain(label: str) -> str:

@@ -7,12 +7,13 @@ import pytest
 from PIL import Image
 
 from esen.errors import InputError
+from esen.evaluate.phonons.bands import Bands, bands_of, path_of
 from esen.evaluate.phonons.inputs import crystal_of_yaml
+from esen.evaluate.phonons.properties import QUANTITIES
 from esen.evaluate.phonons.protocol import PROTOCOLS
-from esen.study.phonons.bands import bands_of, path_of, read_bands, write_bands
-from esen.study.phonons.plots import bands_plot, convergence_plot, parity_plots
-from esen.study.phonons.record import QUANTITIES, Record
-from esen.study.phonons.rows import convergence_rows
+from esen.files import read_arrays_as, write_arrays
+from esen.study.phonons import DisplacementStudy, MeanErrors, PhononRecord, study_table
+from esen.study.plots.phonons import bands_plot, convergence_plot, parity_plots
 from tests.evaluate.phonons.crystals import NACL
 
 
@@ -20,8 +21,8 @@ def test_a_curve_over_the_reference(tmp_path: Path) -> None:
     crystal = crystal_of_yaml(NACL, PROTOCOLS["tight"])
     assert crystal.reference is not None
     bands = bands_of(crystal.reference, path_of(crystal, 1e-5))
-    write_bands(tmp_path / "a.npz", bands)
-    again = read_bands(tmp_path / "a.npz")
+    write_arrays(tmp_path / "a.npz", vars(bands))
+    again = read_arrays_as(tmp_path / "a.npz", Bands)
     for key, value in vars(bands).items():
         assert (getattr(again, key) == value).all()
     assert again.labels.tolist()[:2] == ["$\\Gamma$", "X"]
@@ -37,18 +38,20 @@ def test_a_curve_over_the_reference(tmp_path: Path) -> None:
     assert widths[1] > 1.5 * widths[0]
     (tmp_path / "a.npz").write_bytes(b"PK")
     with pytest.raises(InputError, match="damaged"):
-        read_bands(tmp_path / "a.npz")
+        read_arrays_as(tmp_path / "a.npz", Bands)
 
 
 def test_parity_and_convergence(tmp_path: Path) -> None:
-    known = dict.fromkeys(QUANTITIES, 2.0)
-    values = dict.fromkeys(QUANTITIES, 3.0)
-    one = Record("MgO", "MgO", 2, 64, values, known, 300.0)
-    parity_plots({"a": [one, replace(one, values={}, failure="no")], "b": [one]}, tmp_path / "parity.png")
-    study = [(0.01, one), (0.1, replace(one, max_commensurate=400.0)), (0.2, replace(one, failure="no"))]
-    convergence_plot({"a": study, "b": study}, "MgO", tmp_path / "convergence.png")
+    known: dict[str, float | None] = {quantity.name: 2.0 for quantity in QUANTITIES}
+    values = {quantity.name: 3.0 for quantity in QUANTITIES}
+    one = PhononRecord("MgO", "MgO", 2, 64, values, known, 300.0)
+    bad = replace(one, values={}, failure="no")
+    parity_plots([MeanErrors("a", [one, bad]), MeanErrors("b", [one])], tmp_path / "parity.png")
+    far = replace(one, max_commensurate=400.0)
+    studies = [DisplacementStudy("MgO", label, {0.01: one, 0.1: far, 0.2: bad}) for label in "ab"]
+    convergence_plot(studies, "MgO", tmp_path / "convergence.png")
     for name in ("parity.png", "convergence.png"):
         with Image.open(tmp_path / name) as picture:
             assert min(picture.size) > 300
-    (row,) = convergence_rows({"MgO": {"a": study[:2]}})
+    (row,) = study_table([DisplacementStudy("MgO", "a", {0.01: one, 0.1: far})]).texts()
     assert row == {"ω_max (THz) of": "a", "0.01 Å": "6.251", "0.1 Å": "8.335", "range": "33.33 %"}

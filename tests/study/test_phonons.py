@@ -6,29 +6,79 @@ import json
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import phonopy
 import pytest
-from ase.build import bulk
+from ase.build import bulk, molecule
 from ase.io import write
 
 from esen.errors import InputError
+from esen.evaluate.phonons.crystal import Known
 from esen.evaluate.phonons.protocol import PROTOCOLS, PhononProtocol
+from esen.files import write_json
 from esen.models.checkpoint import Checkpoint, save_checkpoint
-from esen.study.phonons.choose import choose_inputs
-from esen.study.phonons.jobs import PhononOptions
-from esen.study.phonons.run import PhononResult, run_phonons
+from esen.study.campaign import CampaignResult, read_record
+from esen.study.phonons import (
+    COLUMNS,
+    ERROR_COLUMNS,
+    MeanErrors,
+    PhononOptions,
+    PhononRecord,
+    choose_crystals,
+    run_phonons,
+)
+from esen.study.table import Table
 from esen.track import NullTracker
 from tests.evaluate.phonons.crystals import NACL
 from tests.models.variants import ABLATIONS, VARIANTS, potential_of
 
+FACTORIES = '''
+"""Potentials of a user: EMT that counts its calls, one that raises."""
+
+from ase.calculators.emt import EMT
+
+calls = []
+
+
+class Counting(EMT):
+    def calculate(self, *args, **kwargs):
+        calls.append(1)
+        super().calculate(*args, **kwargs)
+
+
+class Pushing(EMT):
+    """A pressure that no lattice withstands."""
+
+    def calculate(self, *args, **kwargs):
+        super().calculate(*args, **kwargs)
+        self.results["stress"] = self.results["stress"] * 0 + [-5.0, -5.0, -5.0, 0.0, 0.0, 0.0]
+
+
+class Raising(EMT):
+    def calculate(self, *args, **kwargs):
+        raise RuntimeError("no neighbours\\nat all")
+'''
+
+
+@pytest.fixture(autouse=True)
+def _work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write("cu.xyz", bulk("Cu", cubic=True), format="extxyz")
+    write("u.xyz", bulk("U", "fcc", a=4.5), format="extxyz")
+    write("water.xyz", molecule("H2O"), format="extxyz")
+    (tmp_path / "counted.py").write_text(FACTORIES)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "counted", raising=False)
+
+
 QUICK = replace(PROTOCOLS["tight"], relax=None, mesh=(4, 4, 4), temperatures=(0.0, 300.0))
 QUIET = PhononOptions(plots=False, isolated=False)
 DRAWING = PhononOptions(isolated=False)
+FAIR = PROTOCOLS["mdr-fair"]
 
 
 def phonons(
@@ -39,10 +89,10 @@ def phonons(
     options: PhononOptions = QUIET,
     supercell: str | None = "2,2,2",
     **how: Any,
-) -> PhononResult:
+) -> CampaignResult:
     result = run_phonons(
         potentials,
-        choose_inputs(inputs, protocol, supercell=supercell),
+        choose_crystals(inputs, protocol, supercell=supercell),
         protocol,
         options,
         output=Path("out"),
@@ -53,14 +103,18 @@ def phonons(
     return result
 
 
+def rows(result: CampaignResult, table: int = 0) -> list[dict[str, str | None]]:
+    return result.tables[table].texts()
+
+
 def test_everything_is_kept() -> None:
     result = phonons(["emt"], ["cu.xyz"], options=DRAWING)
     assert not result.failed
     (record,) = result.records["emt"]
     assert (record.formula, record.atoms, record.supercell_atoms) == ("Cu", 1, 32)
     assert record.values["entropy"] == pytest.approx(31.95, abs=0.1)
-    assert result.rows[0]["verdict"] == "stable"
-    assert result.error_rows == []
+    assert rows(result)[0]["verdict"] == "stable"
+    assert len(result.tables) == 1
     for path in ("out/emt/cu.json", "out/emt/cu.thermal.csv", "out/cu.bands.png", "out/manifest.json"):
         assert Path(path).stat().st_size > 50
     (row,) = csv.DictReader(Path("out/phonons.csv").read_text().splitlines())
@@ -78,7 +132,7 @@ def test_the_reference_is_without_error() -> None:
     result = phonons(["reference", "emt"], [str(NACL)], options=DRAWING, supercell=None)
     record = result.records["reference"][0]
     assert [record.error(quantity) for quantity in record.values] == [0.0] * 4
-    assert result.error_rows[0]["MAE(S) J/K/mol"] == "0"
+    assert rows(result, -1)[0]["MAE(S) (J/K/mol)"] == "0"
     assert result.records["emt"][0].failure  # EMT knows neither Na nor Cl
     assert result.failed
     assert Path("out/NaCl.bands.png").exists()
@@ -115,10 +169,10 @@ def test_a_second_call_computes_nothing_anew(monkeypatch: pytest.MonkeyPatch) ->
     assert calls > 0
     second = phonons(["counted:Counting"], ["cu.xyz", "water.xyz"])
     assert len(counted.calls) == calls
-    assert second.rows == first.rows
+    assert rows(second) == rows(first)
     assert second.lines == first.lines
     Path("out/Counting/cu.json").unlink()
-    assert phonons(["counted:Counting"], ["cu.xyz", "water.xyz"]).rows == first.rows
+    assert rows(phonons(["counted:Counting"], ["cu.xyz", "water.xyz"])) == rows(first)
     assert len(counted.calls) > calls
 
 
@@ -147,7 +201,7 @@ def test_another_protocol_wants_another_folder() -> None:
         phonons(["emt"], ["cu.xyz"], replace(QUICK, displacement=0.02))
     with pytest.raises(InputError, match="was computed with crystals: cu"):
         phonons(["emt"], ["cu.xyz"], supercell="1,1,1")
-    assert len(phonons(["emt", "counted:Counting"], ["cu.xyz"]).rows) == 2  # more may come
+    assert len(rows(phonons(["emt", "counted:Counting"], ["cu.xyz"]))) == 2  # more may come
     write("cu.xyz", bulk("Cu", a=3.7, cubic=True), format="extxyz")
     with pytest.raises(InputError, match=r"was computed with crystals: cu cu\.xyz, frame 0 \(sha256 "):
         phonons(["emt"], ["cu.xyz"])
@@ -230,13 +284,13 @@ def test_an_index_is_the_only_reference(caplog: pytest.LogCaptureFixture) -> Non
     for name in ("mp-1", "mp-2"):
         shutil.copy(NACL, f"mdr/{name}.yaml")
     own = phonons(["reference"], ["mdr"], supercell=None)
-    assert own.error_rows[0]["crystals"] == "2 of 2"
+    assert rows(own, -1)[0]["crystals"] == "2 of 2"
     row = {"mp_id": "mp-1", "entropy": 70.0, "free_energy": -7.0, "heat_capacity": 48.0, "max_freq": 300.0}
     Path("mdr/pbe.json").write_text(json.dumps([row, row | {"mp_id": "mp-3"}]))
     indexed = phonons(["reference"], ["mdr"], supercell=None)
-    assert indexed.error_rows[0]["crystals"] == "1 of 2"
-    assert float(indexed.error_rows[0]["MAE(S) J/K/mol"] or 0) > 4
-    assert "mdr: 1 of 2 crystals are not in the index, and not compared: mp-2" in caplog.text
+    assert rows(indexed, -1)[0]["crystals"] == "1 of 2"
+    assert float(rows(indexed, -1)[0]["MAE(S) (J/K/mol)"] or 0) > 4
+    assert "mdr: 1 of 2 crystals are not in the index and are not compared: mp-2" in caplog.text
     assert "mdr: 1 of 2 rows of the index have no file: mp-3" in caplog.text
 
 
@@ -247,7 +301,7 @@ def test_potentials_of_an_earlier_call_are_drawn_and_listed_without_loading_them
     sys.modules.pop("counted")
     both = phonons(["counted:Counting", "emt"], ["cu.xyz"], options=DRAWING)
     assert not both.failed
-    assert [row["potential"] for row in both.rows] == ["Counting", "emt"]
+    assert [row["potential"] for row in rows(both)] == ["Counting", "emt"]
     assert Path("out/cu.bands.png").read_bytes() != before
 
 
@@ -289,15 +343,113 @@ def test_what_is_tracked() -> None:
 
     kept: dict[str, float] = {}
     files: list[str] = []
-    inputs = choose_inputs([str(NACL), "cu.xyz"], QUICK, supercell="2,2,2")
-    run_phonons(["reference"], inputs, QUICK, QUIET, output=Path("out"), tracker=Kept())
-    assert kept["reference/MAE entropy"] == 0
-    assert kept["reference/failed"] == 1
-    assert kept["reference/NaCl/entropy"] == pytest.approx(75.0, abs=0.5)
-    assert files == ["parity.png", "phonons.csv", "result.json"]
+    items = choose_crystals([str(NACL), "cu.xyz"], QUICK, supercell="2,2,2")
+    run_phonons(["reference"], items, QUICK, QUIET, output=Path("out"), tracker=Kept())
+    assert kept["MAE_entropy_J_per_K_per_mol"] == 0
+    assert kept["failed"] == 1
+    assert kept["entropy_J_per_K_per_mol/NaCl"] == pytest.approx(75.0, abs=0.5)
+    assert files == ["phonons.csv", "result.json"]
 
 
 def test_reference_is_no_name_of_a_potential() -> None:
     Path("reference.safetensors").write_bytes(Path(saved("default")).read_bytes())
     with pytest.raises(InputError, match="reference: means the force sets"):
         phonons(["reference.safetensors"], ["cu.xyz"], device="cpu")
+
+
+VALUES = {"max_frequency": 300.0, "entropy": 75.0, "free_energy": -7.0, "heat_capacity": 48.0}
+KNOWN = {"max_frequency": 310.0, "entropy": 74.0, "free_energy": -7.5, "heat_capacity": None}
+GOOD = PhononRecord(
+    "NaCl", "ClNa", 2, 64, VALUES, KNOWN, 300.0, 6.2, 3, -0.5, (0.5, 0.0, 0.0), (225, 221), False
+)
+BAD = PhononRecord("UO2", known={"entropy": 1.0}, failure="no uranium")
+
+
+@pytest.mark.parametrize(
+    "record", [replace(GOOD, rmse=0.1), replace(GOOD, rmse=0.2, groups=None, converged=None), BAD]
+)
+def test_records_round_trip(record: PhononRecord, tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", asdict(record))
+    assert repr(read_record(tmp_path / "a.json", PhononRecord)) == repr(record)
+
+
+def test_errors_are_means_over_what_is_known() -> None:
+    other = replace(GOOD, values=VALUES | {"entropy": 77.0}, known=KNOWN | {"max_frequency": None})
+    found = MeanErrors("emt", [GOOD, other, BAD])
+    assert (found.of("max_frequency"), found.of("entropy")) == (10.0, 2.0)
+    assert np.isnan(found.of("heat_capacity"))
+    (row,) = Table(ERROR_COLUMNS, [found]).texts()
+    assert row["crystals"] == "2 of 3"
+    assert row["MAE(ω_max) (K)"] == "10"
+    assert row["MAE(C_V) (J/K/mol)"] is None
+    assert (row["failed"], row["imaginary"]) == ("1", "2")
+
+
+def test_the_table() -> None:
+    row, bad, stable = Table(COLUMNS, [GOOD, BAD, replace(GOOD, groups=(225, 225), imaginary=0)]).texts()
+    assert (row["group"], row["verdict"], row["S (J/K/mol)"]) == ("225→221", "3 imaginary", "75.000")
+    assert (bad["verdict"], bad["atoms"]) == ("failed", None)
+    assert (stable["group"], stable["verdict"]) == ("225", "stable")
+
+
+def test_crystals_of_files_and_folders_in_their_order() -> None:
+    Path("pbe").mkdir()
+    shutil.copy(NACL, "pbe/Sr.y2o3.yaml")
+    chosen = choose_crystals(["cu.xyz", str(NACL), "pbe", "cu.xyz"], FAIR)
+    assert [one.name for one in chosen] == ["cu", "NaCl", "Sr.y2o3", "cu-2"]
+    assert [one.settings for one in chosen[:2]] == ["supercell: 12 Å wide", "supercell: the file's"]
+
+
+def test_frames_and_supercells() -> None:
+    write("two.xyz", [bulk("Cu", cubic=True), bulk("Cu", a=3.7, cubic=True)], format="extxyz")
+    chosen = choose_crystals(["two.xyz"], FAIR, frames=":", supercell="1x2x3")
+    assert [one.name for one in chosen] == ["two#0", "two#1"]
+    crystal = chosen[1].read()
+    assert crystal.supercell.tolist() == np.diag([1, 2, 3]).tolist()
+    assert crystal.unitcell.cell[0, 0] == pytest.approx(3.7)
+    assert choose_crystals(["cu.xyz"], FAIR, min_width=5.0)[0].read().supercell[0, 0] == 2
+
+
+def test_references_are_measured_or_of_the_index() -> None:
+    measured = choose_crystals([str(NACL)], FAIR)[0].read()
+    assert measured.known.entropy == pytest.approx(75.074, abs=1e-3)
+    assert measured.known.max_frequency == pytest.approx(299.55, abs=0.01)
+    Path("pbe").mkdir()
+    for name in ("mp-1", "mp-2"):
+        shutil.copy(NACL, f"pbe/{name}.yaml")
+    row = {"mp_id": "mp-1", "max_freq": 1.0, "entropy": 2.0, "free_energy": 3.0, "heat_capacity": 4.0}
+    Path("pbe.json").write_text(json.dumps([row]))
+    one, other = choose_crystals(["pbe"], FAIR)
+    assert one.known == one.read().known == Known(1.0, 2.0, 3.0, 4.0)
+    assert other.known == Known()
+
+
+def test_what_cannot_be_used_is_told_when_it_is_read() -> None:
+    Path("broken.yaml").write_text("nothing: true\n")
+    for file in ("water.xyz", "broken.yaml"):
+        with pytest.raises(InputError, match=file):
+            choose_crystals([file], FAIR)[0].read()
+
+
+@pytest.mark.parametrize(
+    ("inputs", "options", "message"),
+    [
+        (["none.cif"], {}, "none.cif: no such file"),
+        (["none.yaml"], {}, "none.yaml: no such file"),
+        (["cu.xyz"], {"min_width": -1.0}, "--min-width -1"),
+        (["cu.xyz"], {"min_width": 5.0, "supercell": "2,2,2"}, "--min-width: the supercell is given"),
+        (["cu.xyz"], {"frames": "5:"}, "selects nothing"),
+        ([str(NACL)], {"frames": ":"}, "--frames: is for structure files"),
+        ([str(NACL)], {"supercell": "2,2,2"}, "--supercell: is for structure files"),
+        ([str(NACL)], {"min_width": 9.0}, "--min-width: is for structure files"),
+    ],
+)
+def test_mistakes_are_one_line(inputs: list[str], options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        choose_crystals(inputs, FAIR, **options)
+    assert message in str(caught.value)
+
+
+def test_without_plots_nothing_is_drawn() -> None:
+    phonons(["emt"], ["cu.xyz"], options=replace(QUIET, displacements=(0.01, 0.02)))
+    assert not list(Path("out").rglob("*.png"))

@@ -1,1 +1,0 @@
-"""`esen phonons`: phonons of potentials, against each other and against a reference."""
