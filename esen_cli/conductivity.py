@@ -9,6 +9,10 @@ import typer
 
 from esen.errors import InputError
 from esen_cli.options import (
+    OUTPUT,
+    POTENTIAL_HELP,
+    PROTOCOL,
+    STRUCTURES,
     AllowDirect,
     Also,
     BatchAtoms,
@@ -33,14 +37,14 @@ def conductivity(  # noqa: PLR0913, PLR0917  # the options of a command are its 
     potential: Annotated[
         str,
         typer.Argument(
-            help="Weights (.safetensors), a run's folder, emt, lj, module:factory (ASE),"
-            " or reference: the force sets of a phono3py yaml."
+            metavar="POTENTIAL",
+            help=f"{POTENTIAL_HELP}, or reference for the force sets of a phono3py yaml.",
         ),
     ],
     structures: Annotated[
         list[str],
         typer.Argument(
-            metavar="STRUCTURE...",
+            metavar="INPUT",
             help="Structure files, the extxyz of phononDB-PBE-103, or phono3py yaml (also .xz, .bz2, .gz).",
         ),
     ],
@@ -48,48 +52,86 @@ def conductivity(  # noqa: PLR0913, PLR0917  # the options of a command are its 
     protocol: Annotated[
         Literal["tight", "phonondb-103"] | None,
         typer.Option(
-            help="How cells are relaxed, displaced and solved.  [default: phonondb-103 if all materials are of"
-            " that benchmark, else tight]"
+            help="Protocol of relaxation, displacements and transport.  [default: phonondb-103 if all materials"
+            " are of that benchmark, else tight]",
+            rich_help_panel=PROTOCOL,
         ),
     ] = None,
     reference: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Conductivities that all are compared with: of the benchmark, or kappas.json.gz of another run.",
+            help="Compare with these conductivities: those of the benchmark, or kappas.json.gz of another run.",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
-    displacement: Annotated[float | None, typer.Option(metavar="Å", help="[default: 0.01]")] = None,
-    temperatures: Annotated[str | None, typer.Option(metavar="K,K,...", help="[default: 300]")] = None,
+    displacement: Annotated[
+        float | None,
+        typer.Option(
+            metavar="Å", help="Displacement of the atoms.  [default: 0.01]", rich_help_panel=PROTOCOL
+        ),
+    ] = None,
+    temperatures: Annotated[
+        str | None,
+        typer.Option(metavar="K,K,...", help="Temperatures of κ.  [default: 300]", rich_help_panel=PROTOCOL),
+    ] = None,
     fc2: Annotated[
         str | None,
-        typer.Option(metavar="N,N,N", help="Supercell for second derivatives.  [default: as --fc2-width]"),
+        typer.Option(
+            metavar="N,N,N",
+            help="Supercell for second-order force constants.  [default: by --fc2-width]",
+            rich_help_panel=STRUCTURES,
+        ),
     ] = None,
     fc3: Annotated[
         str | None,
-        typer.Option(metavar="N,N,N", help="Supercell for third derivatives.  [default: as --fc3-width]"),
+        typer.Option(
+            metavar="N,N,N",
+            help="Supercell for third-order force constants.  [default: by --fc3-width]",
+            rich_help_panel=STRUCTURES,
+        ),
     ] = None,
     fc2_width: Annotated[
-        float | None, typer.Option(metavar="Å", help="Least width of the supercell.  [default: 12]")
+        float | None,
+        typer.Option(
+            metavar="Å",
+            help="Least width of the second-order supercell.  [default: 12]",
+            rich_help_panel=STRUCTURES,
+        ),
     ] = None,
     fc3_width: Annotated[
-        float | None, typer.Option(metavar="Å", help="Least width of the supercell.  [default: 8]")
+        float | None,
+        typer.Option(
+            metavar="Å",
+            help="Least width of the third-order supercell.  [default: 8]",
+            rich_help_panel=STRUCTURES,
+        ),
     ] = None,
     mesh: Annotated[
         str | None,
-        typer.Option(metavar="N,N,N|Å", help="Points of the Brillouin zone, or a length.  [default: 50]"),
+        typer.Option(
+            metavar="N,N,N|Å",
+            help="Mesh of the Brillouin zone, as numbers of points or as a length.  [default: 50]",
+            rich_help_panel=PROTOCOL,
+        ),
     ] = None,
     isotopes: Annotated[
         bool,
-        typer.Option("--isotopes/--no-isotopes", help="The natural mixture of isotopes scatters."),
+        typer.Option(
+            "--isotopes/--no-isotopes",
+            help="Include the scattering by the natural mixture of isotopes.",
+            rich_help_panel=PROTOCOL,
+        ),
     ] = True,
     relax: Relax = True,
     allow_direct: AllowDirect = False,
     frames: Annotated[
         str | None,
         typer.Option(
-            help="Frames of each structure file, a slice such as ::10."
-            "  [default: all of the benchmark, the first of others]"
+            metavar="SLICE",
+            help="Frames to take from each file, such as ::10."
+            "  [default: all frames of the benchmark, the first frame of other files]",
+            rich_help_panel=STRUCTURES,
         ),
     ] = None,
     calculator_args: NamedCalculatorArgs = None,
@@ -99,11 +141,15 @@ def conductivity(  # noqa: PLR0913, PLR0917  # the options of a command are its 
     output: Records = None,
     retry: Retry = False,
     plots: Annotated[
-        bool, typer.Option("--plots/--no-plots", help="Draw the modes of every material.")
+        bool,
+        typer.Option("--plots/--no-plots", help="Plot the modes of every material.", rich_help_panel=OUTPUT),
     ] = True,
     track: Track = True,
 ) -> None:
-    """Lattice thermal conductivity: κ, κ_SRME, κ_SRE. Exit code 1: a material failed."""
+    """Compute the lattice thermal conductivity: κ, κ_SRME, κ_SRE. The exit code is 1 if a material failed.
+
+    Example: esen conductivity runs/mgo mgo.cif --temperatures 300,600
+    """
     changes = _changes(displacement, temperatures)
     from esen.evaluate.conductivity.protocol import PROTOCOLS
     from esen.study.conductivity.choose import Wanted, choose_inputs

@@ -5,22 +5,25 @@ from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+
+from esen_cli.options import DEVICE, LABELS, OUTPUT, POTENTIALS, PROTOCOL, RELAXATION, STRUCTURES, TRACKING
 from typer.models import CommandFunctionType
 
 _ARGUMENTS, _OPTIONS = "Arguments", "Options"
+_FIRST = (_ARGUMENTS, POTENTIALS, STRUCTURES, LABELS, PROTOCOL, RELAXATION)
+_LAST = (DEVICE, OUTPUT, TRACKING, _OPTIONS)
 
 
 class PanelCommand(TyperCommand):
-    """A command whose help lists options by their `rich_help_panel`, in the order in which the panels appear.
+    """A command whose help lists options by their `rich_help_panel`, with the panels in the same order everywhere.
 
     Typer itself shows panels only where Rich formats the help. Importing Rich would double the time that help takes,
     and Rich would read `[default: new]` as markup.
     """
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write arguments first, then the panels, then the options that have no panel."""
-        panels: dict[str, list[tuple[str, str]]] = {_ARGUMENTS: []}
-        others: list[tuple[str, str]] = []
+        """Write the arguments, the panels, and then the options that have no panel."""
+        panels: dict[str, list[tuple[str, str]]] = {panel: [] for panel in _FIRST}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
             if record is None:  # hidden
@@ -28,12 +31,11 @@ class PanelCommand(TyperCommand):
             if parameter.param_type_name == "argument":
                 name = parameter.metavar or parameter.name.upper()
                 panels[_ARGUMENTS].append((name if parameter.nargs == 1 else f"{name}...", record[1]))
-            elif panel := getattr(parameter, "rich_help_panel", None):
-                panels.setdefault(panel, []).append(record)
             else:
-                others.append(record)
-        for panel, records in (*panels.items(), (_OPTIONS, others)):
-            if records:
+                panel = getattr(parameter, "rich_help_panel", None) or _OPTIONS
+                panels.setdefault(panel, []).append(record)
+        for panel in (*(panel for panel in panels if panel not in _LAST), *_LAST):
+            if records := panels.get(panel):
                 with formatter.section(panel):
                     formatter.write_dl(records)
 

@@ -7,11 +7,16 @@ import typer
 
 from esen.errors import InputError
 from esen_cli.options import (
+    OUTPUT,
+    POTENTIAL_HELP,
+    PROTOCOL,
+    STRUCTURES,
     AllowDirect,
     Also,
     BatchAtoms,
     Device,
     Dtype,
+    Frames,
     NamedCalculatorArgs,
     Records,
     Relax,
@@ -28,50 +33,77 @@ def phonons(  # noqa: PLR0913, PLR0917  # the options of a command are its argum
     potential: Annotated[
         str,
         typer.Argument(
-            help="Weights (.safetensors), a run's folder, emt, lj, module:factory (ASE),"
-            " or reference: the force sets of the input."
+            metavar="POTENTIAL", help=f"{POTENTIAL_HELP}, or reference for the force sets of the input."
         ),
     ],
     inputs: Annotated[
         list[str],
         typer.Argument(
-            metavar="INPUT...",
+            metavar="INPUT",
             help="Structure files, phonopy yaml (also .xz, .bz2, .gz), or folders of the MDR benchmark.",
         ),
     ],
     also: Also = None,
     protocol: Annotated[
-        Literal["tight", "mdr-fair", "mdr-loew"], typer.Option(help="How cells are relaxed and displaced.")
+        Literal["tight", "mdr-fair", "mdr-loew"],
+        typer.Option(help="Protocol of relaxation and displacements.", rich_help_panel=PROTOCOL),
     ] = "tight",
     method: Annotated[
         Literal["displacements", "hessian"],
-        typer.Option(help="Displaced supercells, or exact second derivatives of an eSEN potential."),
+        typer.Option(
+            help="Displaced supercells, or exact second derivatives of an eSEN potential.",
+            rich_help_panel=PROTOCOL,
+        ),
     ] = "displacements",
-    displacement: Annotated[float | None, typer.Option(metavar="Å", help="[default: 0.01]")] = None,
+    displacement: Annotated[
+        float | None,
+        typer.Option(
+            metavar="Å", help="Displacement of the atoms.  [default: 0.01]", rich_help_panel=PROTOCOL
+        ),
+    ] = None,
     displacements: Annotated[
-        str | None, typer.Option(metavar="Å,Å,...", help="A study: each of these, as in 0.001,0.01,0.1.")
+        str | None,
+        typer.Option(
+            metavar="Å,Å,...",
+            help="Compute with each of these displacements, such as 0.001,0.01,0.1, and compare.",
+            rich_help_panel=PROTOCOL,
+        ),
     ] = None,
     supercell: Annotated[
         str | None,
-        typer.Option(metavar="N,N,N", help="Of structure files.  [default: as --min-width asks for]"),
+        typer.Option(
+            metavar="N,N,N",
+            help="Supercell of each structure file, such as 2,2,2 or 2x2x2.  [default: by --min-width]",
+            rich_help_panel=STRUCTURES,
+        ),
     ] = None,
     min_width: Annotated[
         float | None,
-        typer.Option(metavar="Å", help="Least width of the supercells of structure files.  [default: 12]"),
+        typer.Option(
+            metavar="Å",
+            help="Least width of the supercells of structure files.  [default: 12]",
+            rich_help_panel=STRUCTURES,
+        ),
     ] = None,
     relax: Relax = True,
     allow_direct: AllowDirect = False,
-    frames: Annotated[str, typer.Option(help="Frames of each structure file, a slice such as ::10.")] = ":1",
+    frames: Frames = ":1",
     calculator_args: NamedCalculatorArgs = None,
     dtype: Dtype = None,
     device: Device = "auto",
     batch_atoms: BatchAtoms = 512,
     output: Records = None,
     retry: Retry = False,
-    plots: Annotated[bool, typer.Option("--plots/--no-plots", help="Draw bands of every crystal.")] = True,
+    plots: Annotated[
+        bool,
+        typer.Option("--plots/--no-plots", help="Plot the bands of every crystal.", rich_help_panel=OUTPUT),
+    ] = True,
     track: Track = True,
 ) -> None:
-    """Harmonic phonons: ω_max, S, F, C_V, stability, bands. Exit code 1: a crystal failed."""
+    """Compute harmonic phonons: ω_max, S, F, C_V, stability, bands. The exit code is 1 if a crystal failed.
+
+    Example: esen phonons runs/mgo mgo.cif --supercell 3,3,3
+    """
     sizes = _displacements(displacement, displacements, method)
     from esen.evaluate.phonons.protocol import PROTOCOLS
     from esen.study.phonons import PhononOptions, choose_crystals, run_phonons

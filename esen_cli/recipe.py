@@ -9,7 +9,7 @@ from esen.errors import InputError
 from esen_cli.help import HelpfulApp
 from esen_cli.options import OUTPUT, Device
 from esen_cli.output import print_paths, print_table
-from esen_cli.train import Overrides
+from esen_cli.train import Overrides, RecipeName
 
 if TYPE_CHECKING:
     from esen.recipe import Recipe
@@ -18,10 +18,13 @@ recipe_app = HelpfulApp("Write, show, check and list recipes.")
 
 
 def show(
-    recipe: Annotated[str, typer.Argument(help="A recipe file, or the name of one in `esen recipe list`.")],
+    recipe: RecipeName,
     overrides: Overrides = None,
 ) -> None:
-    """Print a recipe with every default filled in, its parameter count and the cost of one step."""
+    """Print a recipe with every default filled in, its parameter count and the cost of one step.
+
+    Example: esen recipe show quickstart --set model.lmax=3
+    """
     from esen.recipe import dump_recipe, load_recipe
     from esen.recipe.shipped import find_recipe
 
@@ -71,10 +74,15 @@ def new(
 
 
 def validate(
-    recipes: Annotated[list[str], typer.Argument(help="Recipe files, or names of shipped recipes.")],
+    recipes: Annotated[
+        list[str], typer.Argument(metavar="RECIPE", help="Recipe files, or names of shipped recipes.")
+    ],
     overrides: Overrides = None,
 ) -> None:
-    """Check recipes; exit code 2 if one has a mistake. Missing data is only a warning."""
+    """Check recipes. The exit code is 2 if one has a mistake; missing data is only a warning.
+
+    Example: esen recipe validate my.yaml
+    """
     from esen.recipe import load_recipe
     from esen.recipe.advice import advice, missing_data
     from esen.recipe.shipped import find_recipe
@@ -95,7 +103,10 @@ def validate(
 
 
 def schema() -> None:
-    """Print the JSON Schema of recipes, with which an editor completes and checks them."""
+    """Print the JSON Schema of recipes, with which an editor completes and checks them.
+
+    Example: esen recipe schema > recipe.schema.json
+    """
     import json
 
     from esen.recipe.load import file_schema
@@ -104,7 +115,10 @@ def schema() -> None:
 
 
 def list_recipes() -> None:
-    """List the recipes that come with esen."""
+    """List the recipes that come with esen.
+
+    Example: esen recipe list
+    """
     from esen.recipe.shipped import shipped_recipes
 
     shipped = shipped_recipes()

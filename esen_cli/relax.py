@@ -6,36 +6,65 @@ from typing import Annotated, Literal
 import typer
 
 from esen.errors import InputError
-from esen_cli.options import CalculatorArgs, Device, Dtype, Records, Retry, Track
+from esen_cli.options import (
+    DEVICE,
+    RELAXATION,
+    CalculatorArgs,
+    Device,
+    Dtype,
+    Frames,
+    Potential,
+    Records,
+    Retry,
+    Structures,
+    Track,
+)
 from esen_cli.output import campaign_run, print_campaign
 
 
 def relax(  # noqa: PLR0913, PLR0917  # the options of a command are its arguments
-    potential: Annotated[
-        str,
-        typer.Argument(help="Weights (.safetensors), a run's folder, emt, lj, or module:factory (ASE)."),
-    ],
-    files: Annotated[
-        list[str],
-        typer.Argument(metavar="FILE...", help="Structures, in any format that esen or ASE reads."),
-    ],
+    potential: Potential,
+    files: Structures,
     fmax: Annotated[
-        float, typer.Option(metavar="EV/Å", help="The largest force that may be left, the lattice's too.")
+        float,
+        typer.Option(
+            metavar="eV/Å",
+            help="Largest force left, on an atom or on the cell.",
+            rich_help_panel=RELAXATION,
+        ),
     ] = 0.01,
-    steps: Annotated[int, typer.Option(help="At most.")] = 500,
-    optimizer: Annotated[Literal["fire", "lbfgs"], typer.Option(help="Of ASE.")] = "fire",
+    steps: Annotated[
+        int, typer.Option(metavar="N", help="Largest number of steps.", rich_help_panel=RELAXATION)
+    ] = 500,
+    optimizer: Annotated[
+        Literal["fire", "lbfgs"], typer.Option(help="Optimizer of ASE.", rich_help_panel=RELAXATION)
+    ] = "fire",
     cell: Annotated[
-        bool, typer.Option("--cell/--no-cell", help="The lattice moves, too, where there are three periods.")
+        bool,
+        typer.Option(
+            "--cell/--no-cell",
+            help="Also relax the cell of structures that are periodic in three directions.",
+            rich_help_panel=RELAXATION,
+        ),
     ] = True,
     keep_symmetry: Annotated[
-        bool, typer.Option("--keep-symmetry", help="The space group is kept.  [default: it may change]")
+        bool,
+        typer.Option("--keep-symmetry", help="Keep the space group.", rich_help_panel=RELAXATION),
     ] = False,
     symprec: Annotated[
-        float, typer.Option(metavar="Å", help="Tolerance of positions that finds the space group.")
+        float,
+        typer.Option(
+            metavar="Å", help="Tolerance of positions in the space group.", rich_help_panel=RELAXATION
+        ),
     ] = 1e-4,
-    frames: Annotated[str, typer.Option(help="Frames of each file, a slice such as ::10.")] = ":",
+    frames: Frames = ":",
     batch_atoms: Annotated[
-        int, typer.Option(help="Structures that go together, in atoms; not for ASE calculators.")
+        int,
+        typer.Option(
+            metavar="N",
+            help="Largest number of atoms per batch; ASE calculators have no batches.",
+            rich_help_panel=DEVICE,
+        ),
     ] = 512,
     calculator_args: CalculatorArgs = None,
     dtype: Dtype = None,
@@ -44,7 +73,10 @@ def relax(  # noqa: PLR0913, PLR0917  # the options of a command are its argumen
     retry: Retry = False,
     track: Track = True,
 ) -> None:
-    """Relax positions and lattice. Exit code 1: a structure did not converge, melted, or failed."""
+    """Relax positions and cell. The exit code is 1 if a structure did not converge, melted, or failed.
+
+    Example: esen relax runs/mgo structures.xyz --fmax 0.001
+    """
     _above_zero("--fmax", fmax, "a force in eV/Å, such as 0.01")
     _above_zero("--steps", steps, "a whole number, such as 500")
     _above_zero("--symprec", symprec, "a length in Å, such as 0.0001")

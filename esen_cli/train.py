@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from esen_cli.options import Device
+from esen_cli.options import DEVICE, OUTPUT, Device
 from esen_cli.output import chosen_folder, fresh_folder, print_paths, print_table, started_folder
 
 if TYPE_CHECKING:
@@ -14,30 +14,52 @@ if TYPE_CHECKING:
 Overrides = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="KEY=VALUE", help="Change a key of the recipe, as in model.lmax=3. Repeatable."
+        "--set", metavar="KEY=VALUE", help="Change a key of the recipe, such as model.lmax=3. Repeatable."
     ),
+]
+
+RecipeName = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="Recipe file, or the name of a recipe in `esen recipe list`.")
 ]
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="A recipe file, or the name of one in `esen recipe list`.")],
+    recipe: RecipeName,
     overrides: Overrides = None,
     output: Annotated[
-        Path | None, typer.Option(help="Folder of the run.  [default: a new runs/RECIPE]")
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Folder of the run.  [default: a new folder runs/RECIPE]",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
     resume: Annotated[
         bool,
-        typer.Option("--resume", help="Go on from the last checkpoint: of --output, or of the newest run."),
+        typer.Option(
+            "--resume",
+            help="Resume the run in --output, or else the newest run of the recipe, from its last checkpoint.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only say what it would take: steps, memory, time.")
+        bool, typer.Option("--dry-run", help="Only forecast the steps, memory and time of the training.")
     ] = False,
     device: Device = "auto",
     threads: Annotated[
-        int | None, typer.Option(min=1, help="CPU threads.  [default: PyTorch's choice]")
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Number of CPU threads.  [default: chosen by PyTorch]",
+            rich_help_panel=DEVICE,
+        ),
     ] = None,
 ) -> None:
-    """Train a potential as a recipe says, and evaluate it."""
+    """Train a potential by a recipe, and evaluate it on the test frames.
+
+    Example: esen train quickstart --set train.seed=1
+    """
     from esen.recipe import load_recipe, resolve_paths
     from esen.recipe.shipped import find_recipe
 

@@ -3,8 +3,10 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 import esen
@@ -43,6 +45,47 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def all_commands() -> list[list[str]]:
+    """The words that call each command."""
+    group: Any = get_command(app)
+    found = []
+    for name, command in group.commands.items():
+        below = getattr(command, "commands", None)
+        found += [[name]] if below is None else [[name, each] for each in below]
+    return found
+
+
+@pytest.mark.parametrize("words", [words for words in all_commands() if words != ["md-drift"]], ids=" ".join)
+def test_the_help_of_a_command_has_an_example_and_no_types_of_python(words: list[str]) -> None:
+    shown = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "200"}).stdout
+    assert f"Example: esen {' '.join(words)}" in shown
+    assert not any(f"<{kind}" in shown for kind in ("str", "path", "int", "float", "list"))
+
+
+def test_help_groups_options_and_has_the_width_of_the_terminal() -> None:
+    wide, narrow = (
+        CliRunner().invoke(app, ["check", "--help"], env={"COLUMNS": columns}).stdout
+        for columns in ("200", "60")
+    )
+    panels = [line for line in wide.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    assert panels == ["Arguments:", "Potentials:", "Structures:", "Device:", "Output:", "Options:"]
+    assert max(map(len, wide.splitlines())) > 100
+    assert max(map(len, narrow.splitlines())) <= 60
+
+
+def test_commands_are_completed() -> None:
+    assert "--install-completion" in CliRunner().invoke(app, ["--help"]).stdout
+    asked = {"_ESEN_COMPLETE": "complete_bash", "COMP_WORDS": "esen ph", "COMP_CWORD": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", "from esen_cli.app import app; app(prog_name='esen')"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | asked,
+    )
+    assert done.stdout.split() == ["phonons"]
 
 
 def test_version() -> None:
