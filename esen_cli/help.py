@@ -5,9 +5,9 @@ from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+from typer.models import CommandFunctionType
 
 from esen_cli.options import DEVICE, LABELS, OUTPUT, POTENTIALS, PROTOCOL, RELAXATION, STRUCTURES, TRACKING
-from typer.models import CommandFunctionType
 
 _ARGUMENTS, _OPTIONS = "Arguments", "Options"
 _FIRST = (_ARGUMENTS, POTENTIALS, STRUCTURES, LABELS, PROTOCOL, RELAXATION)
