@@ -60,16 +60,16 @@ def all_commands() -> list[list[str]]:
 
 @pytest.mark.parametrize("words", [words for words in all_commands() if words != ["md-drift"]], ids=" ".join)
 def test_the_help_of_a_command_has_an_example_and_no_types_of_python(words: list[str]) -> None:
-    shown = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "200"}).stdout
+    shown = CliRunner().invoke(app, [*words, "--help"]).stdout
     assert f"Example: esen {' '.join(words)}" in shown
     assert re.findall(r"<(?:str|path|int|float|list)\b[^>|]*>", shown) == []
 
 
-def test_help_groups_options_and_has_the_width_of_the_terminal() -> None:
-    wide, narrow = (
-        CliRunner().invoke(app, ["check", "--help"], env={"COLUMNS": columns}).stdout
-        for columns in ("200", "60")
-    )
+def test_help_groups_options_and_has_the_width_of_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    wide = _run("check", "--help").stdout
+    monkeypatch.setenv("COLUMNS", "60")
+    narrow = _run("check", "--help").stdout
     panels = [line for line in wide.splitlines() if line.endswith(":") and not line.startswith(" ")]
     assert panels == ["Arguments:", "Potentials:", "Structures:", "Device:", "Output:", "Options:"]
     assert max(map(len, wide.splitlines())) > 100
