@@ -1,10 +1,11 @@
-"""What the integrator and its neighbour list cost beside the model itself, and ASE's loop in the same run.
+"""Time per step of the integrator and its neighbour list, compared with the bare model and with ASE's loop.
 
     python benchmarks/nve.py [--model 3|small] [--repeats 3] [--steps 20] [--rounds 5] [--device cpu]
 
-Silicon at 1000 K, 1 fs. By turns: the bare model on a graph that is there already, a step of `BatchNve`, a step of
-ASE's `VelocityVerlet` with `EsenCalculator`. `3` is the paper's two-layer model (3.2 M parameters), `small` the
-quickstart's, both with random weights. One thread; CPU seconds, on a GPU wall seconds; medians over rounds.
+Silicon at 1000 K with steps of 1 fs. In turn: the bare model on a graph made beforehand, a step of `BatchNve`, a step
+of ASE's `VelocityVerlet` with `EsenCalculator`. `3` is the paper's two-layer model (3.2 M parameters), `small` that of
+quickstart, both with random weights. Times are CPU seconds of one thread, or wall seconds on a GPU; medians over
+rounds.
 """
 
 import argparse
@@ -38,7 +39,7 @@ def spec_of(name: str) -> ModelSpec:
     return ModelSpec(cutoff=4.0, sphere_channels=32, hidden_channels=32, edge_channels=32)
 
 
-def seconds_a_step(advance: Callable[[], object], steps: int, device: str) -> float:
+def seconds_per_step(advance: Callable[[], object], steps: int, device: str) -> float:
     clock = time.process_time if device == "cpu" else time.perf_counter
     begun = clock()
     for _ in range(steps):
@@ -53,7 +54,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--model", choices=["3", "small"], default="3")
-    parser.add_argument("--repeats", type=int, default=3, help="of the cell of 8 atoms")
+    parser.add_argument(
+        "--repeats", type=int, default=3, help="repeats of the cell of 8 atoms along each axis"
+    )
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", default="cpu")
@@ -83,11 +86,11 @@ def main() -> None:
     }
     times: dict[str, list[float]] = {name: [] for name in programs}
     for program in programs.values():
-        seconds_a_step(program, 2, options.device)  # to warm up
+        seconds_per_step(program, 2, options.device)  # warm-up
     for _ in range(options.rounds):
-        graph = graph_now()  # the number of edges changes as the atoms move
+        graph = graph_now()  # the atoms have moved, and with them the number of edges
         for name, program in programs.items():
-            times[name].append(seconds_a_step(program, options.steps, options.device))
+            times[name].append(seconds_per_step(program, options.steps, options.device))
     bare = statistics.median(times["bare model"])
     print(
         f"{len(atoms)} atoms, {graph.num_edges} edges, {engine.step} steps, {engine.searches} neighbour searches"
@@ -96,7 +99,7 @@ def main() -> None:
         middle = statistics.median(values)
         ratios = [value / base for value, base in zip(values, times["bare model"], strict=True)]
         print(
-            f"{name:12} {1000 * middle:8.1f} ms a step, {statistics.median(ratios):6.3f} × the bare model"
+            f"{name:12} {1000 * middle:8.1f} ms per step, {statistics.median(ratios):6.3f} × the bare model"
             f" ({min(ratios):.3f} to {max(ratios):.3f})"
         )
     print(f"{86400 / bare / 1e6:.3f} million bare calls a day")

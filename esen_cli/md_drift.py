@@ -2,84 +2,204 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from esen.errors import InputError
-from esen_cli.options import Device, Dtype, NamedCalculatorArgs, Track
-from esen_cli.output import print_paths, print_table, result_folder
+from esen_cli.options import (
+    DEVICE,
+    OUTPUT,
+    PROTOCOL,
+    STRUCTURES,
+    Device,
+    Dtype,
+    NamedCalculatorArgs,
+    Output,
+    Potentials,
+    Track,
+)
+from esen_cli.output import print_campaign, result_folder
 
-_WORDS = ("potential", "system", "verdict", "floor")
-"""Columns of the tables that are no numbers."""
+_STYLES = {"drifts": "bold red", "stopped": "bold red"}
+_TESTS = "Tests"
 
 
 def md_drift(  # noqa: PLR0913, PLR0917  # the options of a command are its arguments
-    potentials: Annotated[
-        list[str],
-        typer.Argument(help="Each weights (.safetensors), a run's folder, emt, lj, or module:factory (ASE)."),
-    ],
+    potentials: Potentials,
     structures: Annotated[
-        list[str] | None, typer.Option(help="A file of structures to simulate. Repeatable.")
+        list[str] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Simulate the structures of a file instead of a protocol's systems. Repeatable.",
+            rich_help_panel=STRUCTURES,
+        ),
+    ] = None,
+    frames: Annotated[
+        str,
+        typer.Option(
+            metavar="SLICE",
+            help="Frames to take from each file of --structures, such as ::10.",
+            rich_help_panel=STRUCTURES,
+        ),
+    ] = ":1",
+    supercell: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N,N,N",
+            help="Repeat the structures of --structures, for example 2,2,2 or 2x2x2.",
+            rich_help_panel=STRUCTURES,
+        ),
     ] = None,
     protocol: Annotated[
         Literal["quick", "tm23", "md22", "fair", "fair-tm23", "fair-md22", "lambench"] | None,
-        typer.Option(help="A protocol with its systems.  [default: quick, without --structures]"),
+        typer.Option(
+            help="Protocol with its systems (docs/protocols.md).  [default: quick, without --structures]",
+            rich_help_panel=PROTOCOL,
+        ),
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="Folder with the protocol's published files.")] = None,
-    only: Annotated[str | None, typer.Option(help="Only these of the protocol, as in Cu,Al.")] = None,
-    frames: Annotated[str, typer.Option(help="Frames of each file, a slice such as ::10.")] = ":1",
-    supercell: Annotated[
-        str | None, typer.Option(metavar="N,N,N", help="Repeat the structures of --structures.")
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Folder with the published files of the protocol.",
+            rich_help_panel=PROTOCOL,
+        ),
+    ] = None,
+    only: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,…",
+            help="Simulate only these systems of the protocol, for example Cu,Al.",
+            rich_help_panel=PROTOCOL,
+        ),
     ] = None,
     temperature: Annotated[
         float | None,
-        typer.Option(metavar="K", help="Of the initial velocities.  [default: 300, or the protocol's]"),
+        typer.Option(
+            metavar="K",
+            help="Temperature of the initial velocities.  [default: 300, or the protocol's]",
+            rich_help_panel=PROTOCOL,
+        ),
     ] = None,
     timestep: Annotated[
-        float | None, typer.Option(metavar="FS", help="[default: 1, or the protocol's]")
+        float | None,
+        typer.Option(
+            metavar="FS", help="Time step.  [default: 1, or the protocol's]", rich_help_panel=PROTOCOL
+        ),
     ] = None,
     duration: Annotated[
-        float | None, typer.Option(metavar="PS", help="[default: 10, or the protocol's]")
+        float | None,
+        typer.Option(
+            metavar="PS",
+            help="Duration of each trajectory.  [default: 10, or the protocol's]",
+            rich_help_panel=PROTOCOL,
+        ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Of the velocities.  [default: 0]")] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="Seed for the initial velocities.  [default: 0]",
+            rich_help_panel=PROTOCOL,
+        ),
+    ] = None,
     relax: Annotated[
         bool | None,
-        typer.Option("--relax/--no-relax", help="Relax positions first.  [default: as the protocol]"),
+        typer.Option(
+            "--relax/--no-relax",
+            help="Relax the positions first.  [default: as the protocol prescribes]",
+            rich_help_panel=PROTOCOL,
+        ),
     ] = None,
     record_every: Annotated[
-        int | None, typer.Option(min=1, metavar="STEPS", help="Between rows of energies.  [default: 10]")
+        int | None,
+        typer.Option(
+            metavar="STEPS",
+            min=1,
+            help="Number of steps between two rows of energies.  [default: 10, or the protocol's]",
+            rich_help_panel=PROTOCOL,
+        ),
     ] = None,
     max_drift: Annotated[
-        float | None, typer.Option(metavar="MEV/ATOM/PS", help="Exit code 1 for a larger drift.")
+        float | None,
+        typer.Option(
+            metavar="MEV/ATOM/PS",
+            help="Exit with code 1 if the absolute drift of a trajectory is larger.",
+            rich_help_panel=_TESTS,
+        ),
     ] = None,
     order_test: Annotated[
-        bool, typer.Option("--order-test", help="Also at Δt/2, Δt/4, Δt/8: does the fluctuation fall as Δt²?")
+        bool,
+        typer.Option(
+            "--order-test",
+            help="Repeat the first picosecond with Δt/2, Δt/4 and Δt/8: the fluctuation should fall as Δt².",
+            rich_help_panel=_TESTS,
+        ),
     ] = False,
     jacobian: Annotated[
-        bool, typer.Option("--jacobian", help="Also λ, the asymmetry of ∂F/∂r, along the trajectory.")
+        bool,
+        typer.Option(
+            "--jacobian",
+            help="Measure λ, the asymmetry of ∂F/∂r, at five frames of each trajectory.",
+            rich_help_panel=_TESTS,
+        ),
     ] = False,
-    trajectory: Annotated[
-        Literal["extxyz", "traj"] | None, typer.Option(help="Keep frames.  [default: energies alone]")
-    ] = None,
-    frame_every: Annotated[
-        int | None, typer.Option(min=1, metavar="STEPS", help="Between frames.  [default: 100 frames in all]")
-    ] = None,
     calculator_args: NamedCalculatorArgs = None,
     dtype: Dtype = None,
     device: Device = "auto",
     batch_atoms: Annotated[
-        int, typer.Option(min=1, help="Systems that go together, in atoms; not for ASE calculators.")
+        int,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Largest number of atoms that are simulated in one batch; ASE calculators take one system.",
+            rich_help_panel=DEVICE,
+        ),
     ] = 1024,
-    output: Annotated[Path | None, typer.Option(help="Folder of all files.  [default: new]")] = None,
+    output: Output = None,
+    trajectory: Annotated[
+        Literal["extxyz", "traj"] | None,
+        typer.Option(help="Keep frames in this format.  [default: only energies]", rich_help_panel=OUTPUT),
+    ] = None,
+    frame_every: Annotated[
+        int | None,
+        typer.Option(
+            metavar="STEPS",
+            min=1,
+            help="Number of steps between two frames.  [default: a hundredth of the trajectory]",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    plots: Annotated[
+        bool, typer.Option("--plots/--no-plots", help="Draw the figures.", rich_help_panel=OUTPUT)
+    ] = True,
     beside: Annotated[
         list[Path] | None,
-        typer.Option("--with", help="Folder of an earlier test, to be shown beside this one. Repeatable."),
+        typer.Option(
+            "--with",
+            metavar="FOLDER",
+            help="Show the results of an earlier test beside the new ones. Repeatable.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the test in --output.")] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Resume the interrupted test in --output, or extend it with a longer --duration.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
     track: Track = True,
 ) -> None:
-    """Whether potentials conserve energy in dynamics. Exit code 1: a trajectory broke off, or --max-drift."""
+    """Test whether potentials conserve energy in molecular dynamics.
+
+    Exit code 1: a trajectory ended early, or drifts by more than --max-drift.
+
+    Example: esen md-drift emt runs/mgo --structures MgO.cif --supercell 2,2,2 --temperature 600
+    """
     if resume and output is None:
         raise InputError("--resume: of which test? Give its folder with --output")
     if structures and (protocol or data or only):
@@ -87,11 +207,10 @@ def md_drift(  # noqa: PLR0913, PLR0917  # the options of a command are its argu
     names = None if only is None else [name.strip() for name in only.split(",") if name.strip()]
     if names == []:
         raise InputError(f"--only {only!r}: names no system; expected names such as Cu,Al")
-    _refuse_idle(structures, protocol, data, frames, trajectory, frame_every)
+    _refuse_without_effect(structures, protocol, data, frames, trajectory, frame_every)
     folder = result_folder(output, "md-drift")
 
-    from esen.study.drift import DriftOptions, run_drift
-    from esen.study.drift.systems import choose_runs
+    from esen.study.drift import DriftOptions, choose_runs, run_drift
     from esen.track import make_tracker
 
     runs = choose_runs(
@@ -117,6 +236,7 @@ def md_drift(  # noqa: PLR0913, PLR0917  # the options of a command are its argu
         trajectory=trajectory,
         frame_every=frame_every,
         batch_atoms=batch_atoms,
+        plots=plots,
     )
     with make_tracker(track, run_name=folder.name) as tracker:
         result = run_drift(
@@ -131,13 +251,10 @@ def md_drift(  # noqa: PLR0913, PLR0917  # the options of a command are its argu
             dtype=dtype,
             device=device,
         )
-    _print(result.rows, result.order_rows, result.lines)
-    print_paths(result.paths)
-    if result.failed:
-        raise typer.Exit(1)
+    print_campaign(result, styles=_STYLES)
 
 
-def _refuse_idle(
+def _refuse_without_effect(
     structures: Sequence[str] | None,
     protocol: str | None,
     data: Path | None,
@@ -145,23 +262,10 @@ def _refuse_idle(
     trajectory: str | None,
     frame_every: int | None,
 ) -> None:
-    """Options that would change nothing are mistakes."""
+    """Refuse options that would have no effect."""
     if not structures and frames != ":1":
         raise InputError("--frames: is for the files of --structures; a protocol takes the first of each")
     if data is not None and protocol in (None, "quick"):
-        raise InputError("--data: quick makes its systems itself; name the --protocol that the data are of")
+        raise InputError("--data: quick needs no files; name the --protocol that the data belong to")
     if frame_every is not None and trajectory is None:
         raise InputError("--frame-every: no frames are kept; ask for them with --trajectory extxyz or traj")
-
-
-def _print(rows: Sequence[Any], order_rows: Sequence[Any], lines: Sequence[str]) -> None:
-    print_table(rows, words=_WORDS, styles={"drifts": "bold red", "stopped": "bold red"})
-    typer.echo("drift in meV/atom/ps; wander, max |ΔE| in meV/atom; σ/√N in meV; drift/σ(K) in 1/ps\n")
-    if order_rows:
-        print_table(order_rows, words=_WORDS)
-        typer.echo(
-            "σ/√N in meV; order: exponent of the timestep, 2 for velocity Verlet on a smooth surface\n"
-        )
-    for line in lines:
-        typer.echo(line)
-    typer.echo("")

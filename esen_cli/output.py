@@ -23,6 +23,8 @@ LAST = "last.safetensors"
 RECIPE = "recipe.yaml"
 _PIPED_WIDTH = 150
 """Width of a table that is written to a file or a pipe, in characters."""
+_LONG_HEADING = 12
+"""Characters beyond which a heading has its unit on a second line."""
 _NO_STYLES: Mapping[str, str] = MappingProxyType({})
 
 
@@ -153,11 +155,12 @@ def campaign_run(
             yield processes, folder, tracker
 
 
-def print_campaign(result: "CampaignResult | None") -> None:
+def print_campaign(result: "CampaignResult | None", styles: Mapping[str, str] = _NO_STYLES) -> None:
     """Print tables, remarks and paths of a campaign.
 
     Args:
         result: Result of the campaign; None in all processes but the first, which print nothing.
+        styles: Styles of rows, as in `print_table`.
 
     Raises:
         typer.Exit: With code 1, an item failed.
@@ -165,7 +168,7 @@ def print_campaign(result: "CampaignResult | None") -> None:
     if result is None:
         return
     for table in result.tables:
-        print_table(table.texts(), words=table.wrapping)
+        print_table(table.texts(), words=table.wrapping, styles=styles)
     for line in result.lines:
         typer.echo(line)
     if result.lines:
@@ -235,7 +238,8 @@ def print_table(
         if of_words:
             table.add_column(heading, overflow="fold")
         else:
-            table.add_column(heading, justify=numbers, no_wrap=True)
+            shown = heading if len(heading) <= _LONG_HEADING else heading.replace(" (", "\n(")
+            table.add_column(shown, justify=numbers, no_wrap=True)
     for row, values in zip(rows, cells, strict=True):
         verdict = str(row.get("verdict")) if isinstance(row, Mapping) else ""
         style = next((style for start, style in styles.items() if verdict.startswith(start)), None)

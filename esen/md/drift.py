@@ -191,14 +191,12 @@ def lambench_slope(series: Series) -> float:
     return float(abs(slope) / series.atoms / units.fs)
 
 
-def verdict_of(drift: Drift, threshold: float, *, exploded: bool) -> Verdict:
+def verdict_of(drift: Drift, threshold: float) -> Verdict:
     """Decide whether the energy is conserved to `threshold` meV/atom/ps.
 
     `conserved`: |slope| + error is at most the threshold. `drifts`: |slope| − error is above it. `undecided`: neither
-    holds, or the trajectory is too short for an error; a longer one would decide. `exploded`: it ended early.
+    holds, or the trajectory is too short for an error; a longer one would decide.
     """
-    if exploded:
-        return "exploded"
     size = abs(drift.slope)
     if size + drift.slope_error <= threshold:
         return "conserved"

@@ -39,13 +39,13 @@ def test_two_potentials_in_one_call() -> None:
     code, out, err = drift("emt", "mine:swirling", "--structures", "cu.xyz", *SHORT)
     assert (code, "Traceback" in out + err) == (0, False)
     assert out.count("undecided") + out.count("drifts") + out.count("conserved") >= 4
-    for words in ("emt", "swirling", "drift ± 95 %", "drift in meV/atom/ps", "threshold 0.01"):
+    for words in ("emt", "swirling", "drift ± 95 %", "(meV/atom/ps)", "threshold 0.01"):
         assert words in out
     folder = Path("runs/md-drift")
     for name in ("result.json", "drift.csv", "energy.png"):
         assert str(folder / name) in out
         assert (folder / name).stat().st_size > 100
-    assert len(json.loads((folder / "result.json").read_text())["trajectories"]) == 2
+    assert len(json.loads((folder / "result.json").read_text())["rows"]) == 2
     assert drift("emt", "--structures", "cu.xyz", *SHORT)[0] == 0
     assert Path("runs/md-drift-2/result.json").is_file()
 
@@ -55,12 +55,13 @@ def test_the_quick_protocol_needs_nothing() -> None:
     assert code == 0
     assert "quick: NOT the protocol as published: timestep_fs 2.0, duration_ps 0.06, record_every 2; " in out
     content = json.loads(Path("runs/md-drift/result.json").read_text())
-    assert [t["system"] for t in content["trajectories"]] == ["Al", "Cu"]
+    assert [row["system"] for row in content["rows"]] == ["Al", "Cu"]
 
 
 def test_a_limit_is_exit_code_1() -> None:
     given = ["emt", "--structures", "cu.xyz", *SHORT]
-    assert drift(*given, "--max-drift", "1e-9")[0] == 1
+    assert drift(*given, "--max-drift", "1e-9", "--no-plots")[0] == 1
+    assert not list(Path("runs").rglob("*.png"))
     assert drift(*given, "--max-drift", "1e9")[0] == 0
 
 
@@ -89,12 +90,13 @@ def test_options_reach_the_test() -> None:
     more = ["--order-test", "--jacobian", "--trajectory", "traj", "--frame-every", "10"]
     assert drift("emt", *given, *more, *SHORT, "--output", "out")[0] == 0
     content = json.loads(Path("out/result.json").read_text())
-    (protocol,) = content["protocols"]
+    protocol = content["settings"]["protocols"]["structures"]
     assert (protocol["seed"], protocol["duration_ps"], protocol["timestep_fs"]) == (3, 0.06, 2.0)
     assert protocol["relaxation"] == {"fmax": 0.05, "steps": 1000}
-    assert [(s["atoms"], s["temperature_kelvin"]) for s in content["systems"]] == [(8, 50.0)]
-    assert len(content["order_tests"][0]["timesteps_fs"]) == 4
-    assert len(content["trajectories"][0]["jacobian_asymmetry"]) == 3
+    (system,) = content["settings"]["systems"].values()
+    assert (system["atoms"], system["temperature_kelvin"]) == (8, 50.0)
+    assert len(content["order_tests"]["rows"][0]["timesteps"]) == 4
+    assert len(content["rows"][0]["asymmetry"]) == 3
     assert Path("out/emt/structures/cu.traj").is_file()
     assert Path("out/order.png").is_file()
 
@@ -193,10 +195,10 @@ def test_the_test_is_tracked_with_its_curve(mlflow_uri: str, monkeypatch: pytest
     (parent,) = [run for run in runs if run.info.run_name == "tracked drift"]
     (child,) = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
     assert child.info.run_name.endswith("emt")
-    assert parent.data.params["options.order_test"] == "0"
+    assert parent.data.params["settings.options.order_test"] == "0"
     assert parent.info.status == child.info.status == "FINISHED"
-    curve = client.get_metric_history(child.info.run_id, "cu/energy_change_meV_per_atom")
+    curve = client.get_metric_history(child.info.run_id, "energy_change_meV_per_atom/cu")
     assert [point.step for point in curve] == list(range(0, 31, 2))
-    drifts = json.loads(Path("tracked drift/result.json").read_text())["trajectories"][0]["drift"]
-    assert child.data.metrics["cu/drift_meV_per_atom_ps"] == pytest.approx(drifts["slope"])
+    row = json.loads(Path("tracked drift/result.json").read_text())["rows"][0]
+    assert child.data.metrics["slope_meV_per_atom_per_ps/cu"] == pytest.approx(row["slope"])
     assert {file.path for file in client.list_artifacts(parent.info.run_id)} >= {"result.json", "energy.png"}

@@ -120,7 +120,7 @@ def test_short_series_say_that_they_do_not_know(rows: int) -> None:
     assert math.isnan(drift.fair) == (rows < 26)
     assert math.isnan(drift.lambench) == (rows - int(0.2 * rows) < 3)
     assert math.isnan(drift.wander)  # a quarter of a picosecond
-    verdict = verdict_of(drift, 0.01, exploded=False)
+    verdict = verdict_of(drift, 0.01)
     assert verdict == ("undecided" if rows < 22 else verdict)
     for field in fields(Drift):
         assert not math.isinf(getattr(drift, field.name)), field.name
@@ -200,8 +200,7 @@ def test_lambench() -> None:
 )
 def test_verdicts(slope: float, error: float, verdict: str) -> None:
     drift = replace(measure_drift(series_of(np.zeros(10))), slope=slope, slope_error=error)
-    assert verdict_of(drift, 0.01, exploded=False) == verdict
-    assert verdict_of(drift, 0.01, exploded=True) == "exploded"
+    assert verdict_of(drift, 0.01) == verdict
 
 
 def test_order_of_an_exact_square() -> None:

@@ -144,15 +144,30 @@ def conductivity_numbers(output: Path, potential: str, material: str) -> Numbers
         return found | {f"{potential}/frequencies": modes["frequencies"].tolist()}
 
 
+DRIFT_QUANTITIES = (
+    "slope",
+    "slope_error",
+    "wander",
+    "fair",
+    "lambench",
+    "largest",
+    "fluctuation",
+    "relative",
+    "temperature",
+    "temperature_end",
+    "duration_ps",
+    "rows",
+)
 SERIES_COLUMNS = ("step", "time_ps", "total_eV", "potential_eV", "kinetic_eV", "temperature_K")
 
 
 def drift_numbers(output: Path) -> Numbers:
     """The drift of each trajectory, and its energies."""
     found: Numbers = {}
-    for trajectory in _json(output / "result.json")["trajectories"]:
-        potential = trajectory["potential"]
-        found |= _flat(trajectory["drift"], f"{potential}/drift")
+    for row in _json(output / "result.json")["rows"]:
+        potential = row["potential"]
+        drift = {quantity: row[quantity.removesuffix("_ps")] for quantity in DRIFT_QUANTITIES}
+        found |= _flat(drift, f"{potential}/drift")
         series = _columns(output / potential / "structures" / "crystal.csv", SERIES_COLUMNS)
         found |= _flat(series, f"{potential}/series")
     return found

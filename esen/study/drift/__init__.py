@@ -1,6 +1,6 @@
-"""`esen md-drift`: whether potentials conserve energy, as a table, plots and files."""
+"""`esen md-drift`: simulate systems at constant energy, and decide whether potentials conserve it."""
 
-from esen.study.drift.options import DriftOptions
-from esen.study.drift.run import DriftResult, run_drift
+from esen.study.drift.choice import DriftOptions, choose_runs
+from esen.study.drift.run import run_drift
 
-__all__ = ["DriftOptions", "DriftResult", "run_drift"]
+__all__ = ["DriftOptions", "choose_runs", "run_drift"]

@@ -1,70 +1,48 @@
-"""The whole test: every potential on every system, to the end or to where it is interrupted."""
+"""`esen md-drift`: the whole test, from potentials and systems to files."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import json
+import reprlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 from ase.data import chemical_symbols
 
+from esen import __version__
 from esen.errors import InputError
-from esen.files import StopSignal, locked
-from esen.md.engine import Failure, Start
+from esen.files import StopSignal, locked, plain, write_atomically, write_json
 from esen.md.protocols import Protocol
-from esen.md.simulate import StoppedError
 from esen.md.systems import System, known_systems
-from esen.study.drift.earlier import earlier_trajectories
-from esen.study.drift.manifest import begin_or_go_on, manifest
-from esen.study.drift.measure import asymmetries, order_tests, trajectory_of
-from esen.study.drift.options import OWN, DriftOptions
-from esen.study.drift.output import write_results
-from esen.study.drift.progress import DriftDisplay
-from esen.study.drift.result import OrderTest, Trajectory
-from esen.study.drift.rows import Row, drift_rows, order_rows, verdict_lines
-from esen.study.drift.simulation import Simulation
-from esen.study.drift.starts import make_starts
-from esen.study.potentials import METALS, PotentialOptions, Resolved, file_name, resolve_all
+from esen.study.campaign import MANIFEST, CampaignResult, geometry_digest
+from esen.study.drift.choice import USER_STRUCTURES, DriftOptions, Runs
+from esen.study.drift.report import (
+    OrderTest,
+    Trajectory,
+    by_potential,
+    drift_table,
+    earlier_trajectories,
+    mean_drift,
+    order_table,
+    verdict_lines,
+)
+from esen.study.drift.simulation import Display, Simulation
+from esen.study.plots.energies import energy_plot, order_plot
+from esen.study.potentials import PotentialOptions, PotentialSource, Resolved, potential_sources, resolve_all
+from esen.study.table import write_result
 from esen.track import Tracker
 
-ARGON = 18
-"""What `lj` is of, as long as the user does not say otherwise."""
-
-
-@dataclass(frozen=True, eq=False)
-class DriftResult:
-    """What was found.
-
-    Attributes:
-        rows: of the table.
-        order_rows: of that of the order test, if it was made.
-        lines: a verdict a potential, and what is to be known.
-        paths: of the files.
-        trajectories: all of them.
-        orders: all order tests.
-        failed: whether a trajectory did not come to its end, or drifts more than the user allows.
-    """
-
-    rows: list[Row]
-    order_rows: list[Row]
-    lines: list[str]
-    paths: dict[str, Path]
-    trajectories: list[Trajectory]
-    orders: list[OrderTest]
-    failed: bool
-
-
-@dataclass(frozen=True, eq=False)
-class _Found:
-    """What one potential gave."""
-
-    trajectories: list[Trajectory]
-    orders: list[OrderTest]
-    notes: list[str]
+_FRAMES = 100
+"""Number of frames per trajectory, if the user does not say how many steps lie between two."""
+_CURVE_POINTS = 500
+_STOPPING = "stopping after this step; repeat the signal to stop at once"
+_CHANGEABLE = ("version", "duration_ps", "note", "frame_spacing")
+"""Entries of the manifest that may change when a run is resumed."""
 
 
 def run_drift(
     potentials: Sequence[str],
-    runs: list[tuple[Protocol, list[System]]],
+    runs: Runs,
     options: DriftOptions,
     *,
     output: Path,
@@ -72,22 +50,27 @@ def run_drift(
     tracker: Tracker,
     beside: Sequence[Path] = (),
     **how: Unpack[PotentialOptions],
-) -> DriftResult:
-    """Simulate every system with every potential, and say whether energy is conserved.
+) -> CampaignResult:
+    """Simulate every system with every potential, and decide whether the energy is conserved.
 
     Args:
         potentials: each as `resolve_potential` takes it.
         runs: protocols with their systems.
         options: of the test.
-        output: folder of all files; new, or that of an interrupted test.
-        resume: go on with what is in the folder.
-        tracker: of the test; each potential has a child of it.
-        beside: folders of earlier tests, which are shown with this one.
-        **how: of `resolve_potential`; a checkpoint's dtype is float64 if none is given.
+        output: folder for all files; new, or that of an interrupted test.
+        resume: whether to continue the test in the folder. Only the duration may differ, and frames keep the spacing
+            with which the test began.
+        tracker: of the test; each potential has a child run.
+        beside: folders of earlier tests that are shown beside this one.
+        **how: options of `resolve_potential`; the default dtype of checkpoints is float64.
+
+    Returns:
+        The trajectories, those of earlier tests last. `failed` says whether a new one ended early or drifts more than
+        the user allows.
 
     Raises:
-        InputError: a potential or a structure cannot be used, or the folder is of another test.
-        Interrupted: by Ctrl-C or SIGTERM; all is saved.
+        InputError: a potential or a structure cannot be used, or the folder holds another test.
+        Interrupted: by the user; everything is saved.
     """
     resolved = resolve_all(potentials, how)
     for label, potential in resolved.items():
@@ -97,108 +80,170 @@ def run_drift(
     for folder in beside:
         taken = {*resolved, *(t.potential for t in earlier)}
         earlier += earlier_trajectories(folder, taken, options.threshold)
-    content = manifest(resolved, runs, options, how.get("calculator_args", ()))
-    begin_or_go_on(output, content, resume=resume)
-    tracker.params(content)
+    sources = potential_sources(potentials, how)
+    devices = {label: potential.device for label, potential in resolved.items()}
+    manifest = _manifest(sources, devices, runs, options)
+    if resume and not (output / MANIFEST).exists():
+        raise InputError(f"{output}: holds no test to resume; leave out --resume")
+    output.mkdir(parents=True, exist_ok=True)
     trajectories: list[Trajectory] = []
     orders: list[OrderTest] = []
     notes: list[str] = []
-    with locked(output), DriftDisplay() as display, StopSignal(display.stopping) as stop:
-        simulation = Simulation(output, options, resume, display, stop)
+    display = Display()
+    with locked(output), display.bar, StopSignal(lambda: display.say(_STOPPING)) as stop:
+        _claim(output, manifest, resume=resume)
+        tracker.params(manifest)
+        simulation = Simulation(output, options, resume, _frame_spacing(manifest), display, stop)
         for label, potential in resolved.items():
             with tracker.child(label) as child:
                 for protocol, systems in runs:
-                    found = _one(simulation, label, potential, protocol, systems)
-                    display.found(found.trajectories)
-                    _track(child, found.trajectories)
-                    trajectories += found.trajectories
-                    orders += found.orders
-                    notes += found.notes
-    new, trajectories = trajectories, trajectories + earlier
-    paths = write_results(output, content, options.threshold, trajectories, orders)
+                    known, unknown = _known(potential, protocol, systems)
+                    found, tests = simulation.run(label, potential, protocol, known)
+                    _track(child, found)
+                    trajectories += found
+                    orders += tests
+                    notes += [_left_out(label, unknown)] if unknown else []
+        failed = any(_fails(trajectory, options.max_drift) for trajectory in trajectories)
+        trajectories += earlier
+        paths = _write(output, sources, manifest["settings"], trajectories, orders, options)
     for path in paths.values():
         if path.is_file():
             tracker.artifact(path)
-    return DriftResult(
-        rows=drift_rows(trajectories),
-        order_rows=order_rows(orders),
+    return CampaignResult(
+        tables=[drift_table(trajectories), *([order_table(orders)] if orders else [])],
         lines=verdict_lines(trajectories, options.threshold) + notes,
         paths=paths,
-        trajectories=trajectories,
-        orders=orders,
-        failed=any(_fails(trajectory, options.max_drift) for trajectory in new),
+        records=by_potential(trajectories),
+        failed=failed,
     )
 
 
 def _known(
     potential: Resolved, protocol: Protocol, systems: Sequence[System]
 ) -> tuple[list[System], list[System]]:
-    """Which of the systems it was made for, and which not. What `lj` is of, the user says with structures."""
-    elements = potential.elements
-    if potential.text == "emt":
-        elements = METALS
-    elif potential.text == "lj":
-        elements = None if protocol.name == OWN.name else (ARGON,)
-    return known_systems(systems, elements)
-
-
-def _one(
-    simulation: Simulation, label: str, potential: Resolved, protocol: Protocol, systems: Sequence[System]
-) -> _Found:
-    """One potential on the systems of one protocol."""
-    kept, left = _known(potential, protocol, systems)
-    folder = simulation.output / file_name(label) / file_name(protocol.name)
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        made = make_starts(potential, protocol, kept, folder / "starts.npz", lambda: simulation.stop.raised)
-    except StoppedError:
-        raise simulation.interrupted(f"while {label} relaxed its systems") from None
-    failures = {
-        s.name: Failure(0, start) for s, start in zip(kept, made, strict=True) if isinstance(start, str)
-    }
-    begun = [(s, start) for s, start in zip(kept, made, strict=True) if isinstance(start, Start)]
-    failures |= simulation.run(label, potential, protocol, begun, folder)
-    options = simulation.options
-    found = []
-    for system in kept:
-        stem = folder / file_name(system.name)
-        path = stem.with_name(stem.name + ".csv")
-        failure = failures.get(system.name)
-        trajectory = trajectory_of(label, protocol, system, path, failure, options.threshold)
-        if options.jacobian and trajectory.series is not None:
-            trajectory = replace(trajectory, asymmetry=asymmetries(potential, stem, options.jacobian))
-        found.append(trajectory)
-    orders = order_tests(simulation, label, potential, protocol, begun, folder) if options.order_test else []
-    return _Found(found, orders, [_left_out(label, left)] if left else [])
+    """The systems that a potential knows, and the others. `lj` takes any structures that the user gives."""
+    any_element = potential.text == "lj" and protocol.name == USER_STRUCTURES.name
+    return known_systems(systems, None if any_element else potential.elements)
 
 
 def _left_out(label: str, systems: Sequence[System]) -> str:
     numbers = sorted({int(z) for system in systems for z in system.structure.numbers})
     names = ", ".join(system.name for system in systems)
-    return f"{label}: left out {names}, not all of whose elements it knows ({_symbols(numbers)})"
-
-
-def _symbols(numbers: Sequence[int]) -> str:
-    return ", ".join(chemical_symbols[z] for z in numbers)
+    symbols = ", ".join(chemical_symbols[z] for z in numbers)
+    return f"{label}: left out {names}, because it does not know all of their elements ({symbols})"
 
 
 def _fails(trajectory: Trajectory, limit: float | None) -> bool:
-    if trajectory.failure is not None or trajectory.drift is None:
-        return True
-    return limit is not None and not abs(trajectory.drift.slope) <= limit
+    within = limit is None or abs(trajectory.drift.slope) <= limit
+    return trajectory.verdict == "exploded" or not within
 
 
 def _track(tracker: Tracker, trajectories: Sequence[Trajectory]) -> None:
-    """The curves, thinned to some hundred points, and the drifts."""
+    """Track the numbers of each trajectory, and its energy and temperature against time, thinned."""
+    table = drift_table(trajectories)
     for t in trajectories:
-        if t.series is None or t.drift is None:
-            continue
-        every = slice(None, None, max(1, len(t.series) // 500))
-        change = 1000 * (t.series.total - t.series.total[0]) / t.atoms
-        for step, energy, kelvin in zip(
-            t.series.step[every], change[every], t.series.temperature[every], strict=True
-        ):
-            values = {"energy_change_meV_per_atom": energy, "temperature_K": kelvin}
-            tracker.metrics({f"{t.system}/{name}": float(value) for name, value in values.items()}, int(step))
-        last = {"drift_meV_per_atom_ps": t.drift.slope, "drift_error_meV_per_atom_ps": t.drift.slope_error}
-        tracker.metrics({f"{t.system}/{name}": value for name, value in last.items()}, int(t.series.step[-1]))
+        change = 1000 * (t.series.total - t.series.total[:1]) / t.atoms
+        for row in range(0, len(t.series), max(1, len(t.series) // _CURVE_POINTS)):
+            curve = {
+                f"energy_change_meV_per_atom/{t.system}": float(change[row]),
+                f"temperature_K/{t.system}": float(t.series.temperature[row]),
+            }
+            tracker.metrics(curve, int(t.series.step[row]))
+        metrics = {f"{key}/{t.system}": value for key, value in table.metrics(t).items()}
+        tracker.metrics(metrics, int(t.series.step.max(initial=0)))
+
+
+def _write(
+    output: Path,
+    sources: Mapping[str, PotentialSource],
+    settings: Mapping[str, Any],
+    trajectories: Sequence[Trajectory],
+    orders: Sequence[OrderTest],
+    options: DriftOptions,
+) -> dict[str, Path]:
+    """Write `result.json`, `drift.csv` and the figures, and return their paths by what they are."""
+    table = drift_table(trajectories, output)
+    result = write_result(
+        output,
+        "md-drift",
+        potentials=sources,
+        settings={**settings, "threshold_meV_per_atom_per_ps": options.threshold},
+        table=table,
+        mean_abs_drift={label: mean_drift(mine) for label, mine in by_potential(trajectories).items()},
+        order_tests=order_table(orders),
+    )
+    paths = {"all numbers": result, "drifts": output / "drift.csv"}
+    write_atomically(paths["drifts"], table.csv())
+    protocols = dict.fromkeys(t.protocol for t in trajectories)
+    for protocol in protocols if options.plots else ():
+        what, name = ("", "") if len(protocols) == 1 else (f", {protocol}", f"-{protocol}")
+        paths[f"energy against time{what}"] = output / f"energy{name}.png"
+        energy_plot([t for t in trajectories if t.protocol == protocol], output / f"energy{name}.png")
+    if orders and options.plots:
+        paths["order of the integrator"] = output / "order.png"
+        order_plot(orders, output / "order.png")
+    return paths | {"energies, row by row": output}
+
+
+def _manifest(
+    sources: Mapping[str, PotentialSource], devices: Mapping[str, str], runs: Runs, options: DriftOptions
+) -> dict[str, Any]:
+    """Everything that the numbers depend on: potentials, protocols, systems and options."""
+    chosen = {name: value for name, value in asdict(options).items() if name not in ("max_drift", "plots")}
+    identified = {label: asdict(source) for label, source in sources.items()}
+    protocols = {
+        protocol.name: asdict(protocol)
+        | {"frame_spacing": options.frame_every or max(1, protocol.steps // _FRAMES)}
+        for protocol, _ in runs
+    }
+    systems = {
+        f"{protocol.name}/{system.name}": {
+            "atoms": len(system.structure),
+            "temperature_kelvin": system.temperature_kelvin,
+            "structure": geometry_digest(system.structure),
+        }
+        for protocol, systems in runs
+        for system in systems
+    }
+    settings = {"protocols": protocols, "systems": systems, "options": chosen, "devices": devices}
+    return dict(plain({"version": __version__, "potentials": identified, "settings": settings}))
+
+
+def _frame_spacing(manifest: Mapping[str, Any]) -> dict[str, int]:
+    return {name: kept["frame_spacing"] for name, kept in manifest["settings"]["protocols"].items()}
+
+
+def _claim(output: Path, manifest: dict[str, Any], *, resume: bool) -> None:
+    """Write the manifest. If the test is resumed, check that it is the same, and keep the spacing of its frames.
+
+    Raises:
+        InputError: the folder holds a test already, or another one.
+        OSError: the folder cannot be written.
+    """
+    path = output / MANIFEST
+    if resume:
+        try:
+            earlier = json.loads(path.read_text())
+            spacings = _frame_spacing(earlier)
+            difference = next(_differences(earlier, manifest), None)
+            if difference is not None:
+                raise InputError(
+                    f"{output}: holds another test: {difference}; give the same, or another --output"
+                )
+            for name, spacing in spacings.items():
+                manifest["settings"]["protocols"][name]["frame_spacing"] = spacing
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{path}: is not the manifest of a test ({error!r}); begin anew") from error
+    elif path.exists():
+        raise InputError(f"{output}: holds a test; resume it with --resume, or give another --output")
+    write_json(path, manifest)
+
+
+def _differences(earlier: Any, now: Any, where: str = "") -> Iterator[str]:
+    """Yield where two manifests differ."""
+    if isinstance(earlier, dict) and isinstance(now, dict):
+        for key in dict.fromkeys((*earlier, *now)):
+            if key not in _CHANGEABLE:
+                yield from _differences(earlier.get(key), now.get(key), f"{where}.{key}" if where else key)
+    elif earlier != now:
+        yield f"{where} was {reprlib.repr(earlier)}, is {reprlib.repr(now)}"

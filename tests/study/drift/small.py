@@ -1,6 +1,7 @@
-"""Short tests of potentials that cost nothing."""
+"""Short tests of potentials that take no time."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,16 @@ from ase.io import write
 
 from esen.md.protocols import Protocol
 from esen.md.systems import System
-from esen.study.drift import DriftOptions, DriftResult, run_drift
-from esen.study.drift.systems import choose_runs
+from esen.study.campaign import CampaignResult
+from esen.study.drift import DriftOptions, choose_runs, run_drift
+from esen.study.drift.report import OrderTest, Trajectory
 from esen.track import NullTracker
 
 FACTORIES = '''
-"""Potentials of a user: a swirl on top of springs, one that raises, one that says nothing true."""
+"""Potentials of a user: springs that may swirl, raise, or return NaN; and a pair potential."""
+
+import os
+import signal
 
 import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
@@ -38,6 +43,8 @@ class Springs(Calculator):
         self.results = {"energy": 0.5 * float((away**2).sum()), "forces": forces}
         self.calls += 1
         if self.calls > self.fails_at:
+            if self.how == "signal":
+                os.kill(os.getpid(), signal.SIGINT)
             if self.how == "raise":
                 raise RuntimeError("no neighbours\\nat all")
             self.results["forces"] = np.nan * forces
@@ -65,13 +72,28 @@ def runs_of(*structures: str, **changes: Any) -> list[tuple[Protocol, list[Syste
     return choose_runs(
         structures or ("cu.xyz", "al.xyz"),
         "",
-        data=None,
-        only=None,
-        frames=":1",
-        supercell=None,
         temperature_kelvin=300.0,
         changes=given,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """A result, taken apart."""
+
+    result: CampaignResult
+
+    @property
+    def trajectories(self) -> list[Trajectory]:
+        return [t for mine in self.result.records.values() for t in mine]
+
+    @property
+    def rows(self) -> list[dict[str, str | None]]:
+        return self.result.tables[0].texts()
+
+    @property
+    def orders(self) -> list[OrderTest]:
+        return list(self.result.tables[1].records)
 
 
 def drift_of(
@@ -80,15 +102,18 @@ def drift_of(
     *structures: str,
     options: DriftOptions | None = None,
     resume: bool = False,
+    plots: bool = False,
     changes: dict[str, Any] | None = None,
     **how: Any,
-) -> DriftResult:
-    return run_drift(
+) -> Found:
+    """Drawing takes longer than everything else, so that figures are drawn only if they are asked for."""
+    result = run_drift(
         potentials,
         runs_of(*structures, **(changes or {})),
-        options or DriftOptions(),
+        replace(options or DriftOptions(), plots=plots),
         output=output,
         resume=resume,
         tracker=how.pop("tracker", NullTracker()),
         **how,
     )
+    return Found(result)

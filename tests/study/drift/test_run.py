@@ -25,53 +25,52 @@ def strict(text: str) -> Any:
     return json.loads(text, parse_constant=refuse)
 
 
-def test_two_potentials_in_one_table(work: Path, plots: None) -> None:
-    result = drift_of(["emt", "mine:swirling"], work / "out")
+def test_two_potentials_in_one_table(work: Path) -> None:
+    result = drift_of(["emt", "mine:swirling"], work / "out", plots=True)
     assert [(t.potential, t.system) for t in result.trajectories] == [
         ("emt", "cu"),
         ("emt", "al"),
         ("swirling", "cu"),
         ("swirling", "al"),
     ]
-    assert not result.failed
+    assert not result.result.failed
     assert [row["system"] for row in result.rows] == ["cu", "al", "cu", "al"]
     content = strict((work / "out" / "result.json").read_text())
-    assert content["threshold_meV_per_atom_ps"] == 0.01
-    assert list(content["mean_abs_drift"]) == ["emt", "swirling"]
-    for trajectory, row, kept in zip(result.trajectories, result.rows, content["trajectories"], strict=True):
-        assert trajectory.drift is not None
-        assert kept["drift"]["slope"] == trajectory.drift.slope
+    assert content["command"] == "md-drift"
+    assert content["settings"]["threshold_meV_per_atom_per_ps"] == 0.01
+    assert list(content["potentials"]) == list(content["mean_abs_drift"]) == ["emt", "swirling"]
+    for trajectory, row, kept in zip(result.trajectories, result.rows, content["rows"], strict=True):
+        assert kept["slope"] == trajectory.drift.slope
         assert kept["verdict"] == trajectory.verdict == row["verdict"]
-        assert row["drift ± 95 %"] is not None
-        shown = float(row["drift ± 95 %"].split()[0])
-        assert shown == pytest.approx(
-            kept["drift"]["slope"], abs=max(0.1 * kept["drift"]["slope_error"], 1e-9)
-        )
-        assert row["T (K)"] == f"{kept['drift']['temperature']:.0f}"
-        assert kept["drift"]["wander"] is None  # shorter than 2 ps
-        assert row["wander"] == "–"
+        shown = float((row["drift ± 95 % (meV/atom/ps)"] or "").split()[0])
+        assert shown == pytest.approx(kept["slope"], abs=max(0.1 * kept["slope_error"], 1e-9))
+        assert row["T (K)"] == f"{kept['temperature']:.0f}"
+        assert kept["wander"] is None  # shorter than 2 ps
+        assert row["wander (meV/atom)"] is None
         series = read_series(work / "out" / kept["energies"], kept["atoms"])
-        assert len(series) == kept["drift"]["rows"] == 26
-        assert np.abs(series.total - series.total[0]).max() * 1000 / kept["atoms"] == pytest.approx(
-            kept["drift"]["largest"]
-        )
+        assert len(series) == kept["rows"] == 26
+        change = np.abs(series.total - series.total[0]).max() * 1000 / kept["atoms"]
+        assert change == pytest.approx(kept["largest"])
     with (work / "out" / "drift.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["potential"] for row in rows] == ["emt", "emt", "swirling", "swirling"]
-    assert [float(row["slope"]) for row in rows] == pytest.approx(
-        [t.drift.slope for t in result.trajectories if t.drift], rel=1e-8
-    )
+    assert [float(row["slope (meV/atom/ps)"]) for row in rows] == [t.drift.slope for t in result.trajectories]
+    paths, lines = result.result.paths, result.result.lines
     assert (work / "out" / "energy.png").read_bytes().startswith(b"\x89PNG")
-    assert result.paths["energy against time"] == work / "out" / "energy.png"
-    assert sum(line.startswith(("emt: ", "swirling: ")) for line in result.lines) == 2
+    assert paths["energy against time"] == work / "out" / "energy.png"
+    assert sum(line.startswith(("emt: ", "swirling: ")) for line in lines) == 2
+
+
+def test_no_figures_unless_they_are_wanted(work: Path) -> None:
+    result = drift_of(["emt"], work / "out", "cu.xyz", options=DriftOptions(order_test=2), plots=False)
+    assert not list((work / "out").glob("*.png"))
+    assert all(path.exists() for path in result.result.paths.values())
 
 
 def test_a_batch_of_our_own_equals_single_runs(work: Path) -> None:
     both = drift_of(["mine:pairs"], work / "both")
     alone = drift_of(["mine:pairs"], work / "alone", options=DriftOptions(batch_atoms=1))
     for a, b in zip(both.trajectories, alone.trajectories, strict=True):
-        assert a.series is not None
-        assert b.series is not None
         assert np.abs(a.series.total - b.series.total).max() < 1e-9
     assert [p.name for p in sorted((work / "both" / "pairs" / "structures").glob("*.state.npz"))] == [
         "cu.state.npz"
@@ -79,34 +78,33 @@ def test_a_batch_of_our_own_equals_single_runs(work: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["raise", "nan"])
-def test_one_that_fails_in_the_middle(work: Path, how: str, plots: None) -> None:
+def test_one_that_fails_in_the_middle(work: Path, how: str) -> None:
     given = ["fails_at=20", f"how={how}"]
-    result = drift_of(["mine:Springs"], work / "out", calculator_args=given)
+    result = drift_of(["mine:Springs"], work / "out", calculator_args=given, plots=True)
     cu, al = result.trajectories
-    assert result.failed
+    assert result.result.failed
     assert cu.failure is not None
     assert (cu.failure.step, al.failure and al.failure.step) == (20, 0)  # it goes on failing
-    assert cu.series is not None
     assert cu.series.step.tolist() == list(range(0, 20, 2))
     words = "the potential raised RuntimeError: no neighbours" if how == "raise" else "not finite"
     assert words in cu.failure.reason
     assert [row["verdict"] for row in result.rows] == ["stopped at 0.04 ps", "stopped at 0 ps"]
     content = strict((work / "out" / "result.json").read_text())
-    assert content["trajectories"][0]["failure"] == {
-        "step": 20,
-        "reason": cu.failure.reason,
-        "time_ps": 0.04,
-    }
-    assert content["trajectories"][1]["drift"] is None
+    first, second = content["rows"]
+    assert [first[f"failure_{key}"] for key in ("step", "reason", "time")] == [20, cu.failure.reason, 0.04]
+    assert second["slope"] is None
     assert (work / "out" / "energy.png").stat().st_size > 1000
     again = drift_of(["mine:Springs"], work / "out", calculator_args=given, resume=True)
     assert [t.failure for t in again.trajectories] == [cu.failure, al.failure]
 
 
-def test_nothing_but_failures(work: Path, plots: None) -> None:
-    result = drift_of(["mine:Springs"], work / "out", calculator_args=["fails_at=0"])
-    assert result.failed
-    assert [row["drift ± 95 %"] for row in result.rows] == [None, None]
+def test_nothing_but_failures(work: Path) -> None:
+    options = DriftOptions(jacobian=2)
+    given = ["fails_at=0"]
+    result = drift_of(["mine:Springs"], work / "out", options=options, calculator_args=given, plots=True)
+    assert result.result.failed
+    assert [row["drift ± 95 % (meV/atom/ps)"] for row in result.rows] == [None, None]
+    assert [t.asymmetry for t in result.trajectories] == [(), ()]
     assert strict((work / "out" / "result.json").read_text())["mean_abs_drift"] == {"Springs": None}
 
 
@@ -117,7 +115,7 @@ def test_elements_that_are_not_known(work: Path) -> None:
         ("Springs", "cu"),
         ("Springs", "u"),
     ]
-    assert "emt: left out u, not all of whose elements it knows (U)" in result.lines
+    assert any(line.startswith("emt: left out u, ") and line.endswith("(U)") for line in result.result.lines)
     with pytest.raises(InputError, match="emt: knows the elements of none of the systems"):
         drift_of(["mine:Springs", "emt"], work / "none", "u.xyz")
     assert not (work / "none").exists()
@@ -149,23 +147,21 @@ def test_interrupted_and_resumed_it_leaves_the_same(
     options = DriftOptions(trajectory="extxyz", frame_every=7)
     how: Any = {"options": options, "changes": {"relax": True}}
     whole = drift_of([potential], work / "whole", **how)
-    interrupt(monkeypatch, 2)
-    with pytest.raises(Interrupted, match=r"interrupted while .* relaxed .* --output .*parts and --resume"):
+    interrupt(monkeypatch, 1)
+    with pytest.raises(Interrupted, match=r"relaxed .* --output .*parts and --resume"):
         drift_of([potential], work / "parts", **how)
     monkeypatch.undo()
     monkeypatch.chdir(work)
     interrupt(monkeypatch, 22)
-    with pytest.raises(Interrupted, match=r"interrupted at step \d+ of 50 .* --output .*parts and --resume"):
+    with pytest.raises(Interrupted, match=r"at step \d+ of 50 .* --output .*parts and --resume"):
         drift_of([potential], work / "parts", resume=True, **how)
     assert not (work / "parts" / "result.json").exists()
-    for asked in (0, 31):
+    for asked in (0, 20):
         monkeypatch.undo()
         monkeypatch.chdir(work)
         interrupt(monkeypatch, asked)
         with pytest.raises(Interrupted):
             drift_of([potential], work / "parts", resume=True, **how)
-        if potential == "mine:pairs" and asked == 31:
-            break
     monkeypatch.undo()
     monkeypatch.chdir(work)
     parts = drift_of([potential], work / "parts", resume=True, **how)
@@ -181,21 +177,21 @@ def test_a_finished_test_can_be_shown_again_and_made_longer(work: Path) -> None:
     drift_of(["emt"], work / "out", "cu.xyz", resume=True, changes={"duration_ps": 0.13})
     whole = drift_of(["emt"], work / "whole", "cu.xyz", changes={"duration_ps": 0.13})
     assert content_of(work / "out") == content_of(work / "whole")
-    assert whole.trajectories[0].drift is not None
     assert whole.trajectories[0].drift.duration_ps == pytest.approx(0.128)  # the last row
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"changes": {"timestep_fs": 1.0}}, "other protocols: .*timestep_fs was 2.0, is 1.0"),
-        ({"changes": {"seed": 3}}, "other protocols: .*seed was 0, is 3"),
-        ({"options": DriftOptions(order_test=2)}, "other options: order_test was 0, is 2"),
-        ({"potentials": ["mine:swirling"]}, "other potentials: emt"),
-        ({"potentials": ["emt", "mine:swirling"]}, "other potentials: swirling"),
-        ({"calculator_args": ["asap_cutoff=true"]}, "other calculator_args: 0 before, 1 now"),
-        ({"structures": ("al.xyz",)}, "other systems: .*name was 'cu', is 'al'"),
-        ({"structures": ("cu.xyz", "al.xyz")}, "other systems: 1 before, 2 now"),
+        ({"changes": {"timestep_fs": 1.0}}, r"timestep_fs was 2.0, is 1.0"),
+        ({"changes": {"seed": 3}}, r"seed was 0, is 3"),
+        ({"options": DriftOptions(order_test=2)}, r"options.order_test was 0, is 2"),
+        ({"options": DriftOptions(frame_every=2)}, r"options.frame_every was None, is 2"),
+        ({"potentials": ["mine:swirling"]}, r"potentials.emt"),
+        ({"potentials": ["emt", "mine:swirling"]}, r"potentials.swirling"),
+        ({"calculator_args": ["asap_cutoff=true"]}, r"potentials.emt.arguments"),
+        ({"structures": ("al.xyz",)}, r"systems.structures/cu"),
+        ({"structures": ("cu.xyz", "al.xyz")}, r"systems.structures/al"),
     ],
 )
 def test_what_is_another_test_is_not_resumed(work: Path, change: dict[str, Any], words: str) -> None:
@@ -213,41 +209,40 @@ def test_atoms_that_moved_in_the_file_are_another_test(work: Path) -> None:
     atoms = read("cu.xyz")
     atoms.positions[0, 0] += 1e-6
     write("cu.xyz", atoms, format="extxyz")
-    with pytest.raises(InputError, match=r"other systems: \[0\]\.structure was"):
+    with pytest.raises(InputError, match=r"systems.structures/cu.structure was"):
         drift_of(["emt"], work / "out", "cu.xyz", resume=True)
 
 
 def test_folders_that_cannot_be_used(work: Path) -> None:
-    with pytest.raises(InputError, match="out: holds no test to go on with; leave out --resume"):
+    with pytest.raises(InputError, match="leave out --resume"):
         drift_of(["emt"], work / "out", "cu.xyz", resume=True)
     drift_of(["emt"], work / "out", "cu.xyz")
-    with pytest.raises(InputError, match="out: holds a test; go on with --resume"):
+    with pytest.raises(InputError, match="--resume"):
         drift_of(["emt"], work / "out", "cu.xyz")
     for text in ("{", "[]"):
         (work / "out" / "manifest.json").write_text(text)
-        with pytest.raises(InputError, match=r"manifest.json: .*; begin anew"):
+        with pytest.raises(InputError, match=r"manifest.json"):
             drift_of(["emt"], work / "out", "cu.xyz", resume=True)
 
 
 def test_energies_that_are_gone_are_not_an_explosion(work: Path) -> None:
     drift_of(["emt"], work / "out", "cu.xyz")
     (work / "out" / "emt" / "structures" / "cu.csv").unlink()
-    with pytest.raises(InputError, match=r"cu.csv: cannot be read as energies"):
+    with pytest.raises(InputError, match=r"cu.csv"):
         drift_of(["emt"], work / "out", "cu.xyz", resume=True)
 
 
 def test_a_limit(work: Path) -> None:
     (calm,) = drift_of(["emt"], work / "a", "cu.xyz").trajectories
-    assert calm.drift is not None
     for factor, failed in ((2.0, False), (0.5, True)):
         limit = factor * abs(calm.drift.slope)
         result = drift_of(["emt"], work / f"limit {failed}", "cu.xyz", options=DriftOptions(max_drift=limit))
-        assert result.failed is failed
+        assert result.result.failed is failed
     short = drift_of(
         ["emt"], work / "short", "cu.xyz", options=DriftOptions(max_drift=1e9), changes={"record_every": 1000}
     )
-    assert short.failed  # one row says nothing of a drift
-    assert math.isnan(short.trajectories[0].drift.slope)  # type: ignore[union-attr]
+    assert short.result.failed  # one row says nothing of a drift
+    assert math.isnan(short.trajectories[0].drift.slope)
 
 
 @pytest.mark.parametrize(
@@ -255,7 +250,7 @@ def test_a_limit(work: Path) -> None:
     [("emt", 4.0, ()), ("lj", 4.0, ("sigma=2.2", "rc=4.0"))],
 )
 def test_order_of_the_integrator(
-    work: Path, plots: None, potential: str, timestep: float, arguments: tuple[str, ...]
+    work: Path, potential: str, timestep: float, arguments: tuple[str, ...]
 ) -> None:
     options = DriftOptions(order_test=3)
     result = drift_of(
@@ -263,18 +258,19 @@ def test_order_of_the_integrator(
         work / "out",
         "cu.xyz",
         options=options,
+        plots=True,
         changes={"timestep_fs": timestep, "duration_ps": 0.2, "record_every": 1},
         calculator_args=arguments,
     )
     (test,) = result.orders
     assert test.order == pytest.approx(2.0, abs=0.05)
-    assert test.timesteps_fs == (timestep, timestep / 2, timestep / 4)
-    assert test.duration_ps == pytest.approx(0.2)
-    (row,) = result.order_rows
+    assert test.timesteps == (timestep, timestep / 2, timestep / 4)
+    assert test.duration == pytest.approx(0.2)
+    (row,) = result.result.tables[1].texts()
     assert row["order"] == f"{test.order:.3f}"
     assert row["floor"] == f"none down to {timestep / 4:g} fs"
     assert (work / "out" / "order.png").read_bytes().startswith(b"\x89PNG")
-    kept = strict((work / "out" / "result.json").read_text())["order_tests"]
+    kept = strict((work / "out" / "result.json").read_text())["order_tests"]["rows"]
     assert [entry["order"] for entry in kept] == [test.order]
 
 
@@ -288,7 +284,7 @@ def test_an_order_test_of_what_fails(work: Path) -> None:
     )
     (test,) = result.orders
     assert math.isnan(test.order)
-    assert result.order_rows[0]["order"] is None
+    assert result.result.tables[1].texts()[0]["order"] is None
     strict((work / "out" / "result.json").read_text())
 
 
@@ -299,8 +295,8 @@ def test_asymmetry_of_the_jacobian(work: Path) -> None:
     assert max(conservative.asymmetry) < 1e-6
     assert min(swirling.asymmetry) > 1e-3
     assert result.rows[1]["λ"] is not None
-    kept = strict((work / "out" / "result.json").read_text())["trajectories"]
-    assert kept[1]["jacobian_asymmetry"] == list(swirling.asymmetry)
+    kept = strict((work / "out" / "result.json").read_text())["rows"]
+    assert kept[1]["asymmetry"] == list(swirling.asymmetry)
 
 
 def test_names_that_would_be_one_file(work: Path) -> None:
@@ -314,15 +310,15 @@ def test_names_that_would_be_one_file(work: Path) -> None:
     ]
     paths = [str(t.path).casefold() for t in result.trajectories]
     assert len(set(paths)) == 6
-    energies = [float(t.series.total[0]) for t in result.trajectories if t.series is not None]
+    energies = [float(t.series.total[0]) for t in result.trajectories]
     assert len(set(energies)) == 3
 
 
 def test_options_for_nothing_are_refused(work: Path) -> None:
-    with pytest.raises(InputError, match="--dtype float32: is for checkpoints, and none is given"):
+    with pytest.raises(InputError, match="--dtype float32"):
         drift_of(["emt"], work / "out", "cu.xyz", dtype="float32")
     (work / "w.safetensors").write_bytes(b"")
-    with pytest.raises(InputError, match="--calculator-args: are for emt, lj and factories"):
+    with pytest.raises(InputError, match="--calculator-args"):
         drift_of(["w.safetensors"], work / "out", "cu.xyz", calculator_args=["a=1"])
 
 
@@ -330,19 +326,26 @@ def test_relaxed_first(work: Path) -> None:
     plain = drift_of(["emt"], work / "plain", "cu.xyz")
     result = drift_of(["emt"], work / "out", "cu.xyz", changes={"relax": True})
     first, relaxed = plain.trajectories[0], result.trajectories[0]
-    assert first.series is not None
-    assert relaxed.series is not None
     assert relaxed.series.potential[0] < first.series.potential[0] - 0.01
     assert relaxed.series.kinetic[0] == first.series.kinetic[0]
 
 
 def test_a_relaxation_that_fails_is_that_systems_end(work: Path) -> None:
     result = drift_of(["mine:Springs"], work / "out", changes={"relax": True}, calculator_args=["fails_at=0"])
-    assert [t.failure and t.failure.reason for t in result.trajectories] == [
-        f"relaxation: {name}: the calculator raised RuntimeError: no neighbours" for name in ("cu", "al")
-    ]
-    assert result.failed
-    assert [t.series for t in result.trajectories] == [None, None]
+    for t, name in zip(result.trajectories, ("cu.xyz", "al.xyz"), strict=True):
+        assert t.failure is not None
+        assert t.failure.reason.startswith("relaxation: ")
+        assert name in t.failure.reason
+        assert "RuntimeError: no neighbours" in t.failure.reason
+    assert result.result.failed
+    assert [len(t.series) for t in result.trajectories] == [0, 0]
+
+
+def test_a_signal_interrupts_a_relaxation_at_once(work: Path) -> None:
+    how: Any = {"changes": {"relax": True}}
+    with pytest.raises(Interrupted, match="--resume"):
+        drift_of(["mine:Springs"], work / "out", calculator_args=["fails_at=1", "how=signal"], **how)
+    assert not list((work / "out").rglob("*.csv"))
 
 
 class Kept:
@@ -381,33 +384,31 @@ class Kept:
 
 def test_the_curve_is_tracked(work: Path) -> None:
     tracker = Kept()
-    result = drift_of(["emt"], work / "out", "cu.xyz", tracker=tracker)
+    result = drift_of(["emt"], work / "out", "cu.xyz", tracker=tracker, plots=True)
     (trajectory,) = result.trajectories
-    assert trajectory.series is not None
-    assert trajectory.drift is not None
-    curve = [(v["cu/energy_change_meV_per_atom"], s) for v, s in tracker.children["emt"].seen[:-1]]
+    curve = [(v["energy_change_meV_per_atom/cu"], s) for v, s in tracker.children["emt"].seen[:-1]]
     assert [step for _, step in curve] == list(range(0, 51, 2))
     change = 1000 * (trajectory.series.total - trajectory.series.total[0]) / 4
     assert [value for value, _ in curve] == pytest.approx(change.tolist())
     assert tracker.children["emt"].seen[-1] == (
         {
-            "cu/drift_meV_per_atom_ps": trajectory.drift.slope,
-            "cu/drift_error_meV_per_atom_ps": trajectory.drift.slope_error,
+            "slope_meV_per_atom_per_ps/cu": trajectory.drift.slope,
+            "slope_error_meV_per_atom_per_ps/cu": trajectory.drift.slope_error,
         },
         50,
     )
     assert {"result.json", "drift.csv", "energy.png"} <= set(tracker.files)
-    assert tracker.given["systems"][0]["name"] == "cu"
+    assert "structures/cu" in tracker.given["settings"]["systems"]
 
 
 def test_a_threshold_of_ones_own(work: Path) -> None:
     result = drift_of(["emt"], work / "out", "cu.xyz", options=DriftOptions(max_drift=1e6))
     assert result.trajectories[0].verdict == "conserved"
-    assert "(threshold 1e+06 meV/atom/ps)" in result.lines[0]
+    assert "(threshold 1e+06 meV/atom/ps)" in result.result.lines[0]
     assert replace(DriftOptions(), max_drift=2.0).threshold == 2.0
 
 
 def test_two_processes_do_not_share_a_folder(work: Path) -> None:
     drift_of(["emt"], work / "out", "cu.xyz")
-    with locked(work / "out"), pytest.raises(InputError, match="another process is at work in it"):
+    with locked(work / "out"), pytest.raises(InputError, match="another process"):
         drift_of(["emt"], work / "out", "cu.xyz", resume=True)

@@ -8,10 +8,10 @@ import pytest
 from matplotlib.axes import Axes
 
 from esen.md.engine import Failure
-from esen.study.drift.plots import energy_plot, order_plot
-from esen.study.drift.result import OrderTest, Trajectory
+from esen.study.drift.report import OrderTest, Trajectory
+from esen.study.plots.energies import energy_plot, order_plot
 from tests.md.test_drift import series_of
-from tests.study.drift.test_rows import trajectory
+from tests.study.drift.test_report import trajectory
 
 
 def of(total: np.ndarray, **changes: object) -> Trajectory:
