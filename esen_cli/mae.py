@@ -70,7 +70,8 @@ def mae(  # noqa: PLR0913, PLR0917  # the options of a command are its arguments
 ) -> None:
     """Compute the errors of energies, forces and stresses on labelled frames, and name the worst frames.
 
-    Frames that a potential cannot predict are left out, listed and counted.
+    Frames that a potential cannot predict are left out, listed and counted. The exit code is 1 if one of several
+    potentials can predict no frame.
 
     Example: esen mae runs/mgo test.xyz --also emt --group-by config_type
     """
@@ -96,3 +97,5 @@ def mae(  # noqa: PLR0913, PLR0917  # the options of a command are its arguments
     print_table(result.table.texts(), words=result.table.wrapping)
     print_table(result.worst.texts(), words=result.worst.wrapping)
     print_paths(result.paths)
+    if result.failures:
+        raise typer.Exit(1)

@@ -32,7 +32,7 @@ from esen.study.table import RESULT, Column, Table, write_result
 _MOST_ROWS = {"all": 1, "group": 40, "element": 12}
 """Rows of each kind that a terminal shows for each potential."""
 _WORST = 3
-"""Worst frames that are named for each target."""
+"""Worst frames that are named for each target; a table of several potentials shows the first."""
 _NAMED = 3
 """Frames, and reasons, that a warning names."""
 
@@ -65,6 +65,7 @@ class WorstFrame:
     Attributes:
         potential: Label of the potential.
         target: Name of the target.
+        rank: 1 for the frame with the largest error.
         largest_error: Largest error of a component; `not finite` if a prediction is not.
         unit: Its unit.
         group: Group of the frame.
@@ -73,6 +74,7 @@ class WorstFrame:
 
     potential: str
     target: str
+    rank: int
     largest_error: float | str
     unit: str
     group: str
@@ -88,12 +90,14 @@ class MaeResult:
         worst: The frames with the largest errors.
         paths: Files by what they hold.
         reports: Everything that was found, by label of the potential.
+        failures: Why a potential has no errors, by its label.
     """
 
     table: Table[MaeRecord]
     worst: Table[WorstFrame]
     paths: dict[str, Path]
     reports: dict[str, MaeReport]
+    failures: dict[str, str]
 
 
 def run_mae(
@@ -123,8 +127,7 @@ def run_mae(
 
     Raises:
         InputError: A potential or the frames cannot be read; a frame is impossible (`check_structure`); no frame has a
-            label, or the key of the groups; a potential can predict no frame; a batch does not fit in memory; or the
-            files cannot be written.
+            label, or the key of the groups; no potential can predict a frame; or the files cannot be written.
     """
     reading = reading or Reading(required=())
     resolved = resolve_all(potentials, how, default_dtype=None)
@@ -137,16 +140,24 @@ def run_mae(
     several = len(resolved) > 1
     reports: dict[str, MaeReport] = {}
     paths: dict[str, Path] = {}
+    failures: dict[str, str] = {}
     for label, one in resolved.items():
-        reports[label] = evaluate_with_progress(
-            one.potential,
-            structures,
-            label=label if several else "",
-            batch_atoms=batch_atoms if one.calculator is None else 1,
-            device=one.device,
-            elements=one.possible_elements,
-            group_by=group_by or "config_type",
-        )
+        try:
+            reports[label] = evaluate_with_progress(
+                one.potential,
+                structures,
+                label=label if several else "",
+                batch_atoms=batch_atoms if one.calculator is None else 1,
+                device=one.device,
+                elements=one.possible_elements,
+                group_by=group_by or "config_type",
+            )
+        except InputError as error:
+            if label == list(resolved)[-1] and not reports:
+                raise
+            failures[label] = str(error)
+            logger.error("%s: %s", label, error)  # the other potentials are still compared
+            continue
         written = write_mae(reports[label], output / file_name(label) if several else output)
         paths |= {f"{name}, {label}" if several else name: path for name, path in written.items()}
     records = _records(reports)
@@ -170,9 +181,14 @@ def run_mae(
             table=Table(_columns(), records),
             worst_frames=Table(_worst_columns(), worst),
             left_out={label: [asdict(one) for one in report.left_out] for label, report in reports.items()},
+            failures=failures,
         )
     return MaeResult(
-        Table(_columns(several), _shown(records)), Table(_worst_columns(several), worst), paths, reports
+        table=Table(_columns(several), _shown(records)),
+        worst=Table(_worst_columns(several), [one for one in worst if one.rank == 1 or not several]),
+        paths=paths,
+        reports=reports,
+        failures=failures,
     )
 
 
@@ -247,7 +263,7 @@ def _check_labels(structures: Sequence[Structure], group_by: str | None) -> None
     keys = dict.fromkeys(key for structure in structures for key in structure.info)
     if group_by is not None and group_by not in keys:
         raise InputError(
-            f"--group-by {group_by}: no frame has it; frames have {', '.join(keys) or 'no such keys'}"
+            f"--group-by {group_by}: no frame has this key; frames have {', '.join(keys) or 'none'}"
         )
 
 
@@ -309,10 +325,11 @@ def _worst_frames(label: str, report: MaeReport) -> Iterator[WorstFrame]:
         if target.name in report.not_predicted:
             continue
         known = [frame for frame in report.frames if not math.isnan(frame.largest[target.name])]
-        for frame in sorted(known, key=lambda frame: -frame.largest[target.name])[:_WORST]:
+        known.sort(key=lambda frame: -frame.largest[target.name])
+        for rank, frame in enumerate(known[:_WORST], start=1):
             error = frame.largest[target.name]
             largest = error if math.isfinite(error) else "not finite"
-            yield WorstFrame(label, target.name, largest, target.error_unit, frame.group, frame.source)
+            yield WorstFrame(label, target.name, rank, largest, target.error_unit, frame.group, frame.source)
 
 
 def _columns(several: bool = True) -> list[Column[MaeRecord]]:
@@ -346,6 +363,7 @@ def _worst_columns(several: bool = True) -> list[Column[WorstFrame]]:
     return [
         Column("potential", shown=several, wraps=True),
         Column("target", "worst frames"),
+        Column("rank", shown=False),
         Column("largest_error", "largest error", format=lambda e: e if isinstance(e, str) else f"{e:.4g}"),
         Column("unit"),
         Column("group", shown=False),

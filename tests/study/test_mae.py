@@ -231,6 +231,18 @@ def test_frames_that_cannot_be_predicted_are_left_out(
         run("emt", metals(tmp_path / "iron.xyz", "Fe"), tmp_path / "out")
 
 
+def test_a_potential_that_predicts_nothing_does_not_stop_the_others(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = metals(tmp_path / "test.xyz", "Au")
+    result = run(["tests.study.test_mae:Fails", "lj", "emt"], data, tmp_path / "out")
+    assert (list(result.reports), list(result.failures)) == (["emt"], ["Fails", "lj"])
+    assert "Au" in result.failures["lj"]
+    assert "no convergence" in caplog.text
+    with pytest.raises(InputError, match="Au"):
+        run(["tests.study.test_mae:Fails", "lj"], data, tmp_path / "other")
+
+
 def test_a_second_run_replaces_the_files_of_the_first(tmp_path: Path) -> None:
     data, output = frames(tmp_path / "test.xyz"), tmp_path / "out"
     output.mkdir()
