@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 from hypothesis import strategies as st
 from jaxtyping import Bool, Float64
+from scipy.spatial.transform import Rotation
 
 from esen.data.structure import Structure
 
@@ -29,20 +30,13 @@ def _floats(low: float, high: float) -> st.SearchStrategy[float]:
 @st.composite
 def rotations(draw: st.DrawFn) -> Float64[np.ndarray, "3 3"]:
     """Proper rotations: any, by a random quaternion, or one of those that put axes on axes."""
-    w, x, y, z = draw(st.tuples(*[_floats(-1, 1)] * 4).filter(lambda q: sum(c * c for c in q) > 0.01))
+    quaternion = draw(st.tuples(*[_floats(-1, 1)] * 4).filter(lambda q: sum(c * c for c in q) > 0.01))
     if draw(st.booleans()):
-        w, x, y, z = draw(
-            st.sampled_from([(1, 0, 0, 1), (1, 1, 0, 0), (1, 0, 1, 0), (1, 1, 1, 1), (0, 1, 0, 0)])
+        # the scalar comes last
+        quaternion = draw(
+            st.sampled_from([(0, 0, 1, 1), (1, 0, 0, 1), (0, 1, 0, 1), (1, 1, 1, 1), (1, 0, 0, 0)])
         )
-    q = np.array([w, x, y, z], dtype=np.float64)
-    w, x, y, z = (q / np.linalg.norm(q)).tolist()
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
-    )
+    return np.asarray(Rotation.from_quat(quaternion).as_matrix())
 
 
 @st.composite

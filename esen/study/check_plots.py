@@ -1,4 +1,4 @@
-"""Plots of `esen check`: what happens as an atom is pulled away, and the curves of two atoms."""
+"""Plots of `esen check`: energy, force and slope as an atom is pulled away, and the curves of two atoms."""
 
 import math
 import textwrap
@@ -17,15 +17,15 @@ from esen.study.plots.style import write_figure
 _BLUE, _GREY = "#2166ac", "#9a9a9a"
 _COLOURS = ("#2166ac", "#b2182b", "#4d9221", "#e08214", "#762a83", "#1b7837")
 _DASHES = ("-", "--", ":")
-"""Of the first curves as many as there are colours, of the next, …"""
+"""Line style of the first curves, as many as there are colours, then of the next ones."""
 _ROWS = (("energy", "E (eV)"), ("force", "F (eV/Å)"), ("slope", "dF/dr (eV/Å²)"))
 
 
 def smoothness_plot(scans: Sequence[Scan], name: str, path: Path) -> None:
-    """E, F and dF/dr of each line, a row each, near the cutoff or a jump, which is marked.
+    """Plot E, F and dF/dr, one row each, for each line near the cutoff or a jump, which is marked.
 
     Raises:
-        OSError: the file cannot be written.
+        OSError: The file cannot be written.
     """
     figure = Figure(figsize=(1.2 + 3.4 * len(scans), 6.0), dpi=110, layout="constrained")
     figure.suptitle(f"{name}: an atom pulled away", fontsize=11)
@@ -39,16 +39,16 @@ def smoothness_plot(scans: Sequence[Scan], name: str, path: Path) -> None:
             _plain(axes)
             if axes in grid[:, 0]:
                 axes.set_ylabel(label)
-        column[0].set_title(_wrapped(scan.about), fontsize=9)
+        column[0].set_title(textwrap.fill(scan.about, 36), fontsize=9)
         column[2].set_xlabel("distance (Å)")
     write_figure(figure, path)
 
 
 def diatomics_plot(scans: Sequence[Scan], name: str, path: Path) -> None:
-    """Energy against distance, from where the atoms are farthest apart, and the force.
+    """Plot the energy, relative to that at the largest distance, and the force against the distance.
 
     Raises:
-        OSError: the file cannot be written.
+        OSError: The file cannot be written.
     """
     figure = Figure(figsize=(9.0, 3.7), dpi=110, layout="constrained")
     figure.suptitle(f"{name}: two atoms", fontsize=11)
@@ -76,15 +76,11 @@ def diatomics_plot(scans: Sequence[Scan], name: str, path: Path) -> None:
 
 
 def _near_mark(scan: Scan) -> np.ndarray:
-    """Where there is a mark, its surroundings; else all but the steepest part of a repulsive wall."""
+    """Select the surroundings of the mark, or without one all but the steepest part of a repulsive wall."""
     if not math.isnan(scan.mark):
         return np.asarray(np.abs(scan.distance - scan.mark) <= 1.001 * WINDOW)
     rise = scan.energy - np.median(scan.energy)
     return np.asarray(rise <= 2 * max(float(-rise.min()), 1e-3))
-
-
-def _wrapped(text: str) -> str:
-    return "\n".join(textwrap.wrap(text, 36))
 
 
 def _plain(axes: Axes) -> None:

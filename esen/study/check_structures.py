@@ -1,4 +1,4 @@
-"""The structures that `esen check` tests on: the user's, or small ones made on the spot."""
+"""The structures of `esen check`: those of the user's files, or small default structures."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,8 +13,9 @@ from esen.data.structure import Structure
 from esen.data.structures import read_structures
 
 RATTLE = 0.05
-"""Å: standard deviation of the displacements of a default structure, whose forces would vanish by symmetry."""
+"""Å. Standard deviation of the displacements of a default structure, whose forces would vanish by symmetry."""
 _ANIONS = ("O", "F", "Cl", "S", "N", "Br", "Se", "I", "H")
+_NOBLE = ("He", "Ne", "Ar", "Kr", "Xe", "Rn")
 _MOLECULES = ("H2O", "CH4", "NH3", "CO2", "HF", "HCl", "SO2", "SiH4", "PH3")
 _CUBIC = ("fcc", "bcc", "diamond")
 
@@ -23,11 +24,11 @@ def given_structures(files: Sequence[str], frames: str) -> list[Structure]:
     """Return the selected frames of files, in order.
 
     Args:
-        files: in any format that esen or ASE reads.
-        frames: of each file, a Python slice.
+        files: Files in any format that esen or ASE reads.
+        frames: Frames of each file, as a Python slice.
 
     Raises:
-        InputError: as `read_structures`.
+        InputError: As `read_structures`.
     """
     paths = [Path(file).expanduser() for file in files]
     return [structure for path in paths for _, structure in read_structures(path, frames)]
@@ -36,12 +37,12 @@ def given_structures(files: Sequence[str], frames: str) -> list[Structure]:
 def default_structures(
     elements: Sequence[int] | None, seed: int = 0, *, molecules: bool = True
 ) -> list[Structure]:
-    """A rattled crystal of elements that the potential knows, and a molecule where it knows one.
+    """Return a rattled crystal, and a molecule, of elements that the potential knows.
 
     Args:
-        elements: atomic numbers; None: not known, then MgO and water.
-        seed: of the rattling.
-        molecules: whether the potential can be asked about atoms without a cell; many calculators cannot.
+        elements: Atomic numbers that the potential knows; if they are not known, the structures are MgO and water.
+        seed: Seed for the random displacements.
+        molecules: Whether the potential accepts atoms without a cell, which many calculators do not.
     """
     known = [chemical_symbols[z] for z in elements] if elements else ["H", "O", "Mg"]
     made = [_crystal(known, seed)]
@@ -54,9 +55,9 @@ def default_structures(
 
 
 def _crystal(known: Sequence[str], seed: int) -> Structure:
-    """Rocksalt where there is a metal and an anion; else the element's own cubic crystal, or fcc."""
+    """Return rocksalt if a metal and an anion are known, and else the cubic crystal of an element, or fcc."""
     anions = [symbol for symbol in _ANIONS if symbol in known]
-    others = [s for s in known if s not in (*_ANIONS, "C", "P", "B", "Si") and not _is_noble(s)]
+    others = [s for s in known if s not in (*_ANIONS, "C", "P", "B", "Si") and s not in _NOBLE]
     if anions and others:
         cation = "Mg" if "Mg" in others else others[0]
         a = 2 * (covalent_radii[atomic_numbers[cation]] + covalent_radii[atomic_numbers[anions[0]]])
@@ -72,7 +73,3 @@ def _crystal(known: Sequence[str], seed: int) -> Structure:
         atoms, kind = atoms * repeats, f"{state['symmetry'] if cubic else 'fcc'}, {words}"
     atoms.positions += RATTLE * np.random.default_rng(seed).normal(size=atoms.positions.shape)
     return from_atoms(atoms, f"{atoms.get_chemical_formula()} ({kind}, rattled by {RATTLE} Å)")
-
-
-def _is_noble(symbol: str) -> bool:
-    return symbol in ("He", "Ne", "Ar", "Kr", "Xe", "Rn")

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from jaxtyping import Float64
 
 from esen.data.structure import Structure
+from esen.evaluate.laws.moves import rotation_onto
 from esen.graph.batch import make_graph
 from esen.graph.types import Prediction
 from tests.models.variants import (
@@ -74,9 +75,9 @@ def test_no_direction_is_special(variant: str) -> None:
     for axis in axes:
         for offset in (0.0, 1e-7, 1e-3):
             for beside in (np.roll(axis, 1), np.roll(axis, 2)):
-                matrix = rotation_between(bond, axis + offset * beside)
+                matrix = rotation_onto(bond, axis + offset * beside)
                 placed.append(isolated([8, 1, 1], water.positions @ matrix.T))
-    anywhere = rotation_between(np.array([1.0, 0, 0]), np.array([0.3, -0.5, 0.7]))
+    anywhere = rotation_onto(np.array([1.0, 0, 0]), np.array([0.3, -0.5, 0.7]))
     predictions = predict(variant, *placed, *(turned(s, anywhere) for s in placed))
     for before, after in zip(predictions[: len(placed)], predictions[len(placed) :], strict=True):
         assert obeys_rotation(before, after, anywhere)
@@ -101,17 +102,6 @@ def test_the_energy_is_continuous_as_a_bond_sweeps_through_the_axes(variant: str
             assert np.ptp(energies) > 1e-6
             assert np.abs(np.diff(energies, n=3)).max() < 1e-9
             assert np.abs(np.diff(forces, n=2, axis=0)).max() < 1e-6
-
-
-def rotation_between(start: np.ndarray, end: np.ndarray) -> Float64[np.ndarray, "3 3"]:
-    """The product of two half turns that takes `start` to `end`."""
-    a, b = start / np.linalg.norm(start), end / np.linalg.norm(end)
-    if np.linalg.norm(a + b) < 1e-6:
-        across = np.cross(a, np.eye(3)[np.argmin(np.abs(a))])
-        across /= np.linalg.norm(across)
-        return 2 * np.outer(across, across) - np.eye(3)
-    both = a + b
-    return (2 * np.outer(both, both) / (both @ both) - np.eye(3)) @ (2 * np.outer(a, a) - np.eye(3))
 
 
 @each_variant

@@ -137,7 +137,7 @@ def test_files_that_do_not_fit_are_one_line(
         if name in ("numbers", "positions", "cell", "pbc")
     }
     np.savez(tmp_path / "bare.npz", **geometry)
-    with pytest.raises(InputError, match="has no energy, forces or stress"):
+    with pytest.raises(InputError, match=r"bare\.npz"):
         compare(potential, [tmp_path / "bare.npz"])
 
 
@@ -149,5 +149,5 @@ def test_files_and_folders_of_them(tmp_path: Path) -> None:
     assert stored_outputs([files[1], tmp_path]) == [files[1], *files]
     (tmp_path / "empty").mkdir()
     for missing in ("empty", "none.npz"):
-        with pytest.raises(InputError, match=f"{missing}: no stored outputs"):
+        with pytest.raises(InputError, match=missing):
             stored_outputs([tmp_path / missing])

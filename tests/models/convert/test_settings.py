@@ -86,9 +86,9 @@ def test_what_has_no_counterpart_is_refused(changes: dict[str, Any], message: st
 def test_heads_that_do_not_go_together() -> None:
     model = settings()
     del model["heads"]["energy"]
-    with pytest.raises(InputError, match="expected one esen_mlp_efs_head"):
+    with pytest.raises(InputError, match="esen_mlp_efs_head"):
         published_spec(model)
-    with pytest.raises(InputError, match="import that"):
+    with pytest.raises(InputError, match="import"):
         published_spec({"name": "hydra", "heads": {}, "finetune_config": {"starting_checkpoint": "omat.pt"}})
 
 
@@ -144,11 +144,9 @@ def test_the_training() -> None:
 
 
 def test_what_is_wrong_between_settings_is_told_without_a_key_of_its_own() -> None:
-    with pytest.raises(InputError, match=r"^config\.model\.backbone: mmax is 2, but it cannot exceed lmax"):
+    with pytest.raises(InputError, match=r"^config\.model\.backbone: mmax is 2"):
         published_spec(settings(lmax=1, mmax=2))
-    with pytest.raises(
-        InputError, match=r"^config\.model\.backbone\.lmax: Input should be less than or equal"
-    ):
+    with pytest.raises(InputError, match=r"^config\.model\.backbone\.lmax"):
         published_spec(settings(lmax=20))
 
 
