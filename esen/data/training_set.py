@@ -37,9 +37,9 @@ UNITS = {
     "force_squares": "eV²/Å², sum over atoms",
     "largest_force": "eV/Å",
 }
-_OPEN_SHARDS = 256
+OPEN_SHARDS = 256
 """Shards kept open at most. Each holds an open file; systems allow about a thousand."""
-_RELEASE_EVERY = 1000
+RELEASE_EVERY = 1000
 """Frames. Reading one maps up to half a megabyte of its file into memory, of which it needs a few kB."""
 _NOT_INDEXED = ("weights",)
 
@@ -139,7 +139,7 @@ class MappedFrames(Frames):
         number = int(np.searchsorted(self._ends, index, side="right"))
         with self._lock:
             self._reads += 1
-            if self._reads % _RELEASE_EVERY == 0:
+            if self._reads % RELEASE_EVERY == 0:
                 for shard in self._shards.values():
                     shard.release()
             shard = self._open(number)
@@ -153,7 +153,7 @@ class MappedFrames(Frames):
         shard = self._shards.pop(number, None)
         if shard is None:
             shard = open_shard(self.path / SHARDS / self.manifest["shards"][number]["file"])
-            if len(self._shards) >= _OPEN_SHARDS:
+            if len(self._shards) >= OPEN_SHARDS:
                 self._shards.popitem(last=False)
         self._shards[number] = shard
         return shard

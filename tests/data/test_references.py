@@ -45,7 +45,7 @@ def test_only_the_elements_left_open_are_named():
 def test_structures_without_energy_are_left_out():
     fit = fit_references([made_of([1], -1.0), made_of([2], None)], max_elements=20)
     assert fit.elements == (1,)
-    with pytest.raises(InputError, match="no structure has an energy"):
+    with pytest.raises(InputError, match="references: none"):
         fit_references([made_of([2], None)], max_elements=20)
 
 
@@ -67,9 +67,9 @@ def test_isolated_atoms():
     found = isolated_references(frames, 20)
     assert (found.energies[12], found.energies[8]) == (-1.5, -2.5)
     assert not found.rank_deficient
-    with pytest.raises(InputError, match="no isolated atom of Mg"):
+    with pytest.raises(InputError, match="Mg"):
         isolated_references([frames[0], frames[2]], 20)
-    with pytest.raises(InputError, match=r"isolated O has -3 eV, but -2\.5 eV"):
+    with pytest.raises(InputError, match=r"O has -3 eV.*-2\.5 eV"):
         isolated_references([*frames, made_of([8], -3.0)], 20)
 
 
@@ -81,7 +81,7 @@ def in_a_box(size, **info):
 def test_an_atom_in_a_box_is_alone_where_the_box_is_large():
     assert isolated_references([in_a_box(12.0)], 20).energies[12] == -1.5
     assert isolated_references([in_a_box(5.0, config_type="IsolatedAtom")], 20).energies[12] == -1.5
-    with pytest.raises(InputError, match="no isolated atom of Mg"):
+    with pytest.raises(InputError, match="Mg"):
         isolated_references([in_a_box(5.0)], 20)  # simple cubic magnesium
 
 

@@ -85,8 +85,8 @@ def training_set(tmp_path):
 
 
 def test_frames_by_number(training_set, monkeypatch):
-    monkeypatch.setattr(esen.data.training_set, "_OPEN_SHARDS", 2)
-    monkeypatch.setattr(esen.data.training_set, "_RELEASE_EVERY", 3)
+    monkeypatch.setattr(esen.data.training_set, "OPEN_SHARDS", 2)
+    monkeypatch.setattr(esen.data.training_set, "RELEASE_EVERY", 3)
     frames = MappedFrames(training_set, weight=0.25)
     assert len(frames) == 7
     for index in np.random.default_rng(0).integers(0, 7, 40).tolist():
@@ -114,29 +114,29 @@ def test_damage_is_found(training_set):
     path.write_bytes(content[:200] + b"x" + content[201:])
     assert MappedFrames(training_set).damaged() == [str(path)]
     path.write_bytes(content[:100])
-    with pytest.raises(InputError, match=r"00001\.arrow: is missing or damaged"):
+    with pytest.raises(InputError, match=r"00001\.arrow"):
         open_shard(path)
     path.unlink()
-    with pytest.raises(InputError, match="is missing or damaged"):
+    with pytest.raises(InputError, match=r"00001\.arrow"):
         MappedFrames(training_set)[4]
     (training_set / "index" / "atoms.npy").unlink()
-    with pytest.raises(InputError, match="index: cannot be read"):
+    with pytest.raises(InputError, match="index"):
         MappedFrames(training_set).facts  # noqa: B018
 
 
 def test_what_is_no_set(training_set, tmp_path):
     assert is_esendata(training_set)
     assert not is_esendata(tmp_path)
-    with pytest.raises(InputError, match="is no training set"):
+    with pytest.raises(InputError, match=r"manifest\.json"):
         MappedFrames(tmp_path)
     manifest = training_set / "manifest.json"
     later = json.loads(manifest.read_text()) | {"version": 9, "esen": "7.0"}
     manifest.write_text(json.dumps(later))
-    with pytest.raises(InputError, match=r"made by esen 7\.0 in format 9; this esen reads up to 1"):
+    with pytest.raises(InputError, match=r"esen 7\.0 in format 9"):
         MappedFrames(training_set)
     manifest.write_text("{")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match=r"manifest\.json"):
         MappedFrames(training_set)
     manifest.unlink()
-    with pytest.raises(InputError, match=r"is not finished .*3 "):
+    with pytest.raises(InputError, match=r"not finished .*3 "):
         MappedFrames(training_set)

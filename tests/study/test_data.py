@@ -68,8 +68,8 @@ def test_references_of_low_rank_name_the_elements(tmp_path: Path) -> None:
 def test_two_conversions_at_once(tmp_path: Path) -> None:
     files, output = source(tmp_path, list(crystals(3))), tmp_path / "a.esendata"
     output.mkdir()
-    with locked(output), pytest.raises(InputError, match="another process is converting into it"):
+    with locked(output), pytest.raises(InputError, match="another process"):
         run_convert(files, output, LENIENT)
     run_convert(files, output, LENIENT)
-    with pytest.raises(InputError, match="is a file, expected a folder"):
+    with pytest.raises(InputError, match=r"a\.xyz.*folder"):
         run_convert(files, tmp_path / "a.xyz", LENIENT)

@@ -86,7 +86,7 @@ def test_data_and_pairs_are_kept_and_labels_may_be_missing(tmp_path):
     assert frame.info["spin"] == 2
     del content["forces"]
     write(tmp_path / "b.aselmdb", {1: content})
-    with pytest.raises(InputError, match=r"b\.aselmdb, frame 0: no forces under 'forces'"):
+    with pytest.raises(InputError, match=r"b\.aselmdb, frame 0: .*'forces'"):
         read(tmp_path)
 
 
@@ -126,8 +126,8 @@ def test_bad_rows(tmp_path, rows, reserved, message):
 
 def test_other_files(tmp_path):
     (tmp_path / "text.aselmdb").write_text("no database")
-    with pytest.raises(InputError, match=r"text\.aselmdb: is no LMDB file"):
+    with pytest.raises(InputError, match=r"text\.aselmdb: .*LMDB"):
         read(tmp_path / "text.aselmdb")
     put(tmp_path / "other.aselmdb", {"k": b"v"})
-    with pytest.raises(InputError, match="there is no 'nextid'"):
+    with pytest.raises(InputError, match="'nextid'"):
         read(tmp_path / "other.aselmdb")

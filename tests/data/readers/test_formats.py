@@ -64,9 +64,7 @@ def test_extended_xyz_by_content(tmp_path):
 
 def test_what_cannot_be_told_is_said(tmp_path):
     (tmp_path / "a.dat").write_text("frames?")
-    with pytest.raises(
-        InputError, match=r"a\.dat: cannot tell its format .* write format: one of extxyz, extxyz_zip"
-    ):
+    with pytest.raises(InputError, match=r"a\.dat: .*format: .*extxyz, extxyz_zip"):
         file_format(tmp_path / "a.dat")
 
 
@@ -92,12 +90,12 @@ def test_a_folder_of_several_formats(tmp_path):
     assert found == [("mptrj.json", "mptrj_json"), ("relax/OUTCAR", "vasp"), ("run/vasprun.xml", "vasp")]
     assert [path.name for path, _ in find_files(".", tmp_path, "mptrj_json")] == ["mptrj.json"]
     assert len(load_structures([Files(str(tmp_path))])) == 3 + 2 + 2
-    with pytest.raises(InputError, match="no file of format npz"):
+    with pytest.raises(InputError, match="npz"):
         find_files(".", tmp_path, "npz")
 
 
 def test_a_format_that_is_given_is_used(tmp_path):
     (tmp_path / "frames.dat").write_bytes(EXTXYZ)
     assert len(load_structures([Files(str(tmp_path / "frames.dat"), "extxyz")])) == 1
-    with pytest.raises(InputError, match="is no LMDB file"):
+    with pytest.raises(InputError, match="LMDB"):
         load_structures([Files(str(tmp_path / "frames.dat"), "aselmdb")])

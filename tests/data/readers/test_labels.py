@@ -23,7 +23,7 @@ def test_energy_under_any_name():
 
 
 def test_the_free_energy_does_not_stand_in_for_the_energy():
-    with pytest.raises(InputError, match=r"write data\.energy_key: free_energy"):
+    with pytest.raises(InputError, match=r"data\.energy_key: free_energy"):
         energy_of(frame({"free_energy": -3.0}), "energy")
 
 
@@ -101,7 +101,7 @@ def test_no_stress_without_three_periods_and_a_volume(convention, where):
 
 def test_stress_that_is_absent_or_wrong():
     assert stress_of(frame({"energy": 1.0}), "stress", "ase") is None
-    with pytest.raises(InputError, match="expected 9 numbers, or 6"):
+    with pytest.raises(InputError, match="9 numbers"):
         stress_of(frame({"stress": np.ones(3)}), "stress", "ase")
 
 
