@@ -133,9 +133,7 @@ def run_mae(
     resolved = resolve_all(potentials, how, default_dtype=None)
     structures = load_structures(sources, reading)
     for structure in structures:
-        check_structure(
-            structure, len(chemical_symbols)
-        )  # the elements of a potential are checked with its labels
+        check_structure(structure, len(chemical_symbols))  # each potential checks its own elements later
     _check_labels(structures, group_by)
     several = len(resolved) > 1
     reports: dict[str, MaeReport] = {}
@@ -333,26 +331,26 @@ def _worst_frames(label: str, report: MaeReport) -> Iterator[WorstFrame]:
 
 
 def _columns(several: bool = True) -> list[Column[MaeRecord]]:
-    columns: list[Column[MaeRecord]] = [
+    errors: list[Column[MaeRecord]] = [
+        Column(
+            f"{target.name}_{measure}",
+            target.name,
+            unit="" if measure == "count" else target.error_unit,
+            value=partial(_value, target, measure),
+            format=".4g",
+            better=None if measure == "count" else "less",
+            shown=measure == "mae",
+        )
+        for measure in ("mae", "rmse", "count")
+        for target in TARGETS
+    ]
+    return [
         Column("potential", shown=several, wraps=True),
         Column("kind", shown=False),
         Column("name", "MAE of", wraps=True),
+        *errors,
+        Column("frames", value=lambda record: record.errors and record.errors.structures),
     ]
-    for measure in ("mae", "rmse", "count"):
-        for target in TARGETS:
-            columns.append(
-                Column(
-                    f"{target.name}_{measure}",
-                    target.name,
-                    unit="" if measure == "count" else target.error_unit,
-                    value=partial(_value, target, measure),
-                    format=".4g",
-                    better=None if measure == "count" else "less",
-                    shown=measure == "mae",
-                )
-            )
-    frames = Column[MaeRecord]("frames", value=lambda record: record.errors and record.errors.structures)
-    return [*columns, frames]
 
 
 def _value(target: Target, measure: str, record: MaeRecord) -> float | None:
