@@ -24,9 +24,9 @@ from esen.models.compiled import require_compiler
 from esen.models.potential import EsenPotential, make_potential
 from esen.recipe.model import ModelSpec
 from esen.recipe.train import LossSpec, StageSpec, TrainSpec
-from esen.train.loss import training_loss
 from esen.train.precision import matrix_products, prepared
 from esen.train.step import Part
+from esen.train.targets import training_loss
 
 SIZES = {"cpu": (2, 3), "cuda": (3, 5, 7)}
 """Cells of eight atoms along each direction."""

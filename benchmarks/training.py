@@ -29,7 +29,7 @@ def ours(size: str, calls: int, mode: str) -> None:
     from esen.models.potential import make_potential
     from esen.recipe.model import ModelSpec
     from esen.recipe.train import LossSpec
-    from esen.train.loss import training_loss
+    from esen.train.targets import training_loss
 
     keep_freed_memory()
     spec = ModelSpec() if size == "3" else ModelSpec(layers=10, lmax=3)

@@ -29,7 +29,7 @@ from esen.evaluate.mae import evaluate_mae
 from esen.models.checkpoint import load_potential
 from esen.recipe import Recipe
 from esen.track import NullTracker
-from esen.train.dataset import known_frames, load_training_data
+from esen.train.data import known_frames, load_training_data
 from esen.train.fit import fit
 
 SEEDS = (0, 1, 2)

@@ -1,15 +1,12 @@
 """`esen train`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from esen_cli.options import DEVICE, OUTPUT, Device
 from esen_cli.output import chosen_folder, fresh_folder, print_paths, print_table, started_folder
-
-if TYPE_CHECKING:
-    from esen.recipe import Recipe
 
 Overrides = Annotated[
     list[str] | None,
@@ -66,25 +63,21 @@ def train(
     path = find_recipe(recipe)
     loaded = resolve_paths(load_recipe(path, overrides or ()), path.parent)
     if dry_run:
-        _print_dry_run(loaded, device, threads)
+        _use_threads(threads)
+        from esen.study.forecast import forecast_training
+
+        print_table(forecast_training(loaded, device=device).rows)
         return
     if output is not None:
         folder = chosen_folder(output, resume=resume)
     else:
         folder = started_folder(path) if resume else fresh_folder(path.stem)
     _use_threads(threads)
-    from esen.study.experiment import run_experiment
+    from esen.study.train import run_training
 
-    result = run_experiment(loaded, folder, resume=resume, device=device)
+    result = run_training(loaded, folder, resume=resume, device=device)
     print_table(result.summary)
     print_paths(result.paths)
-
-
-def _print_dry_run(recipe: "Recipe", device: str, threads: int | None) -> None:
-    _use_threads(threads)
-    from esen.study.dry_run import run_dry
-
-    print_table(run_dry(recipe, device=device))
 
 
 def _use_threads(threads: int | None) -> None:

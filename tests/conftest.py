@@ -11,7 +11,7 @@ from jaxtyping import install_import_hook
 import tests.typecheck  # noqa: F401  # the import hook looks it up by this name
 
 if TYPE_CHECKING:  # nothing of esen may be imported before the hook
-    from esen.study.experiment import ExperimentResult
+    from esen.study.train import TrainingResult
 
 # One thread: the tensors of the tests are too small to share out.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -34,9 +34,9 @@ def mlflow_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="session")
-def trained_run(mlflow_uri: str, tmp_path_factory: pytest.TempPathFactory) -> "ExperimentResult":
+def trained_run(mlflow_uri: str, tmp_path_factory: pytest.TempPathFactory) -> "TrainingResult":
     """One tiny training from beginning to end, tracked: 9 frames to train on, 3 to test, 6 steps."""
-    from esen.study.experiment import run_experiment
+    from esen.study.train import run_training
     from tests.train.small import crystals, recipe_of, write_frames
 
     folder = tmp_path_factory.mktemp("trained")
@@ -45,7 +45,7 @@ def trained_run(mlflow_uri: str, tmp_path_factory: pytest.TempPathFactory) -> "E
         data__test=[{"path": str(write_frames(folder / "test.xyz", crystals(3, seed=7)))}],
         tracking={"enabled": True, "uri": mlflow_uri, "experiment": "trained"},
     )
-    return run_experiment(recipe, folder / "run", device="cpu")
+    return run_training(recipe, folder / "run", device="cpu")
 
 
 @pytest.fixture

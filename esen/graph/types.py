@@ -15,23 +15,25 @@ Moved = TypeVar("Moved", bound="OnDevice")
 
 
 class OnDevice:
-    """Dataclasses of tensors move between devices as a whole."""
+    """Dataclasses whose tensors, also those of nested dataclasses of this kind, move between devices together."""
 
     def to(self: Moved, device: torch.device | str) -> Moved:
-        """The same on `device`; tensors already there are shared, not copied."""
+        """Return the same on `device`; tensors already there are shared, not copied."""
         wait = torch.device(device).type != "cuda"  # what follows on the GPU waits by itself
         return self._each(lambda value: value.to(device, non_blocking=not wait))
 
     def pinned(self: Moved) -> Moved:
-        """The same in memory that a GPU copies from while the processor goes on."""
+        """Return the same in page-locked memory, from which a GPU copies while the processor goes on."""
         return self._each(torch.Tensor.pin_memory)
 
     def _each(self: Moved, function: Callable[[Tensor], Tensor]) -> Moved:
-        changed = {
-            f.name: function(value)
-            for f in fields(self)  # type: ignore[arg-type]  # every subclass is a dataclass
-            if isinstance(value := getattr(self, f.name), Tensor)
-        }
+        changed: dict[str, object] = {}
+        for field in fields(self):  # type: ignore[arg-type]  # every subclass is a dataclass
+            value = getattr(self, field.name)
+            if isinstance(value, OnDevice):
+                changed[field.name] = value._each(function)
+            elif isinstance(value, Tensor):
+                changed[field.name] = function(value)
         return replace(self, **changed)  # type: ignore[type-var]  # the same
 
 

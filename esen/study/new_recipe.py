@@ -24,9 +24,9 @@ from esen.graph.edges import edge_vectors
 from esen.md.calculator import choose_device
 from esen.recipe import Recipe, load_recipe, resolve_paths
 from esen.recipe.document import write_document
-from esen.study.dry_run import Row, StageForecast, forecast_stage
-from esen.study.experiment import duration
-from esen.train.dataset import TrainingData, load_training_data
+from esen.study.forecast import Forecast, ForecastRow, forecast_stage
+from esen.study.train import duration
+from esen.train.data import TrainingData, load_training_data
 from esen.train.fit import new_potential
 
 SizeName = Literal["small", "medium", "large"]
@@ -112,7 +112,7 @@ def write_new_recipe(
     cutoff: float | None = None,
     hours: float = 1.0,
     device: str = "auto",
-) -> list[Row]:
+) -> list[ForecastRow]:
     """Write a recipe that suits the frames, and return what was chosen as rows of a table.
 
     The time per step is measured with the real network. The number of epochs follows from the number of atoms, and is
@@ -230,7 +230,7 @@ def _choose(plan: _Plan, data: TrainingData, size: SizeName | None, cutoff: floa
 
 
 def _plan_time(
-    plan: _Plan, data: TrainingData, forecast: StageForecast, hours: float, where: str
+    plan: _Plan, data: TrainingData, forecast: Forecast, hours: float, where: str
 ) -> tuple[_Plan, int]:
     """The plan with the epochs that the time allows, and the number that would suit the atoms.
 

@@ -1,1 +1,1 @@
-"""Training: frames to batches, the loss, the stages of a run, and what is written of it."""
+"""Training: frames to batches, the loss, the stages of a run, and the files it writes."""

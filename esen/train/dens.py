@@ -1,6 +1,6 @@
-"""Denoising batches (DeNS): which batches they are, and how their atoms are displaced.
+"""Denoising batches (DeNS): which batches are denoised, and how their atoms are displaced.
 
-Everything is drawn from the seed, the epoch and the batch alone, so that a resumed run draws the same.
+All draws follow from the seed, the epoch and the batch alone, so that a resumed run draws the same numbers.
 
 Source: Liao et al., "Generalizing denoising to non-equilibrium structures" (2024).
 """
@@ -18,7 +18,7 @@ from esen.graph.types import OnDevice
 from esen.recipe.train import DensSpec
 
 _PURPOSE = 0xDE25
-"""Tells these draws from those of the shuffle, which have the same seed and epoch."""
+"""Part of the seed that separates these draws from those of the shuffle, which have the same seed and epoch."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,8 +26,8 @@ class Displacement(OnDevice):
     """How the atoms of a batch were displaced.
 
     Attributes:
-        noise: in units of the standard deviation; zero for atoms that were not.
-        corrupted: which atoms were.
+        noise: Displacements in units of the standard deviation; zero for atoms that were not displaced.
+        corrupted: Which atoms were displaced.
     """
 
     noise: Float64[Tensor, "N 3"]
@@ -37,13 +37,13 @@ class Displacement(OnDevice):
 def denoising_draws(
     spec: DensSpec | None, *, seed: int, epoch: int, batch: int
 ) -> np.random.Generator | None:
-    """What displaces the atoms of a batch; None if it is not a denoising batch.
+    """Return the random generator of the displacements of a batch; None if it is not a denoising batch.
 
     Args:
-        spec: of the stage; None: it has no denoising.
-        seed: of the run.
-        epoch: whole epochs of the run before this one.
-        batch: of the epoch.
+        spec: Denoising of the stage; None if it has none.
+        seed: Seed of the run.
+        epoch: Number of whole epochs of the run before this one.
+        batch: Index of the batch within the epoch.
     """
     if spec is None:
         return None
@@ -52,19 +52,19 @@ def denoising_draws(
 
 
 def can_be_denoised(structure: Structure) -> bool:
-    """Whether all its forces are known: without them nobody can tell where a displaced atom came from."""
+    """Tell whether all forces are known: without them the origin of a displaced atom is not determined."""
     return structure.forces is not None and bool(np.isfinite(structure.forces).all())
 
 
 def displace(
     structures: Sequence[Structure], spec: DensSpec, random: np.random.Generator
 ) -> list[tuple[Structure, Displacement]]:
-    """The structures with displaced atoms, in order: x + σ ξ, ξ ~ N(0, 1) for each component. Cells are kept.
+    """Return the structures with displaced atoms, in order: x + σ ξ, ξ ~ N(0, 1) for each component. Cells are kept.
 
     Args:
-        structures: to displace; they are not changed.
-        spec: standard deviation, and the share of atoms.
-        random: the draws of one structure follow those of another, however the batch is divided later.
+        structures: Structures to displace; they are not changed.
+        spec: Standard deviation σ, and the share of displaced atoms.
+        random: Generator. The draws of one structure follow those of the one before, however the batch is divided.
     """
     return [_displace(structure, spec, random) for structure in structures]
 
@@ -73,7 +73,9 @@ def _displace(
     structure: Structure, spec: DensSpec, random: np.random.Generator
 ) -> tuple[Structure, Displacement]:
     noise = random.standard_normal((len(structure), 3))
-    chosen = random.random(len(structure))  # drawn in any case, so that the ratio changes nothing else
+    chosen = random.random(
+        len(structure)
+    )  # drawn even if all are displaced, so that the ratio changes nothing else
     corrupted = chosen < (1.0 if spec.corrupt_ratio is None else spec.corrupt_ratio)
     noise = np.where(corrupted[:, None], noise, 0.0)
     moved = replace(structure, positions=structure.positions + spec.std * noise)
@@ -81,7 +83,7 @@ def _displace(
 
 
 def joined(displacements: Sequence[Displacement]) -> Displacement:
-    """Of a batch, from those of its structures."""
+    """Concatenate the displacements of the structures of a batch."""
     return Displacement(
         torch.cat([d.noise for d in displacements]), torch.cat([d.corrupted for d in displacements])
     )

@@ -1,44 +1,41 @@
 """A whole training: data, stages, checkpoints; resumable."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from rich.console import Console
 
-from esen.data.structure import Structure
 from esen.files import StopSignal, write_atomically
 from esen.models.checkpoint import Checkpoint, read_checkpoint, restore_potential, save_checkpoint
 from esen.models.potential import EsenPotential, make_potential
-from esen.recipe import BatchSpec, Recipe, at_stage, describe_stage
+from esen.recipe import Recipe, at_stage, describe_stage
 from esen.recipe.load import dump_recipe, flatten
 from esen.track import Tracker
-from esen.train.best import best_path, settle_best
-from esen.train.carry import carry_over
-from esen.train.dataset import Batches, TrainingData
-from esen.train.distributed import ALONE, Team
-from esen.train.freeze import check_patterns
-from esen.train.initial import Initial, initial_potential
+from esen.train.batches import Batches
+from esen.train.data import Report, TrainingData
+from esen.train.distributed import ALONE, Processes
+from esen.train.optim import check_freezing
 from esen.train.precision import check_steps, matrix_products, prepared
-from esen.train.progress import TrainDisplay
-from esen.train.record import Record, keep_run_id, kept_run_id
+from esen.train.progress import TrainDisplay, reporter
 from esen.train.resume import adapt, is_finished, recipe_changes
+from esen.train.run_files import LAST, Metrics, best_path, keep_run_id, kept_run_id, rename_best
 from esen.train.stage import Stage
 from esen.train.state import TrainState
+from esen.train.transfer import Initial, carry_over, initial_potential
 
 
 @dataclass(frozen=True)
 class FitResult:
-    """What a training reached.
+    """Result of a training.
 
     Attributes:
-        last: checkpoint to go on from.
-        steps: optimiser steps in all.
-        seconds: in all processes that worked on it.
-        device: where it was done.
+        last: Checkpoint from which the training can be resumed.
+        steps: Optimiser steps in all.
+        seconds: Time spent by all processes that worked on it, one after another.
+        device: Where it was trained.
     """
 
     last: Path
@@ -56,49 +53,57 @@ def fit(
     device: torch.device,
     console: Console,
     start: Checkpoint | Initial | None = None,
-    team: Team = ALONE,
+    processes: Processes = ALONE,
 ) -> FitResult:
-    """Train as the recipe says, from the beginning or from a checkpoint, into a folder.
+    """Train by a recipe, from the beginning or from a checkpoint, into a folder.
 
     Args:
-        recipe: of the run; its model is complete, if it starts from a checkpoint.
-        data: frames, reference energies, scale.
-        folder: of the run.
-        tracker: of the run; if there are several stages, each has a child of it, too.
-        device: where to compute.
-        console: for progress and notes.
-        start: the last checkpoint of an interrupted run to go on with; or what `train.init_from` names; None: random
-            weights.
-        team: the processes that share the work, each with a folder of its own; the first one's is the run's.
+        recipe: Recipe of the run; its model is complete if it starts from a checkpoint.
+        data: Frames, reference energies, scale.
+        folder: Folder of the run.
+        tracker: Tracked run; if there are several stages, each has a child of it.
+        device: Where to compute.
+        console: Shows progress and notes.
+        start: The last checkpoint of an interrupted run; or what `train.init_from` names; None for random weights.
+        processes: The processes that share the work, each with a folder of its own; the first one's is the run's.
 
     Raises:
-        Interrupted: by Ctrl-C or SIGTERM, after saving.
-        InputError: the loss is no longer a number, memory is too small, the checkpoint does not fit.
-        OSError: the folder cannot be written, the disk is full.
+        Interrupted: The user stopped the run by Ctrl-C or SIGTERM; its state is saved.
+        InputError: The loss is no longer finite, memory is too small, or the checkpoint does not fit the recipe.
+        OSError: The folder cannot be written or the disk is full.
     """
+    say = reporter(console)
     check_freezing(recipe)
     for note in check_steps(recipe.train, device):
-        console.print(note, highlight=False, soft_wrap=True)
-    state = _started(recipe, data, folder, start, device, console, team)
+        say(note)
+    if isinstance(start, Checkpoint):
+        state = _resume(recipe, data, start, folder, device)
+    else:
+        state = _begin(recipe, data, start, device, say)
+        if processes.is_first:  # from now on there is something to resume
+            save_checkpoint(folder / LAST, state.full_checkpoint(recipe, {}))
+    if not isinstance(start, Checkpoint) or not is_finished(start, recipe):
+        write_atomically(folder / "recipe.yaml", dump_recipe(recipe))  # a finished run keeps its own
     tracker.artifact(folder / "recipe.yaml")
-    record = Record(folder, up_to_step=state.progress.step, validated=state.progress.batch == 0)
+    metrics = Metrics(folder, up_to_step=state.progress.step, validated=state.progress.batch == 0)
     epochs = tuple(stage.epochs for stage in recipe.train.stages)
     display = TrainDisplay(console, epochs, len(data.train))
-    train, validation = _batches(recipe, data.train), _batches(recipe, data.validation)
+    train, validation = (
+        Batches(frames, recipe.model.cutoff, recipe.train.batch, recipe.model.graph.backend)
+        for frames in (data.train, data.validation)
+    )
     with (
-        closing(record),
-        StopSignal(display.stopping, grace=team.grace) as stop,
+        closing(metrics),
+        StopSignal(display.stopping, grace=processes.grace) as stop,
         display,
         matrix_products(recipe.train.precision, device),
     ):
         for index in range(state.progress.stage, len(epochs)):
             if index > state.progress.stage:
-                state = _next_stage(state, recipe, folder, team)
+                state = _next_stage(state, recipe, folder, processes)
                 display.line(
                     f"{describe_stage(recipe, index)}: {epochs[index]} epochs, from the best weights so far"
                 )
-            train.spec = at_stage(recipe, index).train.batch
-            validation.spec = _in_parts(train.spec, recipe.train.micro_batch_atoms)
             with ExitStack() as stack:
                 trackers: tuple[Tracker, ...] = (tracker,)
                 if len(epochs) > 1:
@@ -108,90 +113,49 @@ def fit(
                     state=state,
                     train=train,
                     validation=validation,
-                    weights=_frame_weights(data),
                     folder=folder,
-                    record=record,
+                    metrics=metrics,
                     trackers=trackers,
                     display=display,
                     stop=stop,
-                    team=team,
+                    processes=processes,
                 ).run()
     progress = state.progress
-    return FitResult(folder / "last.safetensors", progress.step, progress.seconds, str(device))
-
-
-def _started(
-    recipe: Recipe,
-    data: TrainingData,
-    folder: Path,
-    start: Checkpoint | Initial | None,
-    device: torch.device,
-    console: Console,
-    team: Team,
-) -> TrainState:
-    """Where the training begins, or goes on; its recipe is in the folder."""
-    if isinstance(start, Checkpoint):
-        state = _go_on(recipe, data, start, folder, device)
-    else:
-        state = _begin(recipe, data, start, device, console)
-        state.progress.data = data.fingerprint
-        if team.is_first:  # from now on there is something to go on from
-            save_checkpoint(folder / "last.safetensors", state.full_checkpoint(recipe, {}))
-    finished = isinstance(start, Checkpoint) and is_finished(start, recipe)
-    if not finished:  # what was trained stays as it was described
-        write_atomically(folder / "recipe.yaml", dump_recipe(recipe).encode())
-    return state
-
-
-def check_freezing(recipe: Recipe) -> None:
-    """Every pattern names something in its stage, and leaves something to train.
-
-    Raises:
-        InputError: one does not.
-    """
-    for index in range(len(recipe.train.stages)):
-        here = at_stage(recipe, index)
-        if here.train.freeze:
-            with torch.device("meta"):  # names alone, no weights
-                names = [name for name, _ in EsenPotential(here.model).named_parameters()]
-            check_patterns(here.train.freeze, names)
+    return FitResult(folder / LAST, progress.step, progress.seconds, str(device))
 
 
 def _begin(
-    recipe: Recipe, data: TrainingData, initial: Initial | None, device: torch.device, console: Console
+    recipe: Recipe, data: TrainingData, initial: Initial | None, device: torch.device, say: Report
 ) -> TrainState:
-    """At step 0 of the first stage."""
+    """Return the state at step 0 of the first stage."""
     here = at_stage(recipe, 0)
     if initial is None:
         state = TrainState.begin(new_potential(here, data).to(device), here)
     else:
-
-        def say(text: str) -> None:
-            console.print(text, highlight=False, soft_wrap=True)
-
         state = TrainState.begin(initial_potential(initial, recipe, data, say).to(device), here)
         state.origin = initial.origin(recipe)
+    state.progress.data = data.fingerprint
     return state
 
 
-def _go_on(
+def _resume(
     recipe: Recipe, data: TrainingData, resumed: Checkpoint, folder: Path, device: torch.device
 ) -> TrainState:
-    """Where the run was stopped."""
-    last = folder / "last.safetensors"
+    """Return the state at which the run was stopped."""
+    last = folder / LAST
     stage = min(int(resumed.progress["stage"]), len(recipe.train.stages) - 1)
     here = at_stage(recipe, stage)
     state = TrainState.begin(new_potential(here, data).to(device), here)
     state.restore(resumed, str(last))
-    settle_best(folder, recipe, stage)
+    rename_best(folder, recipe, stage)
     best = best_path(folder, recipe, stage)
     adapt(state.progress, recipe_changes(resumed, recipe, last), has_best=best.exists())
     state.progress.data = data.fingerprint
     return state
 
 
-def _next_stage(state: TrainState, recipe: Recipe, folder: Path, team: Team) -> TrainState:
-    """From the best weights of the stage before: those that it was trained for. If they are lost, from its last."""
+def _next_stage(state: TrainState, recipe: Recipe, folder: Path, processes: Processes) -> TrainState:
+    """Return the state at the start of the next stage, with the best weights so far or, if they are lost, the last."""
     stage = state.progress.stage
     best = best_path(folder, recipe, stage)
     source = state.evaluated()
@@ -200,13 +164,13 @@ def _next_stage(state: TrainState, recipe: Recipe, folder: Path, team: Team) -> 
         source = prepared(found, recipe.train).to(source.scale.device)
     here = at_stage(recipe, stage + 1)
     potential = prepared(carry_over(source, here.model, seed=recipe.train.seed), recipe.train)
-    team.copy_first(potential.state_dict().values())
+    processes.copy_first(potential.state_dict().values())
     return state.next_stage(potential, here)
 
 
 @contextmanager
 def _stage_tracker(recipe: Recipe, index: int, folder: Path, tracker: Tracker) -> Iterator[Tracker]:
-    """A run of the stage's own, beneath that of the training."""
+    """Open a tracked run of the stage beneath that of the training."""
     child = tracker.child(describe_stage(recipe, index), kept_run_id(folder, stage=index))
     with child:
         child.params(flatten(at_stage(recipe, index)))
@@ -215,22 +179,7 @@ def _stage_tracker(recipe: Recipe, index: int, folder: Path, tracker: Tracker) -
 
 
 def new_potential(recipe: Recipe, data: TrainingData) -> EsenPotential:
-    """Random weights from the seed; scale and references from the data."""
+    """Return a potential with random weights drawn from the seed, and scale and reference energies of the data."""
     potential = make_potential(recipe.model, seed=recipe.train.seed, elements=data.references.elements)
     potential.set_normalisation(data.scale, data.references.energies)
     return prepared(potential, recipe.train)
-
-
-def _in_parts(batch: BatchSpec, atoms: int | None) -> BatchSpec:
-    """Validation needs no whole batches: they may be as small as the parts of those of training."""
-    return batch if atoms is None else BatchSpec(atoms=atoms)
-
-
-def _frame_weights(data: TrainingData) -> np.ndarray | None:
-    """Of the frames to fit; None: all are 1."""
-    weights = data.frame_weights
-    return None if bool((weights == 1).all()) else weights
-
-
-def _batches(recipe: Recipe, frames: Sequence[Structure]) -> Batches:
-    return Batches(frames, recipe.model.cutoff, recipe.train.batch, recipe.model.graph.backend)

@@ -1,23 +1,92 @@
-"""Optimiser, schedule, and moving average of the weights."""
+"""Which weights are trained and how: frozen parts, optimiser, schedule, and the moving average of the weights."""
 
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
 from math import cos, pi
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from esen.errors import InputError
 from esen.models.norm import EquivariantRMSNorm
 from esen.models.potential import EsenPotential
+from esen.recipe import Recipe, at_stage
 from esen.recipe.train import OptimizerSpec, ScheduleSpec
 
 _NOT_DECAYED = (nn.Embedding, nn.LayerNorm, EquivariantRMSNorm)
-
+_PREFIXES = ("network.backbone.", "network.")
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
+def freeze(potential: nn.Module, patterns: Sequence[str]) -> None:
+    """Exclude the weights that match any pattern from training; all others are trained."""
+    for name, parameter in potential.named_parameters():
+        parameter.requires_grad_(not any(matches(pattern, name) for pattern in patterns))
+
+
+def matches(pattern: str, name: str) -> bool:
+    """Tell whether the parts of a pattern occur one after another in a weight's name. Parts may hold `*` and `?`.
+
+    >>> matches("blocks.0", "network.backbone.blocks.0.norm1.weight"), matches("species", "network.sender_species")
+    (True, False)
+    """
+    wanted, parts = pattern.split("."), name.split(".")
+    starts = range(len(parts) - len(wanted) + 1)
+    return any(all(map(fnmatchcase, parts[start:], wanted)) for start in starts)
+
+
+def check_freezing(recipe: Recipe) -> None:
+    """Check that each pattern of `train.freeze` names something in its stage and leaves something to train.
+
+    Raises:
+        InputError: It does not.
+    """
+    for index in range(len(recipe.train.stages)):
+        here = at_stage(recipe, index)
+        if here.train.freeze:
+            with torch.device("meta"):  # names only, no weights
+                names = [name for name, _ in EsenPotential(here.model).named_parameters()]
+            check_patterns(here.train.freeze, names)
+
+
+def check_patterns(patterns: Sequence[str], names: Sequence[str]) -> None:
+    """Refuse patterns that name nothing, and patterns that leave nothing to train.
+
+    Args:
+        patterns: Patterns of the recipe.
+        names: Names of all weights.
+
+    Raises:
+        InputError: Says which pattern, and which names there are.
+    """
+    for pattern in patterns:
+        if not any(matches(pattern, name) for name in names):
+            raise InputError(
+                f"train.freeze: {pattern!r} names no part of the network; there are {', '.join(parts_of(names))}"
+            )
+    if all(any(matches(pattern, name) for pattern in patterns) for name in names):
+        raise InputError(f"train.freeze: [{', '.join(patterns)}] leaves nothing to train")
+
+
+def parts_of(names: Iterable[str]) -> list[str]:
+    """Return the parts of a network as `train.freeze` may name them.
+
+    >>> parts_of(["network.backbone.species.weight", "network.backbone.blocks.0.norm1.weight", "network.head.0.bias"])
+    ['species', 'blocks.0', 'head']
+    """
+    parts = []
+    for name in names:
+        for prefix in _PREFIXES:
+            name = name.removeprefix(prefix)  # noqa: PLW2901  # what is left of it
+        words = name.split(".")
+        parts.append(".".join(words[:2]) if words[0] in ("blocks", "direct") else words[0])
+    return list(dict.fromkeys(parts))
+
+
 def make_optimizer(potential: EsenPotential, spec: OptimizerSpec) -> torch.optim.AdamW:
-    """AdamW that decays matrices, and neither biases, norms, embeddings nor Bessel frequencies; of what is trained."""
+    """Return AdamW for the trained weights. Biases, norms, embeddings and Bessel frequencies are not decayed."""
     decayed: list[nn.Parameter] = []
     free: list[nn.Parameter] = []
     for module in potential.modules():
@@ -34,9 +103,10 @@ def make_optimizer(potential: EsenPotential, spec: OptimizerSpec) -> torch.optim
 
 
 def learning_rate_factor(spec: ScheduleSpec, epoch: float, epochs: int) -> float:
-    """What multiplies the learning rate `epoch` epochs, whole and part, after the start of a stage.
+    """Return the factor on the learning rate `epoch` epochs (whole and part) after the start of a stage.
 
-    Linear from `warmup_factor` to 1 in the first `warmup_epochs`, then ½(1 + cos) down to `final_factor` at the end.
+    It rises linearly from `warmup_factor` to 1 in the first `warmup_epochs`, and then falls as ½(1 + cos) to
+    `final_factor` at the end.
 
     >>> spec = ScheduleSpec(warmup_epochs=1, warmup_factor=0.2, final_factor=0.0)
     >>> [round(learning_rate_factor(spec, e, 3), 3) for e in (0, 0.5, 1, 2, 3)]
@@ -48,16 +118,10 @@ def learning_rate_factor(spec: ScheduleSpec, epoch: float, epochs: int) -> float
     return spec.final_factor + (1 - spec.final_factor) * 0.5 * (1 + cos(pi * done))
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
-    """The same for all groups."""
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate
-
-
 def make_average(potential: EsenPotential, decay: float) -> AveragedModel:
-    """The exponential moving average w̄ ← d · w̄ + (1 − d) · w, with d = min(decay, (1 + n) / (10 + n)) at update n.
+    """Return the exponential moving average w̄ ← d · w̄ + (1 − d) · w, d = min(decay, (1 + n) / (10 + n)) at update n.
 
-    It begins as w. The smaller d of the first steps makes a short training forget its random start.
+    It begins as w. The smaller d of the first steps lets a short training forget its random start.
     """
 
     def update(averaged: Tensors, current: Tensors, count: Tensor | int) -> None:

@@ -1,4 +1,4 @@
-"""What `train.precision` means: of the weights, and of the products of a step."""
+"""Effect of `train.precision` on the weights and on the matrix products of a step."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ from esen.recipe.train import Precision, TrainSpec
 
 
 def weights_dtype(precision: Precision) -> torch.dtype:
-    """Of the weights, and so of a checkpoint and of what it predicts."""
+    """Return the type of the weights, in which a checkpoint predicts too."""
     match precision:
         case "float64":
             return torch.float64
@@ -23,16 +23,16 @@ def weights_dtype(precision: Precision) -> torch.dtype:
 
 
 def prepared(potential: EsenPotential, train: TrainSpec) -> EsenPotential:
-    """The potential itself, with weights and products in the precision of the training, and its choice of memory."""
+    """Set precision of weights and products, and use of memory, as the training asks; return the potential itself."""
     products = torch.bfloat16 if train.precision == "bf16" else None
     return potential.to(weights_dtype(train.precision)).use_products(products).use_memory(train.memory)
 
 
 @contextmanager
 def matrix_products(precision: Precision, device: torch.device) -> Iterator[None]:
-    """Within its block a GPU multiplies float32 matrices in TF32 if that is asked for, and in float32 if not.
+    """Let a GPU multiply float32 matrices within the block in TF32 if the precision is `tf32`, else in float32.
 
-    Afterwards the setting is as it was. Only GPUs have TF32; elsewhere nothing is changed.
+    Afterwards the setting is as before. Only GPUs have TF32; on other devices nothing is changed.
     """
     if device.type != "cuda":
         yield
@@ -46,13 +46,13 @@ def matrix_products(precision: Precision, device: torch.device) -> Iterator[None
 
 
 def check_steps(train: TrainSpec, device: torch.device) -> list[str]:
-    """Notes for the user on how the steps of a training will be computed.
+    """Return notes for the user on how the steps of a training will be computed.
 
     Raises:
-        InputError: they are to be compiled, and cannot be here.
+        InputError: The steps are to be compiled, and this machine cannot.
     """
     if train.compile:
         require_compiler(device)
     if train.precision == "tf32" and device.type != "cuda":
-        return [f"note: train.precision tf32 is of GPUs; on {device.type} it is float32"]
+        return [f"note: only GPUs have train.precision tf32; on {device.type} it is float32"]
     return []

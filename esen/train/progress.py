@@ -1,28 +1,39 @@
-"""What a training shows on the terminal."""
+"""Progress of a training on the terminal or in a log."""
 
 import time
+from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from esen.data.targets import TARGETS
+
 _LOG_SECONDS = 60.0
+_HEADS = {f"{target.name}_mae": f" {target.symbol} {target.error_unit}".rjust(9) for target in TARGETS}
+"""Head of the column of each target; the column is as wide."""
+
+
+def reporter(console: Console) -> Callable[[str], None]:
+    """Return a function that prints lines without highlighting them or breaking them."""
+    return partial(console.print, highlight=False, soft_wrap=True)
 
 
 class TrainDisplay:
-    """A progress bar with rate and time left for the whole training, and a line a validation.
+    """A progress bar with rate and time left for the whole training, and one line per validation.
 
-    In a log, where no bar can be drawn, there is a line a minute while no validation ends.
+    In a log, where no bar can be drawn, there is one line per minute until a validation ends.
 
     Args:
-        console: where to show it.
-        stages: epochs of each stage.
-        frames: frames an epoch.
+        console: Where to show it.
+        stages: Epochs of each stage.
+        frames: Frames per epoch.
     """
 
     def __init__(self, console: Console, stages: tuple[int, ...], frames: int) -> None:
-        self.console = console
+        self._print = reporter(console)
         self._stages = stages
         self._frames = frames
         self._bar = Progress(
@@ -51,12 +62,12 @@ class TrainDisplay:
         self._bar.stop()
 
     def line(self, text: str) -> None:
-        """A line above the bar."""
-        self.console.print(text, highlight=False, soft_wrap=True)
+        """Print a line above the bar."""
+        self._print(text)
         self._said = time.monotonic()
 
     def epoch(self, stage: int, epoch: int, epochs: int, batches: int, done: int) -> None:
-        """An epoch begins, with `done` of its batches behind it."""
+        """Show that an epoch begins, `done` of its batches being done already."""
         self._title = f"epoch {epoch + 1}/{epochs}"
         if len(self._stages) > 1:
             self._title = f"stage {stage + 1}/{len(self._stages)}, {self._title}"
@@ -69,7 +80,7 @@ class TrainDisplay:
             self._bar.update(self._task, description=self._title, completed=completed)
 
     def step(self, frames: int, loss: float) -> None:
-        """A batch is done."""
+        """Show that a batch is done."""
         assert self._task is not None
         task = self._bar.tasks[0]
         rate = f"{task.speed:.1f}/s" if task.speed else "…"
@@ -80,23 +91,20 @@ class TrainDisplay:
             )
 
     def validating(self) -> None:
-        """A validation begins."""
+        """Show that a validation begins."""
         if self._task is not None:
             self._bar.update(self._task, description=f"{self._title}, validating")
 
     def stopping(self) -> None:
-        """The run was asked to stop. Called from a signal's handler, so it may not print."""
-        if self._task is not None:
-            self._bar.update(self._task, description="stopping after this batch")
+        """Show that the run will stop. `StopSignal` calls it from a thread, which may print."""
+        self.line("stopping after this batch; a second signal stops at once and loses what was not saved")
 
     def validation(self, epoch: int, errors: dict[str, float], is_best: bool) -> None:
-        """A line of validation errors; a star marks the best so far."""
+        """Print a line of validation errors; a star marks the best so far."""
         if not self._titled:
-            self.line(
-                f"{'epoch':>6} {'loss':>9} {'E meV/atom':>11} {'F meV/Å':>9} {'σ meV/Å³':>9}   (validation)"
-            )
+            self.line(f"{'epoch':>6} {'loss':>9} {' '.join(_HEADS.values())}   (validation)")
             self._titled = True
         cells = [f"{epoch:>6}", f"{errors['loss']:>9.4f}"]
-        for key, width in (("energy_mae", 11), ("forces_mae", 9), ("stress_mae", 9)):
-            cells.append(f"{errors[key]:>{width}.3f}" if key in errors else f"{'–':>{width}}")
+        for key, head in _HEADS.items():
+            cells.append(f"{errors[key]:>{len(head)}.3f}" if key in errors else f"{'–':>{len(head)}}")
         self.line(" ".join(cells) + ("  *" if is_best else ""))

@@ -1,4 +1,4 @@
-"""Going on with a run: what may have changed since, and what may not."""
+"""Resuming a run: which keys of the recipe may have changed since, and what follows from them."""
 
 import re
 from collections.abc import Mapping
@@ -11,22 +11,23 @@ from esen.errors import InputError
 from esen.models.checkpoint import Checkpoint, read_checkpoint
 from esen.recipe import Recipe
 from esen.recipe.load import flatten
-from esen.train.dataset import TrainingData
-from esen.train.initial import inherit_model
+from esen.train.data import TrainingData
+from esen.train.run_files import LAST
 from esen.train.state import Progress
+from esen.train.transfer import inherit_model
 
 _FIXED = ("model.", "data.references", "train.init_from", "train.renew")
-_FREE = ("model.graph.backend",)  # of the fixed: its edges are the same
+_FREE = ("model.graph.backend",)  # may change although `model.` is fixed: the edges are the same
 _MOST_CHANGES = 6
 
 
 def read_resumable(folder: Path, recipe: Recipe) -> Checkpoint | None:
-    """The checkpoint to go on from; None if the run was stopped before it wrote one.
+    """Return the checkpoint to resume from; None if the run was stopped before it wrote one.
 
     Raises:
-        InputError: it cannot be read, holds no state of training, or was made with another model.
+        InputError: It cannot be read, holds no state of training, or was made with another model.
     """
-    path = folder / "last.safetensors"
+    path = folder / LAST
     if not path.exists():
         return None
     checkpoint = read_checkpoint(path)
@@ -44,7 +45,7 @@ def read_resumable(folder: Path, recipe: Recipe) -> Checkpoint | None:
 
 
 def _changes_network(key: str, before: Any, now: Any, begun: int) -> bool:
-    """Whether a stage that was begun would have other parts of the network."""
+    """Tell whether a stage that was begun would have another network."""
     found = re.match(r"train\.stages\.(\d+)\.(forces|dens)\b", key)
     if found is None or int(found[1]) > begun:
         return False
@@ -52,16 +53,16 @@ def _changes_network(key: str, before: Any, now: Any, begun: int) -> bool:
 
 
 def run_model(checkpoint: Checkpoint) -> dict[str, Any]:
-    """The `model` of the run's recipe; a checkpoint's own is that of its stage."""
+    """Return `model` of the run's recipe; that of the checkpoint's own recipe belongs to its stage."""
     model: dict[str, Any] = checkpoint.progress.get("model", checkpoint.recipe["model"])
     return model
 
 
 def recipe_changes(checkpoint: Checkpoint, recipe: Recipe, path: Path) -> dict[str, tuple[Any, Any]]:
-    """Every key whose value is another than in the checkpoint's recipe, with both values; `none` for no such key.
+    """Return each key that differs from the checkpoint's recipe, with the value before and now; `none` for no value.
 
     Raises:
-        InputError: the checkpoint's recipe is not one; `path` names the file.
+        InputError: The checkpoint's recipe is not valid; `path` names the file.
     """
     try:
         whole = checkpoint.recipe | {"model": run_model(checkpoint)}
@@ -77,24 +78,24 @@ def recipe_changes(checkpoint: Checkpoint, recipe: Recipe, path: Path) -> dict[s
 
 
 def check_same_data(checkpoint: Checkpoint, data: TrainingData, folder: Path) -> None:
-    """Refuse other frames: those held out for validation would not be the ones held out so far.
+    """Refuse other frames, because frames held out for validation so far would be trained on.
 
     Raises:
-        InputError: the frames differ.
+        InputError: The frames differ.
     """
     if checkpoint.progress.get("data", data.fingerprint) != data.fingerprint:
         raise InputError(
-            f"{folder / 'last.safetensors'}: was trained on other frames, or with others held out for validation"
+            f"{folder / LAST}: was trained on other frames, or with others held out for validation"
             " (train.seed); resume with the data of that run, or train anew"
         )
 
 
 def adapt(progress: Progress, changes: Mapping[str, Any], *, has_best: bool) -> None:
-    """Fit the progress to a recipe that has changed since.
+    """Adapt the progress to a recipe that has changed since.
 
-    The learning rate follows from the recipe and the place in the stage, so other `epochs` bend the rest of its curve.
-    With other batches the epoch begins again; with another loss, or no best weights any more, so does the search for
-    the best.
+    With other batches the epoch begins again; with another loss, or if the best weights are lost, the search for the
+    best begins again. The learning rate follows from the recipe and the place in the stage, so that other `epochs`
+    change the rest of its curve without further action.
     """
     stage = rf"train\.(stages\.{progress.stage}\.)?"
     if any(re.match(stage + r"batch\b", key) for key in changes):
@@ -104,14 +105,14 @@ def adapt(progress: Progress, changes: Mapping[str, Any], *, has_best: bool) -> 
 
 
 def is_finished(checkpoint: Checkpoint, recipe: Recipe) -> bool:
-    """Whether no epoch is left."""
+    """Tell whether no epoch is left."""
     stages, at = recipe.train.stages, checkpoint.progress
     left = sum(stage.epochs for stage in stages[at["stage"] + 1 :])
     return left == 0 and (at["stage"] >= len(stages) or bool(at["epoch"] >= stages[at["stage"]].epochs))
 
 
-def where_it_goes_on(folder: Path, checkpoint: Checkpoint | None, recipe: Recipe) -> list[str]:
-    """Lines for the user: where the run is taken up, and what is other than it was."""
+def resume_notes(folder: Path, checkpoint: Checkpoint | None, recipe: Recipe) -> list[str]:
+    """Return lines for the user: where the run is resumed, and which keys of the recipe have changed."""
     if checkpoint is None:
         return [f"resuming {folder}: it was stopped before its first checkpoint, so it begins at step 0"]
     at = checkpoint.progress
@@ -131,7 +132,7 @@ def where_it_goes_on(folder: Path, checkpoint: Checkpoint | None, recipe: Recipe
             f"resuming {folder}: at step {at['step']}, {name}epoch {epoch + 1} of {stages[stage].epochs},"
             f" from its last checkpoint"
         )
-    changes = recipe_changes(checkpoint, recipe, folder / "last.safetensors")
+    changes = recipe_changes(checkpoint, recipe, folder / LAST)
     if changes:
         said = [f"{key} {before} → {now}" for key, (before, now) in changes.items()]
         more = f", and {len(said) - _MOST_CHANGES} more" if len(said) > _MOST_CHANGES else ""

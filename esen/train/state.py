@@ -1,4 +1,4 @@
-"""Everything a training carries from step to step, and its way to a file and back."""
+"""The state of a training between two steps, and how it is saved and restored."""
 
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
@@ -11,22 +11,21 @@ from esen.errors import InputError
 from esen.models.checkpoint import Checkpoint, with_prefix
 from esen.models.potential import EsenPotential
 from esen.recipe import Recipe
-from esen.train.freeze import freeze
-from esen.train.optim import make_average, make_optimizer
+from esen.train.optim import freeze, make_average, make_optimizer
 
 
 @dataclass
 class Progress:
-    """Where a training stands.
+    """How far a training has come.
 
     Attributes:
-        stage: index of the stage.
-        epoch: of the stage, whole ones done.
-        batch: batches of the next epoch that are done.
-        step: optimiser steps in all.
-        best: lowest validation loss of the stage.
-        seconds: spent in earlier processes and this one.
-        data: fingerprint of the frames.
+        stage: Index of the stage.
+        epoch: Number of whole epochs of the stage that are done.
+        batch: Number of batches of the next epoch that are done.
+        step: Optimiser steps in all stages.
+        best: Lowest validation loss of the stage.
+        seconds: Time spent, in earlier processes too.
+        data: Fingerprint of the frames.
     """
 
     stage: int = 0
@@ -43,11 +42,11 @@ class TrainState:
     """Weights, their average, the optimiser, and the progress.
 
     Attributes:
-        potential: as it is trained, of the kind that this stage needs.
-        average: its moving average, None if the recipe has none.
-        optimizer: of this stage.
-        progress: where it stands.
-        origin: of the weights that it began with: where they came from, and their licence.
+        potential: The potential as it is trained, of the kind that this stage needs.
+        average: Its moving average, None if the recipe has none.
+        optimizer: Optimiser of this stage.
+        progress: How far the training has come.
+        origin: Where the weights that it began with came from, and their licence.
     """
 
     potential: EsenPotential
@@ -58,17 +57,17 @@ class TrainState:
 
     @classmethod
     def begin(cls, potential: EsenPotential, recipe: Recipe) -> "TrainState":
-        """At the first step of a stage, whose recipe it is."""
+        """Return the state at the first step of a stage; the recipe is that of the stage."""
         freeze(potential, recipe.train.freeze)
         average = make_average(potential, recipe.train.ema) if recipe.train.ema else None
         return cls(potential, average, make_optimizer(potential, recipe.train.optimizer))
 
     def next_stage(self, potential: EsenPotential, recipe: Recipe) -> "TrainState":
-        """At the first step of the next stage: moving average, optimiser, schedule and search for the best are new.
+        """Return the state at the first step of the next stage; only step count, time and origin are kept.
 
         Args:
-            potential: with the weights to begin with.
-            recipe: as it holds in that stage.
+            potential: Potential with the weights to begin with.
+            recipe: The recipe as it holds in that stage.
         """
         begun = TrainState.begin(potential, recipe)
         begun.origin = self.origin
@@ -78,7 +77,7 @@ class TrainState:
         return begun
 
     def evaluated(self) -> EsenPotential:
-        """The potential that is validated and saved as the best: the average, where there is one."""
+        """Return the potential that is validated and saved as the best: the average, where there is one."""
         if self.average is None:
             return self.potential
         averaged = self.average.module
@@ -86,12 +85,12 @@ class TrainState:
         return averaged
 
     def best_checkpoint(self, recipe: Recipe, metrics: dict[str, float]) -> Checkpoint:
-        """What is needed to predict."""
+        """Return a checkpoint with everything needed to predict."""
         tensors = with_prefix("weights", self.evaluated().state_dict())
         return self._checkpoint(recipe, metrics, tensors, {})
 
     def full_checkpoint(self, recipe: Recipe, metrics: dict[str, float]) -> Checkpoint:
-        """What is needed to go on. Its `model` is that of the stage; the run's own is kept beside."""
+        """Return a checkpoint to resume from. Its `model` is that of the stage; `progress` holds that of the run."""
         tensors = with_prefix("weights", self.potential.state_dict())
         if self.average is not None:
             tensors |= with_prefix("average", self.average.module.state_dict())
@@ -118,10 +117,10 @@ class TrainState:
         )
 
     def restore(self, checkpoint: Checkpoint, where: str) -> None:
-        """Go on from a full checkpoint.
+        """Take over the content of a full checkpoint.
 
         Raises:
-            InputError: it holds no progress, or a network of another shape; `where` names the file.
+            InputError: It holds no progress, or a network of another shape; `where` names the file.
         """
         saved = dict(checkpoint.progress)
         if not saved:

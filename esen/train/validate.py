@@ -3,14 +3,16 @@
 import math
 from collections.abc import Callable
 
-from esen.graph.errors import Errors, ErrorSums
+import torch
+
+from esen.data.targets import TARGETS
 from esen.models.potential import EsenPotential
 from esen.recipe.train import LossSpec
-from esen.train.dataset import Batches
-from esen.train.distributed import ALONE, Team
+from esen.train.batches import Batches, prefetched
+from esen.train.distributed import ALONE, Processes
 from esen.train.memory import must_fit
-from esen.train.prefetch import prefetched
-from esen.train.step import Part
+from esen.train.step import MicroBatch
+from esen.train.targets import training_loss
 
 
 def validate(
@@ -18,71 +20,71 @@ def validate(
     batches: Batches,
     loss: LossSpec,
     between: Callable[[], None] | None = None,
-    team: Team = ALONE,
+    processes: Processes = ALONE,
     prefetch: int = 0,
 ) -> dict[str, float]:
-    """Errors of all frames: `loss` as in training, and MAEs in meV/atom, meV/Å and meV/Å³ where there are labels.
+    """Return `loss`, as in training, and the mean absolute error of each target that has labels, as `{name}_mae`.
+
+    Errors are in the `error_unit` of the target (meV/atom, meV/Å, meV/Å³); forces and stress are compared by component.
+    A target of weight 0 whose predictions are NaN, as the stress of direct models without it, is left out.
 
     Args:
-        potential: is in the mode it was in afterwards.
-        batches: of the frames.
-        loss: its weights.
-        between: called after each batch; what it raises ends the validation. Not called where processes share it.
-        team: the processes that share the batches.
-        prefetch: so many batches are made ready while one is predicted.
+        potential: Is in the same mode (training or evaluation) afterwards.
+        batches: The frames.
+        loss: Weights of the loss.
+        between: Called after each batch; what it raises ends the validation. Not called where processes share it.
+        processes: The processes that share the batches.
+        prefetch: Number of batches made ready while one is predicted.
 
     Raises:
-        InputError: a batch does not fit in memory.
-        LostProcessError: another process is gone.
+        InputError: A batch does not fit in memory.
+        LostProcessError: Another process ended.
     """
     was_training = potential.training
     potential.eval()
     try:
-        sums = _sums(potential, batches, between if team.size == 1 else None, team, prefetch)
+        sums = _sums(potential, batches, loss, between, processes, prefetch)
     finally:
         potential.train(was_training)
-    errors = ErrorSums.of_numbers(team.sums(sums.numbers())).errors() if team.size > 1 else sums.errors()
-    named = {
-        "energy_mae": errors.energy_mae,
-        "forces_mae": errors.forces_mae,
-        "stress_mae": errors.stress_mae,
-    }
-    if not loss.stress and named["stress_mae"] is not None and math.isnan(named["stress_mae"]):
-        named["stress_mae"] = None  # a direct model without a head for it
-    total = _loss(errors, loss, 1e3 * float(potential.scale))
-    return {"loss": total} | {key: value for key, value in named.items() if value is not None}
+    total, *errors = processes.sums(sums.tolist())
+    facts, found = batches.structures.facts, {"loss": total}
+    for target, error in zip(TARGETS, errors, strict=True):
+        if values := facts.label_count(target) * math.prod(target.components):
+            found[f"{target.name}_mae"] = 1e3 * error / values
+    kept = {"loss"} | {f"{target.name}_mae" for target in TARGETS if target.of(loss)}
+    return {key: value for key, value in found.items() if key in kept or math.isfinite(value)}
 
 
 def _sums(
     potential: EsenPotential,
     batches: Batches,
+    loss: LossSpec,
     between: Callable[[], None] | None,
-    team: Team,
+    processes: Processes,
     prefetch: int,
-) -> ErrorSums:
-    """Over the batches that are this process's."""
-    device = potential.scale.device
+) -> torch.Tensor:
+    """Return the loss and the sums of absolute errors over the batches of this process."""
+    device, facts = potential.scale.device, batches.structures.facts
+    counts = {target.name: facts.label_count(target) for target in TARGETS}
 
-    def make(indices: list[int]) -> Part:
-        return Part(*batches.load(indices)).ready_for(device)
+    def make(indices: list[int]) -> MicroBatch:
+        return MicroBatch(*batches.load(indices)).ready_for(device)
 
-    sums = ErrorSums()
-    with prefetched(make, batches.in_order()[team.rank :: team.size], prefetch) as parts:
+    sums = torch.zeros(1 + len(TARGETS), dtype=torch.float64)
+    with prefetched(make, batches.in_order()[processes.rank :: processes.size], prefetch) as parts:
         for part in parts:
             with must_fit(part.graph):
                 here = part.to(device)
-                sums.add(potential(here.graph), here.labels, here.graph)
-            if between is not None:
+                prediction, labels, graph = potential(here.graph), here.labels, here.graph
+            share = training_loss(loss, float(potential.scale), prediction, labels, graph, counts=counts)
+            atoms = torch.bincount(graph.structure, minlength=graph.num_structures)
+            errors = [
+                target.error(target.of(prediction), target.of(labels), atoms)[labels.known(target)]
+                .abs()
+                .sum()
+                for target in TARGETS
+            ]
+            sums += torch.stack([share.total, *errors]).detach().cpu()
+            if between is not None and processes.size == 1:
                 between()
     return sums
-
-
-def _loss(errors: Errors, loss: LossSpec, unit: float) -> float:
-    """The training loss of the whole set, whatever its batches; `unit` is the scale in thousandths."""
-    forces = errors.forces_l2 or 0.0
-    if loss.force_norm == "l2_squared":
-        forces = (
-            errors.forces_rmse or 0.0
-        ) ** 2 / unit  # (1/3N) Σ ‖ΔF‖² is the mean square of the components
-    terms = (loss.energy, errors.energy_mae), (loss.forces, forces), (loss.stress, errors.stress_mae)
-    return sum(weight * (error or 0.0) for weight, error in terms if weight) / unit

@@ -17,8 +17,8 @@ from typer.testing import CliRunner, Result
 
 from esen.data.structure import Structure
 from esen.models.checkpoint import read_checkpoint
-from esen.study.experiment import ExperimentResult
-from esen.train.record import read_rows
+from esen.study.train import TrainingResult
+from esen.train.run_files import read_metrics
 from esen_cli.app import app
 from tests.train.small import crystals, molecule, write_frames
 
@@ -203,7 +203,7 @@ def test_a_diverging_training(folder: Path) -> None:
 
 
 @pytest.fixture
-def damaged(trained_run: ExperimentResult, tmp_path: Path) -> Path:
+def damaged(trained_run: TrainingResult, tmp_path: Path) -> Path:
     """A run whose checkpoints were cut short."""
     run = tmp_path / "damaged"
     run.mkdir()
@@ -221,7 +221,7 @@ def test_a_checkpoint_that_was_cut_short(damaged: Path, folder: Path) -> None:
     assert {path.name for path in damaged.iterdir()} == {"best.safetensors", "last.safetensors"}
 
 
-def test_an_element_that_the_potential_does_not_know(trained_run: ExperimentResult, folder: Path) -> None:
+def test_an_element_that_the_potential_does_not_know(trained_run: TrainingResult, folder: Path) -> None:
     write_frames(Path("iron.xyz"), [molecule(8, 26)])
     weights = str(trained_run.paths["weights"])
     line = error_of(command("mae", weights, "iron.xyz", "--device", "cpu", "--output", "errors"))
@@ -229,7 +229,7 @@ def test_an_element_that_the_potential_does_not_know(trained_run: ExperimentResu
     assert not Path("errors").exists()
 
 
-def test_a_trained_potential_is_evaluated(trained_run: ExperimentResult, folder: Path) -> None:
+def test_a_trained_potential_is_evaluated(trained_run: TrainingResult, folder: Path) -> None:
     run = str(trained_run.paths["run"])
     result = command("mae", run, "train.xyz", "--device", "cpu", "--output", "errors")
     assert result.exit_code == 0, result.stderr
@@ -286,7 +286,7 @@ def test_a_run_that_is_stopped_and_killed_goes_on(folder: Path) -> None:
     result = train("--resume", *sets(enough))
     assert result.exit_code == 0, result.stderr
     assert f"resuming runs/recipe: at step {saved['step']}, epoch {saved['epoch'] + 1} of" in result.stderr
-    rows = read_rows(Path("runs/recipe/metrics.jsonl"))
+    rows = read_metrics(Path("runs/recipe/metrics.jsonl"))
     steps = [row["step"] for row in rows if "train/loss" in row]
     assert steps == list(range(1, 3 * (saved["epoch"] + 2) + 1))
     assert [row["step"] for row in rows if "validation/loss" in row] == steps[2::3]

@@ -13,18 +13,18 @@ RECIPE = "data: {train: [{path: a.xyz}]}\ntrain: {batch: {atoms: 64}, stages: [{
 
 @pytest.fixture
 def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """What `run_experiment` is called with, in a folder with `recipes/mine.yaml`."""
+    """What `run_training` is called with, in a folder with `recipes/mine.yaml`."""
     made: list[dict[str, Any]] = []
 
-    def run_experiment(recipe: Any, output: Path, **options: Any) -> SimpleNamespace:
+    def run_training(recipe: Any, output: Path, **options: Any) -> SimpleNamespace:
         made.append({"recipe": recipe, "output": output, **options})
         return SimpleNamespace(
             summary=[("energy", 0.5, "meV/atom")], paths={"weights": output / "best.safetensors"}
         )
 
-    module = ModuleType("esen.study.experiment")
-    module.run_experiment = run_experiment  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "esen.study.experiment", module)
+    module = ModuleType("esen.study.train")
+    module.run_training = run_training  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "esen.study.train", module)
     monkeypatch.chdir(tmp_path)
     Path("recipes").mkdir()
     Path("recipes/mine.yaml").write_text(RECIPE)
@@ -90,13 +90,13 @@ def test_a_dry_run_makes_no_folder_and_prints_what_it_would_take(
 ) -> None:
     asked: list[tuple[str, str]] = []
 
-    def run_dry(recipe: Any, *, device: str) -> list[tuple[str, object, str]]:
+    def forecast_training(recipe: Any, *, device: str) -> SimpleNamespace:
         asked.append((recipe.data.train[0].path, device))
-        return [("steps in all", "1,234", "")]
+        return SimpleNamespace(rows=[("steps in all", "1,234", "")])
 
-    module = ModuleType("esen.study.dry_run")
-    module.run_dry = run_dry  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "esen.study.dry_run", module)
+    module = ModuleType("esen.study.forecast")
+    module.forecast_training = forecast_training  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "esen.study.forecast", module)
     result = CliRunner().invoke(app, ["train", "recipes/mine.yaml", "--dry-run", "--device", "cpu"])
     assert result.exit_code == 0, result.output
     assert "1,234" in result.stdout

@@ -12,8 +12,7 @@ from esen.errors import InputError
 from esen.graph.batch import make_graph
 from esen.models.checkpoint import load_potential, read_checkpoint, save_checkpoint
 from esen.recipe import Recipe
-from esen.study.experiment import ExperimentResult, run_experiment
-from esen.study.finetune import complete_recipe
+from esen.study.train import TrainingResult, complete_recipe, run_training
 from tests.train.small import crystals, molecule, recipe_of, write_frames
 
 
@@ -29,14 +28,14 @@ def tuning(folder: Path, source: Path, model: dict[str, Any] | None = None, **ch
 
 
 @pytest.fixture(scope="module")
-def run(trained_run: ExperimentResult) -> Path:
+def run(trained_run: TrainingResult) -> Path:
     return trained_run.paths["run"]
 
 
 def test_errors_before_and_after_are_shown(
     run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    result = run_experiment(tuning(tmp_path, run), tmp_path / "out", device="cpu")
+    result = run_training(tuning(tmp_path, run), tmp_path / "out", device="cpu")
     shown = capfd.readouterr().err
     (line,) = [
         line for line in shown.splitlines() if "forces" in line and "meV/Å" in line and "F" not in line
@@ -50,7 +49,7 @@ def test_errors_before_and_after_are_shown(
 
 
 def test_no_epochs_only_evaluate(run: Path, tmp_path: Path) -> None:
-    result = run_experiment(
+    result = run_training(
         tuning(tmp_path, run, train__stages=[{"epochs": 0}]), tmp_path / "out", device="cpu"
     )
     assert result.summary[0]["validation MAE"] == "all"
@@ -66,31 +65,31 @@ def test_the_licence_of_imported_weights_lies_beside_the_new_ones(run: Path, tmp
     origin = {"file": "x.pt", "licence": {"source": "LICENSE", "text": "Do no evil\n"}}
     checkpoint = read_checkpoint(run / "best.safetensors")
     save_checkpoint(imported / "best.safetensors", replace(checkpoint, origin=origin))
-    run_experiment(tuning(tmp_path, imported, train__stages=[{"epochs": 0}]), tmp_path / "out", device="cpu")
+    run_training(tuning(tmp_path, imported, train__stages=[{"epochs": 0}]), tmp_path / "out", device="cpu")
     assert (tmp_path / "out" / "LICENSE").read_text() == "Do no evil\n"
     assert read_checkpoint(tmp_path / "out" / "best.safetensors").origin["file"] == "x.pt"
 
 
 def test_a_recipe_that_is_resumed_is_completed_from_the_run(run: Path, tmp_path: Path) -> None:
     recipe = tuning(tmp_path, run)
-    run_experiment(recipe, tmp_path / "out", device="cpu")
+    run_training(recipe, tmp_path / "out", device="cpu")
     resumed = read_checkpoint(tmp_path / "out" / "last.safetensors")
     completed, initial = complete_recipe(recipe, resumed, pytest.fail)
     assert initial is None
     assert completed.model.cutoff == 3.5
-    again = run_experiment(recipe, tmp_path / "out", resume=True, device="cpu")
+    again = run_training(recipe, tmp_path / "out", resume=True, device="cpu")
     assert again.summary
 
 
 def test_what_cannot_be_is_found_before_anything_is_written(run: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nowhere: no such file"):
-        run_experiment(tuning(tmp_path, tmp_path / "nowhere"), tmp_path / "out", device="cpu")
+        run_training(tuning(tmp_path, tmp_path / "nowhere"), tmp_path / "out", device="cpu")
     with pytest.raises(InputError, match=r"train\.freeze: 'specis' names no part"):
-        run_experiment(tuning(tmp_path, run, train__freeze=["specis"]), tmp_path / "out", device="cpu")
+        run_training(tuning(tmp_path, run, train__freeze=["specis"]), tmp_path / "out", device="cpu")
     recipe = tuning(tmp_path, run)
     write_frames(tmp_path / "new.xyz", [*crystals(6), *[molecule(26, 8)] * 3])
     with pytest.raises(InputError, match="was never shown Fe"):
-        run_experiment(recipe, tmp_path / "out", device="cpu")
+        run_training(recipe, tmp_path / "out", device="cpu")
     assert not (tmp_path / "out").exists()
 
 

@@ -21,10 +21,10 @@ from esen.graph.batch import make_graph
 from esen.models.checkpoint import Checkpoint
 from esen.recipe import Recipe
 from esen.track import NullTracker, Tracker
-from esen.train.dataset import load_training_data
-from esen.train.distributed import ALONE, Team
+from esen.train.data import load_training_data
+from esen.train.distributed import ALONE, Processes
 from esen.train.fit import FitResult, fit
-from esen.train.initial import Initial
+from esen.train.transfer import Initial
 from tests.toys import morse
 
 CELL = np.array([[2.9, 0.1, 0.0], [0.0, 3.0, 0.2], [0.1, 0.0, 3.2]])
@@ -141,7 +141,7 @@ def train(
     tracker: Tracker | None = None,
     resumed: Checkpoint | None = None,
     initial: Initial | None = None,
-    team: Team = ALONE,
+    processes: Processes = ALONE,
 ) -> FitResult:
     """`fit` without a terminal, on the CPU."""
     folder.mkdir(exist_ok=True)
@@ -153,5 +153,5 @@ def train(
         device=torch.device("cpu"),
         console=Console(file=StringIO()),
         start=initial if resumed is None else resumed,
-        team=team,
+        processes=processes,
     )

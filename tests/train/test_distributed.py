@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 from esen.errors import InputError
 from esen.models.checkpoint import read_checkpoint
 from esen.recipe import Recipe
-from esen.train.distributed import LostProcessError, Team, team_of_processes
-from esen.train.record import read_rows
+from esen.train.distributed import LostProcessError, Processes, torchrun_processes
+from esen.train.run_files import read_metrics
 from tests.train.small import Recorder, crystals, molecule, recipe_of, train, write_frames
 
 
 @given(costs=st.lists(st.integers(1, 300), max_size=40), size=st.integers(1, 5))
 def test_shares_are_a_partition_and_balanced(costs: list[int], size: int) -> None:
     indices = [100 + place for place in range(len(costs))]
-    shares = [Team(rank, size).share(indices, costs) for rank in range(size)]
+    shares = [Processes(rank, size).share(indices, costs) for rank in range(size)]
     assert sorted(index for share in shares for index in share) == indices
     assert all(share == sorted(share) for share in shares)
     loads = [sum(costs[index - 100] for index in share) for share in shares]
@@ -33,17 +33,17 @@ def test_shares_are_a_partition_and_balanced(costs: list[int], size: int) -> Non
 
 def test_alone_nothing_is_exchanged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    with team_of_processes("cpu") as team:
-        assert (team.rank, team.size, team.is_first) == (0, 1, True)
+    with torchrun_processes("cpu") as processes:
+        assert (processes.rank, processes.size, processes.is_first) == (0, 1, True)
         tensor = torch.tensor([1.0, 2.0])
-        team.add_up([tensor])
+        processes.add_up([tensor])
         assert tensor.tolist() == [1.0, 2.0]
-        assert team.sums([3.0]) == [3.0]
-        assert team.any(True)
-        assert team.first_says("here") == "here"
+        assert processes.sums([3.0]) == [3.0]
+        assert processes.any(True)
+        assert processes.first_says("here") == "here"
 
 
-def processes(work: Callable[[int, Path], None], folder: Path) -> None:
+def two_processes(work: Callable[[int, Path], None], folder: Path) -> None:
     """Two of them, found by each other as torchrun arranges it."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -64,21 +64,21 @@ def _begin(rank: int, work: Callable[[int, Path], None], folder: Path, port: int
 
 
 def _exchange(rank: int, folder: Path) -> None:
-    with team_of_processes("cpu") as team:
-        assert (team.rank, team.size) == (rank, 2)
+    with torchrun_processes("cpu") as processes:
+        assert (processes.rank, processes.size) == (rank, 2)
         single, double = torch.full((2, 3), float(rank + 1)), torch.tensor(10.0 * rank, dtype=torch.float64)
-        team.add_up([single, double])
+        processes.add_up([single, double])
         assert single.tolist() == [[3.0] * 3] * 2
         assert float(double) == 10.0
-        assert team.sums([rank, 1.0]) == [1.0, 2.0]
-        assert team.any(rank == 1)
-        assert not team.any(False)
-        assert team.first_says(f"said by {rank}") == "said by 0"
+        assert processes.sums([rank, 1.0]) == [1.0, 2.0]
+        assert processes.any(rank == 1)
+        assert not processes.any(False)
+        assert processes.first_says(f"said by {rank}") == "said by 0"
     (folder / str(rank)).touch()
 
 
 def test_two_processes_exchange(tmp_path: Path) -> None:
-    processes(_exchange, tmp_path)
+    two_processes(_exchange, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1"]
 
 
@@ -93,15 +93,15 @@ def two_stage_recipe(folder: Path) -> Recipe:
 
 
 def _train(rank: int, folder: Path) -> None:
-    with team_of_processes("cpu") as team:
-        train(two_stage_recipe(folder), folder / f"rank{rank}", team=team)
+    with torchrun_processes("cpu") as processes:
+        train(two_stage_recipe(folder), folder / f"rank{rank}", processes=processes)
 
 
 def test_two_processes_train_as_one(tmp_path: Path) -> None:
     recipe = two_stage_recipe(tmp_path)
     train(recipe, tmp_path / "alone")
-    processes(_train, tmp_path)
-    alone, shared = (read_rows(tmp_path / name / "metrics.jsonl") for name in ("alone", "rank0"))
+    two_processes(_train, tmp_path)
+    alone, shared = (read_metrics(tmp_path / name / "metrics.jsonl") for name in ("alone", "rank0"))
     assert len(alone) == len(shared) > 15
     assert any("train/denoising_loss" in row for row in alone)
     for one, other in zip(alone, shared, strict=True):
@@ -113,27 +113,57 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
 
 
 def _lose_one(rank: int, folder: Path) -> None:
-    with team_of_processes("cpu") as team:
+    with torchrun_processes("cpu") as processes:
         recorder = Recorder(at_step=5, call=(lambda: os._exit(0)) if rank == 1 else None)
-        with pytest.raises(InputError, match=r"one of 2 processes is gone.*--resume"):
-            train(two_stage_recipe(folder), folder / f"rank{rank}", recorder, team=team)
+        with pytest.raises(
+            InputError, match=r"one of the 2 processes is gone.*up to step 5 is saved.*--resume"
+        ):
+            train(two_stage_recipe(folder), folder / f"rank{rank}", recorder, processes=processes)
+
+
+def test_lack_of_memory_is_not_taken_for_a_lost_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: torch.Tensor) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch.distributed, "all_reduce", full)
+    with pytest.raises(InputError, match="out of memory") as error:
+        Processes(0, 2).add_up([torch.ones(3)])
+    assert not isinstance(error.value, LostProcessError)
+
+
+def _lose_the_first(rank: int, folder: Path) -> None:
+    with torchrun_processes("cpu") as processes:
+        recorder = Recorder(at_step=5, call=(lambda: os._exit(0)) if rank == 0 else None)
+        with pytest.raises(InputError, match=r"one of the 2 processes is gone.*--resume") as error:
+            train(two_stage_recipe(folder), folder / f"rank{rank}", recorder, processes=processes)
+        assert "saves nothing" in str(error.value)
+        assert "is saved" not in str(error.value)
+    (folder / "told").touch()
+
+
+def test_where_the_first_process_is_lost_no_other_says_that_it_saved(tmp_path: Path) -> None:
+    two_stage_recipe(tmp_path)
+    two_processes(_lose_the_first, tmp_path)
+    assert (tmp_path / "told").exists()
+    assert read_checkpoint(tmp_path / "rank0" / "last.safetensors").progress["step"] == 4  # of the last epoch
+    assert not (tmp_path / "rank1" / "last.safetensors").exists()
 
 
 def _go_on(rank: int, folder: Path) -> None:
-    with team_of_processes("cpu") as team:
+    with torchrun_processes("cpu") as processes:
         resumed = read_checkpoint(folder / "rank0" / "last.safetensors")
-        train(two_stage_recipe(folder), folder / f"rank{rank}", resumed=resumed, team=team)
+        train(two_stage_recipe(folder), folder / f"rank{rank}", resumed=resumed, processes=processes)
 
 
 def test_what_was_done_is_saved_when_a_process_is_lost(tmp_path: Path) -> None:
     two_stage_recipe(tmp_path)
-    processes(_lose_one, tmp_path)
+    two_processes(_lose_one, tmp_path)
     stopped = read_checkpoint(tmp_path / "rank0" / "last.safetensors")
     assert stopped.progress["step"] == 5
-    processes(_go_on, tmp_path)
+    two_processes(_go_on, tmp_path)
     (tmp_path / "whole").mkdir()
     two_stage_recipe(tmp_path / "whole")
-    processes(_train, tmp_path / "whole")
+    two_processes(_train, tmp_path / "whole")
     resumed, whole = (
         read_checkpoint(folder / "rank0" / "last.safetensors").tensors
         for folder in (tmp_path, tmp_path / "whole")
@@ -144,18 +174,18 @@ def test_what_was_done_is_saved_when_a_process_is_lost(tmp_path: Path) -> None:
 
 
 def _one_dies(rank: int, folder: Path) -> None:
-    with team_of_processes("cpu") as team:
-        team.sums([1.0])
+    with torchrun_processes("cpu") as processes:
+        processes.sums([1.0])
         if rank == 1:
             os._exit(0)  # without a word to the other
         start = time.monotonic()
         with pytest.raises(LostProcessError):
             for _ in range(3):
-                team.sums([1.0])
+                processes.sums([1.0])
         assert time.monotonic() - start < 20
     (folder / "noticed").touch()
 
 
 def test_the_loss_of_a_process_is_noticed_at_once(tmp_path: Path) -> None:
-    processes(_one_dies, tmp_path)
+    two_processes(_one_dies, tmp_path)
     assert (tmp_path / "noticed").exists()

@@ -3,10 +3,18 @@
 import pytest
 import torch
 
+from esen.errors import InputError
 from esen.models.potential import make_potential
 from esen.recipe.model import ModelSpec
 from esen.recipe.train import OptimizerSpec, ScheduleSpec
-from esen.train.optim import learning_rate_factor, make_average, make_optimizer, set_learning_rate
+from esen.train.optim import (
+    check_patterns,
+    freeze,
+    learning_rate_factor,
+    make_average,
+    make_optimizer,
+    matches,
+)
 
 SMALL = {"sphere_channels": 4, "hidden_channels": 5, "edge_channels": 6, "max_elements": 20}
 
@@ -30,12 +38,6 @@ def test_the_recipe_reaches_the_optimiser() -> None:
     spec = OptimizerSpec(learning_rate=0.1, beta1=0.7, beta2=0.8)
     for group in make_optimizer(make_potential(ModelSpec(**SMALL), seed=0), spec).param_groups:
         assert (group["lr"], group["betas"]) == (0.1, (0.7, 0.8))
-
-
-def test_the_learning_rate_is_the_same_for_all_groups() -> None:
-    optimizer = make_optimizer(make_potential(ModelSpec(**SMALL), seed=0), OptimizerSpec())
-    set_learning_rate(optimizer, 0.25)
-    assert [group["lr"] for group in optimizer.param_groups] == [0.25, 0.25]
 
 
 @pytest.mark.parametrize("warmup", [0.0, 0.1, 2.0, 5.0])
@@ -80,3 +82,53 @@ def test_the_average_begins_at_the_weights_and_follows_them() -> None:
         dict(potential.named_parameters())[name].add_(1.0)
     average.update_parameters(potential)
     assert torch.allclose(averaged, 0.75 * before + 0.25 * (first + 2.0))
+
+
+POTENTIAL = make_potential(ModelSpec(sphere_channels=4, hidden_channels=4, edge_channels=4), seed=0)
+NAMES = [name for name, _ in POTENTIAL.named_parameters()]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "named"),
+    [
+        ("species", {"network.backbone.species.weight"}),
+        (
+            "blocks.1.norm?",
+            {f"network.backbone.blocks.1.norm{i}.{part}" for i in (1, 2) for part in ("weight", "bias")},
+        ),
+        ("*_species", {f"network.backbone.{end}_species.weight" for end in ("sender", "receiver")}),
+        ("head.4", {"network.head.4.weight", "network.head.4.bias"}),
+        (
+            "norm1",
+            {f"network.backbone.blocks.{i}.norm1.{part}" for i in (0, 1) for part in ("weight", "bias")},
+        ),
+        ("blocks.2", set()),
+        ("speci", set()),
+    ],
+)
+def test_parts_stand_one_after_another(pattern: str, named: set[str]) -> None:
+    assert {name for name in NAMES if matches(pattern, name)} == named
+
+
+def test_freezing_is_undone_by_another_choice() -> None:
+    freeze(POTENTIAL, ["blocks", "head"])
+    trained = {name for name, p in POTENTIAL.named_parameters() if p.requires_grad}
+    assert trained
+    assert not any("blocks" in name or "head" in name for name in trained)
+    freeze(POTENTIAL, [])
+    assert all(p.requires_grad for p in POTENTIAL.parameters())
+
+
+def test_a_pattern_that_names_nothing_is_told_what_there_is() -> None:
+    with pytest.raises(InputError) as error:
+        check_patterns(["species", "block.0"], NAMES)
+    assert str(error.value) == (
+        "train.freeze: 'block.0' names no part of the network; there are species, sender_species,"
+        " receiver_species, edge_degree, blocks.0, blocks.1, norm, head"
+    )
+
+
+def test_something_must_be_trained() -> None:
+    with pytest.raises(InputError, match=r"train\.freeze: \[network\] leaves nothing to train"):
+        check_patterns(["network"], NAMES)
+    check_patterns(["backbone"], NAMES)

@@ -9,15 +9,15 @@ import pytest
 from esen.errors import InputError
 from esen.models.checkpoint import Checkpoint, save_checkpoint
 from esen.recipe import Recipe, at_stage
-from esen.train.dataset import load_training_data
+from esen.train.data import load_training_data
 from esen.train.resume import (
     adapt,
     check_same_data,
     is_finished,
     read_resumable,
     recipe_changes,
+    resume_notes,
     run_model,
-    where_it_goes_on,
 )
 from esen.train.state import Progress
 from tests.train.small import crystals, recipe_of, write_frames
@@ -29,7 +29,7 @@ def checkpoint_of(recipe: Recipe, **progress: Any) -> Checkpoint:
 
 
 def lines(before: Recipe, now: Recipe, **progress: Any) -> list[str]:
-    return where_it_goes_on(Path("runs/a"), checkpoint_of(before, **progress), now)
+    return resume_notes(Path("runs/a"), checkpoint_of(before, **progress), now)
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def recipe() -> Recipe:
 
 def test_a_run_without_a_checkpoint_begins_anew(recipe: Recipe, tmp_path: Path) -> None:
     assert read_resumable(tmp_path, recipe) is None
-    assert where_it_goes_on(Path("runs/a"), None, recipe) == [
+    assert resume_notes(Path("runs/a"), None, recipe) == [
         "resuming runs/a: it was stopped before its first checkpoint, so it begins at step 0"
     ]
 
@@ -115,7 +115,7 @@ def test_many_changes_are_cut_short(recipe: Recipe) -> None:
         (2, 0, True, "the training is finished"),  # fewer stages
     ],
 )
-def test_where_it_goes_on(stage: int, epoch: int, finished: bool, words: str) -> None:
+def test_resume_notes(stage: int, epoch: int, finished: bool, words: str) -> None:
     recipe = recipe_of(Path("a.xyz"), train__stages=[{"epochs": 2}, {"epochs": 3}])
     assert is_finished(checkpoint_of(recipe, stage=stage, epoch=epoch), recipe) is finished
     (line,) = lines(recipe, recipe, stage=stage, epoch=epoch)

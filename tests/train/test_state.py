@@ -11,9 +11,9 @@ from esen.graph.batch import make_graph
 from esen.models.checkpoint import load_potential, read_checkpoint, restore_potential, save_checkpoint
 from esen.models.potential import make_potential
 from esen.recipe import Recipe, at_stage
-from esen.train.carry import carry_over
 from esen.train.resume import run_model
 from esen.train.state import Progress, TrainState
+from esen.train.transfer import carry_over
 from tests.train.small import crystals, recipe_of
 
 

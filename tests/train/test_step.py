@@ -11,10 +11,10 @@ from esen.models.dens import Corruption
 from esen.models.potential import EsenPotential, make_potential
 from esen.recipe import BatchSpec, ConservativeSpec, DensSpec, DirectSpec, LossSpec, ModelSpec
 from esen.recipe.model import ForcesSpec
-from esen.train.dataset import Batches
+from esen.train.batches import Batches
 from esen.train.dens import displace
-from esen.train.loss import Counts, LossTerms
 from esen.train.step import Objective
+from esen.train.targets import LossTerms, label_counts
 from tests.train.small import crystals, molecule
 
 SPEC = ModelSpec(
@@ -66,7 +66,7 @@ def test_a_divided_batch_has_the_gradient_of_the_whole(
     for atoms in (1, 5):
         divided, found = gradient(potential, Objective(loss, dens, atoms, weights), seed)
         assert float(divided.total) == pytest.approx(float(whole.total), rel=1e-13)
-        assert float(divided.denoising) == pytest.approx(float(whole.denoising), rel=1e-13)
+        assert divided.named()["denoising"] == pytest.approx(whole.named()["denoising"], rel=1e-13)
         assert found.keys() == expected.keys()
         scale = max(float(g.abs().max()) for g in expected.values())
         for name, value in found.items():
@@ -81,7 +81,7 @@ def test_the_loss_of_a_denoising_batch(forces: ForcesSpec) -> None:
     potential, objective = potential_of(forces), Objective(loss, dens)
     random = np.random.default_rng(1)
     (part,) = objective.parts(Batches(frames, 3.5, BatchSpec(structures=5)), range(5), random)
-    terms = objective.terms(potential, part, Counts.of([part.labels])).detach()
+    terms = objective.terms(potential, part, label_counts([part.labels])).detach()
 
     moved = displace(frames, dens, np.random.default_rng(1))
     graph, labels = make_graph([s for s, _ in moved], 3.5), make_labels(frames)
@@ -90,7 +90,7 @@ def test_the_loss_of_a_denoising_batch(forces: ForcesSpec) -> None:
     assert 0 < int(corrupted.sum()) < len(corrupted)
     denoised = potential.requires_grad_(False).denoise(graph, Corruption(labels.forces, corrupted))
     denoising = (denoised.noise - noise)[corrupted].norm(dim=1).sum() / 10
-    assert float(terms.denoising) == pytest.approx(float(denoising), rel=1e-12)
+    assert terms.named()["denoising"] == pytest.approx(float(denoising), rel=1e-12)
     expected = 11.0 * denoising
     if denoised.prediction is not None:
         force_errors = (denoised.prediction.forces - labels.forces)[~corrupted].norm(dim=1) / 0.7
@@ -98,7 +98,7 @@ def test_the_loss_of_a_denoising_batch(forces: ForcesSpec) -> None:
         expected = expected + 7.0 * force_errors.sum() / 10 + 3.0 * energy_errors.mean()
     assert (denoised.prediction is None) == (forces.kind == "conservative")
     assert float(terms.total) == pytest.approx(float(expected), rel=1e-12)
-    assert float(terms.stress) == 0.0
+    assert terms.named()["stress"] == 0.0
 
 
 def test_the_network_sees_new_edges_and_the_old_forces() -> None:
@@ -123,9 +123,9 @@ def test_frames_without_forces_are_not_displaced() -> None:
     assert noisy.graph.num_structures == len(FRAMES) - 1
     assert plain.displacement is None
     assert np.array_equal(plain.graph.positions.numpy(), FRAMES[5].positions)
-    terms = objective.terms(potential_of(DirectSpec()), plain, Counts.of([noisy.labels, plain.labels]))
-    assert float(terms.detach().energy) > 0
-    assert float(terms.detach().forces) == 0
+    terms = objective.terms(potential_of(DirectSpec()), plain, label_counts([noisy.labels, plain.labels]))
+    assert terms.named()["energy"] > 0
+    assert terms.named()["forces"] == 0
 
 
 def test_a_weight_is_a_factor_on_the_terms_of_its_frame() -> None:
@@ -133,7 +133,7 @@ def test_a_weight_is_a_factor_on_the_terms_of_its_frame() -> None:
     potential, one = potential_of(ConservativeSpec()), np.zeros(len(FRAMES))
     one[2] = 0.5
     weighted, found = gradient(potential, Objective(LOSS, weights=one))
-    counts = Counts.of([make_labels(FRAMES)])
+    counts = label_counts([make_labels(FRAMES)])
     objective = Objective(LOSS)
     (part,) = objective.parts(batches(), [2])
     potential.zero_grad()

@@ -5,16 +5,17 @@ from typing import IO, Any
 
 import pytest
 
-from esen.train.record import Record, keep_run_id, kept_run_id, read_rows
+from esen.train.run_files import Metrics, best_path, keep_run_id, kept_run_id, read_metrics, rename_best
+from tests.train.small import recipe_of
 
 
 def fill(folder: Path) -> None:
-    record = Record(folder)
+    metrics = Metrics(folder)
     for step in range(1, 7):
-        record.step({"step": step, "train/loss": 1 / step})
+        metrics.step({"step": step, "train/loss": 1 / step})
         if step % 2 == 0:
-            record.validation({"step": step, "validation/loss": 2 / step})
-    record.close()
+            metrics.validation({"step": step, "validation/loss": 2 / step})
+    metrics.close()
 
 
 def table(folder: Path) -> list[dict[str, str]]:
@@ -24,7 +25,7 @@ def table(folder: Path) -> list[dict[str, str]]:
 
 def test_rows_and_table(tmp_path: Path) -> None:
     fill(tmp_path)
-    rows = read_rows(tmp_path / "metrics.jsonl")
+    rows = read_metrics(tmp_path / "metrics.jsonl")
     assert [row["step"] for row in rows] == [1, 2, 2, 3, 4, 4, 5, 6, 6]
     assert rows[0] == {"step": 1, "train/loss": 1.0}
     assert table(tmp_path) == [
@@ -34,11 +35,21 @@ def test_rows_and_table(tmp_path: Path) -> None:
     ]
 
 
+def test_numbers_that_are_not_finite_are_null(tmp_path: Path) -> None:
+    metrics = Metrics(tmp_path)
+    metrics.validation({"step": 1, "validation/loss": float("nan"), "validation/forces_mae": float("inf")})
+    metrics.close()
+    text = (tmp_path / "metrics.jsonl").read_text()
+    row = json.loads(text, parse_constant=pytest.fail)
+    assert row == {"step": 1, "validation/loss": None, "validation/forces_mae": None}
+    assert table(tmp_path) == [{"step": "1", "validation/loss": "", "validation/forces_mae": ""}]
+
+
 def test_a_row_is_on_disk_at_once(tmp_path: Path) -> None:
-    record = Record(tmp_path)
-    record.step({"step": 1, "train/loss": 1.0})
-    assert read_rows(tmp_path / "metrics.jsonl") == [{"step": 1, "train/loss": 1.0}]
-    record.close()
+    metrics = Metrics(tmp_path)
+    metrics.step({"step": 1, "train/loss": 1.0})
+    assert read_metrics(tmp_path / "metrics.jsonl") == [{"step": 1, "train/loss": 1.0}]
+    metrics.close()
 
 
 @pytest.mark.parametrize(
@@ -55,8 +66,8 @@ def test_rows_that_will_be_made_again_are_dropped(
     step: int, validated: bool, left: list[int], validations: list[str], tmp_path: Path
 ) -> None:
     fill(tmp_path)
-    Record(tmp_path, up_to_step=step, validated=validated).close()
-    assert [row["step"] for row in read_rows(tmp_path / "metrics.jsonl")] == left
+    Metrics(tmp_path, up_to_step=step, validated=validated).close()
+    assert [row["step"] for row in read_metrics(tmp_path / "metrics.jsonl")] == left
     assert [row["step"] for row in table(tmp_path)] == validations
 
 
@@ -65,17 +76,17 @@ def test_a_line_that_was_cut_short_is_left_out(cut: bytes, tmp_path: Path) -> No
     fill(tmp_path)
     with (tmp_path / "metrics.jsonl").open("ab") as file:
         file.write(cut)
-    record = Record(tmp_path, up_to_step=100)
-    record.step({"step": 7, "train/loss": 0.1})
-    record.close()
-    assert [row["step"] for row in read_rows(tmp_path / "metrics.jsonl")][-2:] == [6, 7]
+    metrics = Metrics(tmp_path, up_to_step=100)
+    metrics.step({"step": 7, "train/loss": 0.1})
+    metrics.close()
+    assert [row["step"] for row in read_metrics(tmp_path / "metrics.jsonl")][-2:] == [6, 7]
 
 
 def test_columns_that_come_later_are_kept(tmp_path: Path) -> None:
-    record = Record(tmp_path)
-    record.validation({"step": 1, "validation/loss": 1.0})
-    record.validation({"step": 2, "validation/loss": 1.0, "validation/stress_mae": 3.0})
-    record.close()
+    metrics = Metrics(tmp_path)
+    metrics.validation({"step": 1, "validation/loss": 1.0})
+    metrics.validation({"step": 2, "validation/loss": 1.0, "validation/stress_mae": 3.0})
+    metrics.close()
     assert [row["validation/stress_mae"] for row in table(tmp_path)] == ["", "3.0"]
 
 
@@ -90,14 +101,14 @@ class FullDisk:
 
 
 def test_a_full_disk_names_the_file(tmp_path: Path) -> None:
-    record = Record(tmp_path)
-    real: IO[str] = record._file
+    metrics = Metrics(tmp_path)
+    real: IO[str] = metrics._file
     full: Any = FullDisk()
-    record._file = full
+    metrics._file = full
     with pytest.raises(OSError, match="No space left") as error:
-        record.step({"step": 1})
+        metrics.step({"step": 1})
     assert error.value.filename == str(tmp_path / "metrics.jsonl")
-    record.close()
+    metrics.close()
     real.close()
 
 
@@ -110,7 +121,7 @@ def test_earlier_rows_survive_a_full_disk(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        Record(tmp_path, up_to_step=4)
+        Metrics(tmp_path, up_to_step=4)
     assert (tmp_path / "metrics.jsonl").read_bytes() == before
 
 
@@ -132,8 +143,9 @@ def test_a_damaged_note_of_the_tracked_run_is_none(damaged: str, tmp_path: Path)
 
 
 def test_a_note_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
-    keep_run_id(tmp_path / "gone", "abc")
-    assert kept_run_id(tmp_path / "gone") is None
+    (tmp_path / "file").touch()
+    keep_run_id(tmp_path / "file", "abc")
+    assert kept_run_id(tmp_path / "file") is None
 
 
 def test_the_runs_of_the_stages_are_kept_beside_that_of_the_whole(tmp_path: Path) -> None:
@@ -143,3 +155,31 @@ def test_the_runs_of_the_stages_are_kept_beside_that_of_the_whole(tmp_path: Path
     keep_run_id(tmp_path, "second", stage=1)
     assert [kept_run_id(tmp_path, stage=i) for i in (0, 1, 2)] == ["first", "second", None]
     assert kept_run_id(tmp_path) == "whole"
+
+
+ONE, TWO = ([{"epochs": 1}] * count for count in (1, 2))
+
+
+@pytest.mark.parametrize(
+    ("stages", "stage", "name"),
+    [(ONE, 0, "best"), (TWO, 0, "best-stage1"), (TWO, 1, "best")],
+)
+def test_only_the_last_stage_writes_the_best(stages: list[dict[str, int]], stage: int, name: str) -> None:
+    recipe = recipe_of(Path("a.xyz"), train__stages=stages)
+    assert best_path(Path("run"), recipe, stage) == Path("run") / f"{name}.safetensors"
+
+
+def test_a_stage_that_is_no_longer_the_last_gives_up_the_name(tmp_path: Path) -> None:
+    (tmp_path / "best.safetensors").write_text("first")
+    rename_best(tmp_path, recipe_of(Path("a.xyz"), train__stages=TWO), 0)
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("best-stage1.safetensors", "first")]
+    rename_best(tmp_path, recipe_of(Path("a.xyz"), train__stages=ONE), 0)
+    assert [p.name for p in tmp_path.iterdir()] == ["best.safetensors"]
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "best.safetensors").write_text("second")
+    (tmp_path / "best-stage1.safetensors").write_text("first")
+    rename_best(tmp_path, recipe_of(Path("a.xyz"), train__stages=TWO), 0)
+    assert (tmp_path / "best.safetensors").read_text() == "second"
+    assert (tmp_path / "best-stage1.safetensors").read_text() == "first"

@@ -12,15 +12,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-import esen.train.dataset
+import esen.train.batches
+import esen.train.data
 from esen.data.convert import Settings, convert
+from esen.data.frames import as_frames
 from esen.data.readers import Files, Reading
 from esen.data.references import fit_references
 from esen.data.structure import Structure
 from esen.errors import InputError
 from esen.graph.batch import make_graph
 from esen.recipe import BatchSpec
-from esen.train.dataset import Batches, TrainingData, known_frames, load_training_data
+from esen.train.batches import Batches
+from esen.train.data import TrainingData, known_frames, load_training_data
 from tests.train.small import crystals, molecule, recipe_of, write_frames
 
 
@@ -126,7 +129,7 @@ def test_frames_with_an_element_that_is_not_trained_on_are_left_out() -> None:
 
 def test_missing_stress(tmp_path: Path) -> None:
     bare = [replace(s, stress=None) for s in crystals(5)]
-    with pytest.raises(InputError, match=r"no periodic frame has a stress under 'stress': write train\.loss"):
+    with pytest.raises(InputError, match=r"no frame has stress .*train\.loss\.stress: 0"):
         load(tmp_path, bare)
     with pytest.raises(InputError, match=r"no frame is periodic .* write train\.loss\.stress: 0$"):
         load(tmp_path, [molecule(8, 12) for _ in range(5)])
@@ -196,7 +199,7 @@ def test_a_backend_that_is_not_installed_is_refused_before_anything_is_read(
 def test_a_batch_is_the_same_whether_its_graphs_were_kept_or_not(
     kept_edges: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(esen.train.dataset, "_KEPT_EDGES", kept_edges)
+    monkeypatch.setattr(esen.train.batches, "_KEPT_EDGES", kept_edges)
     frames = [*crystals(3), molecule(8, 12, 8)]
     batches = Batches(frames, 3.5, BatchSpec(structures=2))
     for _ in range(2):
@@ -244,7 +247,8 @@ def test_repeats_and_weights(tmp_path: Path) -> None:
     recipe = recipe_of(tmp_path, data__train=[listed, mapped, last], data__validation=[last])
     data = load_training_data(recipe, lambda _: None)
     seen = Counter(
-        (Path(s.source).name[0], weight) for s, weight in zip(data.train, data.frame_weights, strict=True)
+        (Path(s.source).name[0], weight)
+        for s, weight in zip(data.train, as_frames(data.train).facts.weights, strict=True)
     )
     assert seen == {("a", 0.5): 18, ("b", 1.0): 8, ("c", 1.0): 3}
     assert set(Counter(sources(list(data.train))).values()) == {3, 2, 1}
@@ -297,26 +301,96 @@ def test_references_of_a_file_and_of_isolated_atoms(tmp_path: Path) -> None:
 def test_a_mapped_set_without_the_labels_of_the_loss(tmp_path: Path) -> None:
     frames = list(crystals(6))
     bare = converted(tmp_path, [replace(s, forces=None) if n == 2 else s for n, s in enumerate(frames)])
-    with pytest.raises(InputError, match=r"frame 2: has no forces, but train\.loss\.forces is 20; "):
+    with pytest.raises(InputError, match=r"frame 2: has no forces, but train\.loss\.forces is 20"):
         load_training_data(
             recipe_of(bare, data__validation=[{"path": str(bare), "frames": ":1"}]), lambda _: None
         )
-    none = converted(tmp_path, [replace(s, energy=None) for s in frames], "none")
-    with pytest.raises(InputError, match=r"has no energy, but train\.loss\.energy is 20"):
-        load_training_data(recipe_of(none), lambda _: None)
-    loss = {"energy": 0, "forces": 20, "stress": 5}
-    data = load_training_data(recipe_of(none, train__loss=loss, data__references="none"), lambda _: None)
-    assert np.isnan(data.train[0].energy or np.nan)
-    with pytest.raises(InputError, match=r"no structure has an energy; write data\.references: none"):
-        load_training_data(recipe_of(none, train__loss=loss), lambda _: None)
-    with pytest.raises(InputError, match=r"Mg \(Z = 12\) is not below model\.max_elements, which is 12"):
+    with pytest.raises(InputError, match=r"Mg \(Z = 12\) .* model\.max_elements"):
         load_training_data(recipe_of(bare, model__max_elements=12), lambda _: None)
 
 
+WITHOUT = {name: {name: None} for name in ("energy", "forces", "stress")}
+
+
+@pytest.mark.parametrize("name", WITHOUT)
+@pytest.mark.parametrize("mapped", [False, True], ids=["files", "mapped"])
+def test_a_label_that_the_loss_asks_for_and_no_frame_has(name: str, mapped: bool, tmp_path: Path) -> None:
+    frames = [replace(s, **WITHOUT[name]) for s in crystals(6)]
+    path = converted(tmp_path, frames) if mapped else write_frames(tmp_path / "train.xyz", frames)
+    loss = {"energy": 20, "forces": 20, "stress": 5}
+    with pytest.raises(InputError) as error:
+        load_training_data(recipe_of(path, train__loss=loss), lambda _: None)
+    assert str(path) in str(error.value)
+    assert f"no frame has {name} under '{name}'" in str(error.value)
+    assert f"train.loss.{name}: 0" in str(error.value)
+    assert f"data.{name}_key" in str(error.value)
+    data = load_training_data(recipe_of(path, train__loss=loss | {name: 0}), lambda _: None)
+    assert len(data.train) == 5
+
+
+def test_a_label_under_another_name_is_named(tmp_path: Path) -> None:
+    path = write_frames(
+        tmp_path / "train.xyz", crystals(6), {"energy": "energy", "forces": "dft_forces", "stress": "stress"}
+    )
+    with pytest.raises(InputError, match=r"data\.forces_key: dft_forces"):
+        load_training_data(recipe_of(path), lambda _: None)
+
+
+def test_without_energies_there_are_no_reference_energies(tmp_path: Path) -> None:
+    frames = [replace(s, energy=None) for s in crystals(6)]
+    data, said = load(tmp_path, frames, train__loss={"energy": 0})
+    assert not data.references.energies.any()
+    assert data.references.elements == (8, 12)
+    assert any("reference energies are 0" in line for line in said)
+
+
+def test_without_forces_the_scale_is_that_of_the_energies_beyond_the_references(tmp_path: Path) -> None:
+    frames = [replace(s, forces=None, stress=None) for s in crystals(10)]
+    data, _ = load(tmp_path, frames, train__loss={"forces": 0, "stress": 0})
+    energies = np.array([s.energy for s in data.train])
+    # all have one Mg and one O, so that the references leave the deviations from the mean
+    assert data.scale == pytest.approx(np.std(energies / 2), rel=1e-9)
+
+
+def test_a_loss_without_any_weight_is_refused(tmp_path: Path) -> None:
+    none = {"energy": 0, "forces": 0, "stress": 0}
+    with pytest.raises(InputError, match="weights of stage 1 are 0"):
+        load(tmp_path, list(crystals(6)), train__loss=none)
+
+
+def test_validation_frames_need_a_label_of_the_loss(tmp_path: Path) -> None:
+    bare = [replace(s, energy=None, forces=None) for s in crystals(2)]
+    given = [{"path": str(write_frames(tmp_path / "validation.xyz", bare))}]
+    with pytest.raises(InputError, match=r"data\.validation: .* energy or forces"):
+        load(tmp_path, list(crystals(6)), data__validation=given, train__loss={"stress": 0})
+    data, _ = load(tmp_path, list(crystals(6)), data__validation=given)  # by the stress alone
+    assert len(data.validation) == 2
+
+
 def test_many_frames_in_memory_are_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(esen.train.dataset, "_MANY", 7)
+    monkeypatch.setattr(esen.train.data, "_MANY", 7)
     _, said = load(tmp_path, list(crystals(8)))
     assert any("8 frames are held in memory; `esen data convert`" in line for line in said)
     told: list[str] = []
     load_training_data(recipe_of(converted(tmp_path, list(crystals(8)))), told.append)
     assert not any("in memory" in line for line in told)
+
+
+def warnings(path: Path, frames: list[Structure], cutoff: float) -> list[str]:
+    """Warnings about frames to train on; those of crystals(2) are validated on."""
+    given = [{"path": str(write_frames(path / "validation.xyz", crystals(2)))}]
+    _, said = load(path, frames, model__cutoff=cutoff, data__validation=given)
+    return [line for line in said if line.startswith("warning")]
+
+
+def test_a_cutoff_below_the_shortest_distance_is_told_of(tmp_path: Path) -> None:
+    assert warnings(tmp_path, list(crystals(5)), 3.5) == []
+    (line,) = warnings(tmp_path, list(crystals(5)), 0.35)
+    assert "model.cutoff, 0.35 Å" in line
+
+
+def test_one_frame_with_edges_is_enough(tmp_path: Path) -> None:
+    frames = crystals(5)
+    apart = [replace(f, positions=f.positions * 100, cell=f.cell * 100) for f in frames]
+    assert len(warnings(tmp_path, apart, 3.5)) == 1
+    assert warnings(tmp_path, [*apart, frames[0]], 3.5) == []

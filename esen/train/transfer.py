@@ -1,7 +1,7 @@
-"""Fine-tuning: a training that starts where a checkpoint was."""
+"""Weights that pass from one network to another: from stage to stage, and from a checkpoint to its fine-tuning."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,29 +16,72 @@ from esen.data.structure import Structure
 from esen.errors import InputError
 from esen.graph.edges import edge_vectors
 from esen.models.checkpoint import Checkpoint, read_checkpoint, restore_potential
-from esen.models.potential import EsenPotential
+from esen.models.dens import without_denoising
+from esen.models.potential import EsenPotential, make_potential
 from esen.recipe import BatchSpec, ModelSpec, Recipe, at_stage
 from esen.recipe.load import merged
-from esen.train.carry import carry_over, dtype_of
-from esen.train.dataset import Batches, Report, TrainingData
+from esen.train.batches import Batches
+from esen.train.data import Report, TrainingData
 from esen.train.precision import prepared, weights_dtype
 
+_HEADS = ("network.head.", "direct.", "noise.")
 _FREE = ("forces.", "dens", "graph.backend")
-"""What fine-tuning may change of the network without a word."""
-_SAID = ("graph.", "envelope.")
-"""The same weights fit; the predictions before the first step are others."""
+"""Keys of `model` that fine-tuning may change without a note."""
+_NOTED = ("graph.", "envelope.")
+"""Keys with which the same weights fit, but give other predictions before the first step."""
 _MOST_FRAMES = 2000
 """Reference energies are fitted to so many frames, evenly spaced."""
 
 
+def carry_over(
+    source: EsenPotential, spec: ModelSpec, *, seed: int, renew: Collection[str] = ()
+) -> EsenPotential:
+    """Return a potential of another kind with the weights that both kinds have, bit for bit.
+
+    Heads that the source lacks are drawn from the seed; those that only the source has are dropped. Where the parts
+    for denoising are dropped, the constant that the encoding of forces added to every atom becomes part of the species
+    embedding, so that energies do not change.
+
+    Args:
+        source: Is not changed.
+        spec: Differs from that of the source in forces, denoising, graph or envelope alone.
+        seed: Seed of new weights.
+        renew: If it holds `heads`, all heads are drawn anew.
+
+    Raises:
+        InputError: The energy of one is the sum over atoms, that of the other their mean.
+    """
+    made = make_potential(spec, seed=seed, elements=source.elements).to(dtype_of(source))
+    if made.mean_energy != source.mean_energy:
+        raise InputError(
+            "the weights to start from give the mean of the atoms' energies (forces: energy: mean), not their sum:"
+            " keep forces: {kind: direct, energy: mean}"
+        )
+    weights = source.state_dict()
+    if source.spec.dens and not spec.dens:
+        weights = without_denoising(weights)
+    ours = made.state_dict()
+    if "heads" in renew:
+        weights = {name: tensor for name, tensor in weights.items() if not name.startswith(_HEADS)}
+    common = {name: t for name, t in weights.items() if name in ours and t.shape == ours[name].shape}
+    made.load_state_dict(ours | common)
+    made.network.backbone.memory = source.network.backbone.memory
+    return made.to(source.scale.device)
+
+
+def dtype_of(potential: EsenPotential) -> torch.dtype:
+    """Return the precision of the network."""
+    return next(potential.network.parameters()).dtype
+
+
 @dataclass(frozen=True, eq=False)
 class Initial:
-    """What a training starts from.
+    """The checkpoint that `train.init_from` names.
 
     Attributes:
-        path: of the checkpoint.
-        checkpoint: as it was read.
-        potential: as it predicts.
+        path: Its file.
+        checkpoint: Its content.
+        potential: The potential in it.
     """
 
     path: Path
@@ -47,27 +90,27 @@ class Initial:
 
     @classmethod
     def read(cls, path: Path) -> "Initial":
-        """From a file of ours.
+        """Read a checkpoint.
 
         Raises:
-            InputError: as `read_checkpoint` and `restore_potential`.
+            InputError: As `read_checkpoint` and `restore_potential`.
         """
         checkpoint = read_checkpoint(path)
         return cls(path, checkpoint, restore_potential(checkpoint, str(path)))
 
     @property
     def known(self) -> set[int]:
-        """Atomic numbers that it was trained on; of an imported one, those with a reference energy."""
+        """Atomic numbers that it was trained on; for an imported potential, those with a reference energy."""
         if self.potential.elements is not None:
             return set(self.potential.elements)
         found = set(self.potential.references.nonzero().flatten().tolist())
         return found or set(range(1, self.potential.spec.max_elements))
 
     def new_elements(self, recipe: Recipe, data: TrainingData) -> tuple[int, ...]:
-        """Atomic numbers that it was never shown and the data hold.
+        """Return the atomic numbers in the data that the potential was not trained on.
 
         Raises:
-            InputError: there are some, and `train.renew` does not say that they may be learned.
+            InputError: There are some, and `train.renew` does not say that they may be learned.
         """
         new = tuple(sorted(set(data.references.elements) - self.known))
         if new and "elements" not in recipe.train.renew:
@@ -79,7 +122,7 @@ class Initial:
         return new
 
     def origin(self, recipe: Recipe) -> dict[str, Any]:
-        """Where the weights came from, with their licence, and what was done since."""
+        """Return where the weights came from, with their licence and each fine-tuning since."""
         step = {
             "from": self.path.name,
             "sha256": hashlib.sha256(self.path.read_bytes()).hexdigest(),
@@ -90,15 +133,15 @@ class Initial:
 
 
 def inherit_model(recipe: Recipe, model: dict[str, Any], where: str) -> tuple[Recipe, list[str]]:
-    """The recipe with what its `model` leaves out taken from a checkpoint; and notes for the user.
+    """Fill in what `model` of the recipe leaves out from a checkpoint; return the recipe and notes for the user.
 
     Args:
-        recipe: as loaded; returned as it is if it does not start from a checkpoint.
-        model: of the checkpoint.
-        where: names the checkpoint.
+        recipe: As loaded; returned unchanged if it does not start from a checkpoint.
+        model: `model` of the checkpoint.
+        where: Name of the checkpoint for messages.
 
     Raises:
-        InputError: the recipe's network is another one; one line a difference.
+        InputError: The recipe asks for another network; one line per difference.
     """
     if recipe.train.init_from is None:
         return recipe, []
@@ -112,46 +155,42 @@ def inherit_model(recipe: Recipe, model: dict[str, Any], where: str) -> tuple[Re
         raise InputError(
             f"train.init_from: {where}: {problem['msg'].removeprefix('Value error, ')}"
         ) from None
-    before, now = _flat(source.model_dump()), _flat(spec.model_dump())
+    before, now = _leaves(source.model_dump()), _leaves(spec.model_dump())
     pairs = {key: (before.get(key), now.get(key)) for key in [*before, *now]}
-    pairs = {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
-    wrong = [key for key in pairs if not key.startswith(_FREE + _SAID)]
-    if wrong:
-        raise InputError(
-            "\n".join(
-                f"model.{key}: {pairs[key][1]} here, {pairs[key][0]} in {where}: leave it out to take it from there"
-                for key in wrong
-            )
-        )
-    said = [key for key in pairs if key.startswith(_SAID) and not key.startswith(_FREE)]
-    notes = [
-        f"note: model.{key} {pairs[key][0]} → {pairs[key][1]}: before the first step the predictions are not"
-        f" those of {where}"
-        for key in said
+    pairs = {key: pair for key, pair in pairs.items() if pair[0] != pair[1] and not key.startswith(_FREE)}
+    wrong = [
+        f"model.{key}: {ours} here, {theirs} in {where}: leave it out to take it from there"
+        for key, (theirs, ours) in pairs.items()
+        if not key.startswith(_NOTED)
     ]
-    return changed, notes
+    if wrong:
+        raise InputError("\n".join(wrong))
+    return changed, [
+        f"note: model.{key} {theirs} → {ours}: before the first step the predictions are not those of {where}"
+        for key, (theirs, ours) in pairs.items()
+    ]
 
 
-def _flat(section: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def _leaves(section: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     leaves: dict[str, Any] = {}
     for key, value in section.items():
-        leaves |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        leaves |= _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
     return leaves
 
 
 def initial_potential(initial: Initial, recipe: Recipe, data: TrainingData, report: Report) -> EsenPotential:
-    """The potential to fine-tune: the checkpoint's, in the form that the first stage needs.
+    """Return the potential to fine-tune: that of the checkpoint, in the form that the first stage needs.
 
     Reference energies, scale and heads are kept unless `train.renew` says otherwise.
 
     Args:
-        initial: what to start from.
-        recipe: of the run, its model completed by `inherit_model`.
-        data: to train on.
-        report: told of what may surprise.
+        initial: The checkpoint to start from.
+        recipe: Recipe of the run, its model completed by `inherit_model`.
+        data: Training data.
+        report: Is told if the precision of the weights changes.
 
     Raises:
-        InputError: the frames hold elements that the potential was never shown.
+        InputError: The frames hold elements that the potential was not trained on.
     """
     train, source = recipe.train, initial.potential
     new = initial.new_elements(recipe, data)
@@ -177,17 +216,21 @@ def initial_potential(initial: Initial, recipe: Recipe, data: TrainingData, repo
 def _renew_references(
     potential: EsenPotential, recipe: Recipe, data: TrainingData, elements: Sequence[int]
 ) -> None:
-    """New E0: those of the data, or by least squares what the network leaves of the labels.
+    """Set new E0: those of the data, or by least squares what the network leaves of the labels.
 
-    The fit is of E − (E_predicted − Σ E0), so that a constant per atom between two levels of theory is gone before the
-    first step, whatever share of the binding energy the earlier references had taken up.
+    The fit is to E − (E_predicted − Σ E0), so that a constant per atom between two levels of theory is removed before
+    the first step, whatever share of the binding energy the earlier references contained. New elements keep E0 = 0 if
+    no frame has an energy.
     """
     place = torch.tensor(elements, device=potential.references.device)
     if recipe.data.references != "least_squares":
         table = torch.from_numpy(np.ascontiguousarray(data.references.energies, dtype=np.float64))
         potential.references[place] = table[list(elements)].to(place.device)
         return
-    frames = [s for s in _evenly(data.train) if s.energy is not None]
+    spaced = range(0, len(data.train), -(-len(data.train) // _MOST_FRAMES))
+    frames = [frame for frame in map(data.train.__getitem__, spaced) if frame.energy is not None]
+    if not frames and "references" not in recipe.train.renew:
+        return
     if not frames:
         raise InputError("train.renew: references: no frame of data.train has an energy to fit them to")
     potential.references[place] = 0.0
@@ -196,10 +239,6 @@ def _renew_references(
     residual = labels - _energies(potential, recipe, frames)
     solution = np.linalg.lstsq(counts.astype(np.float64), residual, rcond=None)[0]
     potential.references[place] = torch.from_numpy(solution).to(place.device)
-
-
-def _evenly(frames: Sequence[Structure]) -> list[Structure]:
-    return [frames[i] for i in range(0, len(frames), -(-len(frames) // _MOST_FRAMES))]
 
 
 def _energies(

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from esen.errors import InputError
-from esen.train.prefetch import prefetched
+from esen.train.batches import prefetched
 
 
 def threads() -> list[str]:

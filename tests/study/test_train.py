@@ -4,20 +4,22 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from matplotlib.figure import Figure
 
-import esen.study.experiment
+import esen.study.train
 from esen.errors import InputError
-from esen.files import Interrupted, locked
+from esen.files import LOCK, Interrupted, locked
+from esen.models.checkpoint import read_checkpoint
 from esen.recipe import Recipe, load_recipe
 from esen.recipe.load import flatten
-from esen.study.experiment import ExperimentResult, run_experiment
+from esen.study.train import TrainingResult, run_training
 from esen.train.progress import TrainDisplay
-from esen.train.record import kept_run_id, read_rows
+from esen.train.run_files import kept_run_id, read_metrics
 from tests.train.small import crystals, molecule, press_ctrl_c, recipe_of, write_frames
 
 FILES = {
@@ -59,6 +61,11 @@ def at_step(number: int, call: Callable[[], None], monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(TrainDisplay, "step", step)
 
 
+def names(folder: Path) -> set[str]:
+    """Files in the folder of a run but for that of its lock."""
+    return {path.name for path in folder.iterdir()} - {LOCK}
+
+
 def stored_run(uri: str, folder: Path) -> Any:
     from mlflow import MlflowClient
 
@@ -78,9 +85,9 @@ def artifacts(run: Any) -> set[str]:
     return {path.name for path in Path(run.info.artifact_uri.removeprefix("file://")).iterdir()}
 
 
-def test_files_table_and_paths(trained_run: ExperimentResult) -> None:
+def test_files_table_and_paths(trained_run: TrainingResult) -> None:
     folder = trained_run.paths["run"]
-    assert {path.name for path in folder.iterdir()} == FILES | {"tracking.json"}
+    assert names(folder) == FILES | {"tracking.json"}
     assert all(path.exists() for path in trained_run.paths.values())
     overall = trained_run.summary[0]
     assert (overall["test MAE"], overall["frames"]) == ("all", 3)
@@ -93,7 +100,7 @@ def test_files_table_and_paths(trained_run: ExperimentResult) -> None:
     assert all((folder / name).stat().st_size > 10_000 for name in ("training.png", "mae.png"))
 
 
-def test_the_tracked_run(trained_run: ExperimentResult, mlflow_uri: str) -> None:
+def test_the_tracked_run(trained_run: TrainingResult, mlflow_uri: str) -> None:
     folder = trained_run.paths["run"]
     run = stored_run(mlflow_uri, folder)
     assert (run.info.status, run.info.run_name) == ("FINISHED", folder.name)
@@ -113,13 +120,13 @@ def test_the_tracked_run(trained_run: ExperimentResult, mlflow_uri: str) -> None
 
 
 def test_a_finished_run_is_evaluated_again(
-    trained_run: ExperimentResult, mlflow_uri: str, capfd: pytest.CaptureFixture[str]
+    trained_run: TrainingResult, mlflow_uri: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     folder = trained_run.paths["run"]
     weights, run_id = (folder / "last.safetensors").read_bytes(), kept_run_id(folder)
     (folder / "mae.png").unlink()
     recipe = load_recipe(folder / "recipe.yaml")
-    again = run_experiment(recipe, folder, resume=True, device="cpu")
+    again = run_training(recipe, folder, resume=True, device="cpu")
     assert again.summary == trained_run.summary
     assert (folder / "last.safetensors").read_bytes() == weights
     assert (folder / "mae.png").exists()
@@ -137,7 +144,7 @@ def test_ctrl_c_marks_the_run_and_resuming_continues_it(
     recipe, folder = recipe.model_copy(update={"tracking": tracking}), tmp_path / "my run"
     at_step(2, press_ctrl_c, monkeypatch)
     with pytest.raises(Interrupted) as stopped:
-        run_experiment(recipe, folder, device="cpu")
+        run_training(recipe, folder, device="cpu")
     quoted = f"'{folder / 'recipe.yaml'}' --output '{folder}'"
     assert str(stopped.value) == (
         f"interrupted at step 2, all is saved; go on with: esen train {quoted} --device cpu --resume"
@@ -146,7 +153,7 @@ def test_ctrl_c_marks_the_run_and_resuming_continues_it(
     assert killed.info.status == "KILLED"
     assert "recipe.yaml" in artifacts(killed)
     monkeypatch.undo()
-    run_experiment(load_recipe(folder / "recipe.yaml"), folder, resume=True, device="cpu")
+    run_training(load_recipe(folder / "recipe.yaml"), folder, resume=True, device="cpu")
     run = stored_run(mlflow_uri, folder)
     assert (run.info.run_id, run.info.status) == (killed.info.run_id, "FINISHED")
     assert run.data.params == killed.data.params
@@ -165,9 +172,9 @@ def test_each_stage_is_a_run_beneath_that_of_the_training(
     folder = tmp_path / "run"
     at_step(4, press_ctrl_c, monkeypatch)
     with pytest.raises(Interrupted):
-        run_experiment(paper, folder, device="cpu")
+        run_training(paper, folder, device="cpu")
     monkeypatch.undo()
-    result = run_experiment(paper, folder, resume=True, device="cpu")
+    result = run_training(paper, folder, resume=True, device="cpu")
     client, parent = MlflowClient(tracking_uri=mlflow_uri), kept_run_id(folder)
     found = client.search_runs([stored_run(mlflow_uri, folder).info.experiment_id])
     children = {r.info.run_name: r for r in found if r.data.tags.get("mlflow.parentRunId") == parent}
@@ -189,27 +196,65 @@ def test_a_tracker_that_fails_stops_nothing(
     recipe: Recipe, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     tracking = recipe.tracking.model_copy(update={"enabled": True, "uri": "sqlite:////nonexistent/x.db"})
-    result = run_experiment(recipe.model_copy(update={"tracking": tracking}), tmp_path / "run", device="cpu")
-    assert {path.name for path in (tmp_path / "run").iterdir()} == FILES
+    result = run_training(recipe.model_copy(update={"tracking": tracking}), tmp_path / "run", device="cpu")
+    assert names(tmp_path / "run") == FILES
     assert result.summary[0]["frames"] == 2
     assert "the run goes on without it" in caplog.text
 
 
 def test_without_test_frames_the_validation_frames_are_evaluated(recipe: Recipe, tmp_path: Path) -> None:
-    result = run_experiment(recipe, tmp_path / "run", device="cpu")
+    result = run_training(recipe, tmp_path / "run", device="cpu")
     assert result.summary[0]["validation MAE"] == "all"
-    rows = [row for row in read_rows(tmp_path / "run" / "metrics.jsonl") if "validation/loss" in row]
+    rows = [row for row in read_metrics(tmp_path / "run" / "metrics.jsonl") if "validation/loss" in row]
     best = min(rows, key=lambda row: float(row["validation/loss"]))
     assert result.summary[0]["forces (meV/Å)"] == pytest.approx(best["validation/forces_mae"], rel=1e-5)
 
 
+@pytest.mark.parametrize("only", ["energy", "forces"])
+def test_training_on_one_label_alone(only: str, tmp_path: Path) -> None:
+    """Metrics, tables and best weights are those of the label that is there; test frames have no other either."""
+    others = {name: None for name in ("energy", "forces", "stress") if name != only}
+    paths = {
+        name: str(write_frames(tmp_path / f"{name}.xyz", [replace(s, **others) for s in frames]))
+        for name, frames in (("train", crystals(9)), ("test", crystals(3, seed=7)))
+    }
+    recipe = recipe_of(
+        Path(paths["train"]),
+        train__loss=dict.fromkeys(others, 0),
+        train__stages=[{"epochs": 3}],
+        data__test=[{"path": paths["test"]}],
+    )
+    result = run_training(recipe, tmp_path / "run", device="cpu")
+    rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    validations = [row for row in rows if "validation/loss" in row]
+    assert {key for row in validations for key in row} == {
+        "step", "epoch", "validation/loss", f"validation/{only}_mae"
+    }  # fmt: skip
+    assert {key for row in rows if "train/loss" in row for key in row} == {
+        "step", "epoch", "train/loss", f"train/{only}_loss", "train/learning_rate", "train/gradient_norm"
+    }  # fmt: skip
+    best = read_checkpoint(tmp_path / "run" / "best.safetensors")
+    assert best.metrics["validation/loss"] == min(row["validation/loss"] for row in validations)
+    assert bool(best.tensors["weights/references"].any()) == (only == "energy")
+    errors = json.loads((tmp_path / "run" / "summary.json").read_text())["test"]["overall"]
+    assert {name for name, values in errors.items() if values["mae"] is not None} == {only}
+    shown = {key for key, value in result.summary[0].items() if isinstance(value, float)}
+    assert [key.split()[0] for key in shown] == [only]
+
+
+def test_test_frames_without_any_label_are_refused(recipe: Recipe, tmp_path: Path) -> None:
+    bare = [replace(s, energy=None, forces=None, stress=None) for s in crystals(2)]
+    path = write_frames(tmp_path / "test.xyz", bare)
+    given = recipe_of(tmp_path / "train.xyz", data__test=[{"path": str(path)}])
+    with pytest.raises(InputError, match=r"data\.test"):
+        run_training(given, tmp_path / "run", device="cpu")
+
+
 def test_a_recipe_without_evaluation(recipe: Recipe, tmp_path: Path) -> None:
     evaluate = recipe.evaluate.model_copy(update={"mae": None})
-    result = run_experiment(recipe.model_copy(update={"evaluate": evaluate}), tmp_path / "run", device="cpu")
+    result = run_training(recipe.model_copy(update={"evaluate": evaluate}), tmp_path / "run", device="cpu")
     assert result.summary == []
-    assert {path.name for path in (tmp_path / "run").iterdir()} == {
-        name for name in FILES if not name.startswith("mae.")
-    }
+    assert names(tmp_path / "run") == {name for name in FILES if not name.startswith("mae.")}
 
 
 def test_test_frames_of_an_unknown_element_are_left_out(
@@ -218,7 +263,7 @@ def test_test_frames_of_an_unknown_element_are_left_out(
     write_frames(tmp_path / "test.xyz", [*crystals(2, seed=5), molecule(8, 26)])
     train = write_frames(tmp_path / "train.xyz", crystals(9))
     recipe = recipe_of(train, data__test=[{"path": str(tmp_path / "test.xyz")}])
-    result = run_experiment(recipe, tmp_path / "run", device="cpu")
+    result = run_training(recipe, tmp_path / "run", device="cpu")
     assert result.summary[0]["frames"] == 2
     assert "1 of 3 test frames are left out: they hold Fe" in capfd.readouterr().err
 
@@ -227,9 +272,9 @@ def test_what_is_wrong_is_found_before_anything_is_written(recipe: Recipe, tmp_p
     (tmp_path / "test.xyz").write_text("")
     data = recipe_of(tmp_path / "train.xyz", data__test=[{"path": str(tmp_path / "test.xyz")}]).data
     with pytest.raises(InputError, match=r"test\.xyz: the file is empty"):
-        run_experiment(recipe.model_copy(update={"data": data}), tmp_path / "run", device="cpu")
+        run_training(recipe.model_copy(update={"data": data}), tmp_path / "run", device="cpu")
     with pytest.raises(InputError, match="device 'cuda:99' is not there"):
-        run_experiment(recipe, tmp_path / "run", device="cuda:99")
+        run_training(recipe, tmp_path / "run", device="cuda:99")
     assert not (tmp_path / "run").exists()
 
 
@@ -238,8 +283,8 @@ def test_a_folder_that_is_in_use_is_refused(recipe: Recipe, tmp_path: Path) -> N
     with locked(tmp_path / "run"):
         for resume in (False, True):
             with pytest.raises(InputError, match="another process is at work in it"):
-                run_experiment(recipe, tmp_path / "run", resume=resume, device="cpu")
-    assert not list((tmp_path / "run").iterdir())
+                run_training(recipe, tmp_path / "run", resume=resume, device="cpu")
+    assert not names(tmp_path / "run")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -249,9 +294,9 @@ def test_a_signal_while_reading(
     def read(*_: object) -> None:
         os.kill(os.getpid(), number)
 
-    monkeypatch.setattr(esen.study.experiment, "load_training_data", read)
+    monkeypatch.setattr(esen.study.train, "load_training_data", read)
     with pytest.raises(Interrupted, match=r"^interrupted$"):
-        run_experiment(recipe, tmp_path / "run", device="cpu")
+        run_training(recipe, tmp_path / "run", device="cpu")
     assert not (tmp_path / "run").exists()
 
 
@@ -259,13 +304,13 @@ def test_a_signal_in_the_evaluation(recipe: Recipe, tmp_path: Path, monkeypatch:
     def evaluate(*_: object, **__: object) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(esen.study.experiment, "evaluate_with_progress", evaluate)
+    monkeypatch.setattr(esen.study.train, "evaluate_with_progress", evaluate)
     with pytest.raises(
         Interrupted, match="in the evaluation; the training is finished; go on with: esen train"
     ):
-        run_experiment(recipe, tmp_path / "run", device="cpu")
+        run_training(recipe, tmp_path / "run", device="cpu")
     monkeypatch.undo()
-    assert run_experiment(recipe, tmp_path / "run", resume=True, device="cpu").summary[0]["frames"] == 2
+    assert run_training(recipe, tmp_path / "run", resume=True, device="cpu").summary[0]["frames"] == 2
 
 
 def test_a_second_ctrl_c_stops_at_once(
@@ -277,10 +322,10 @@ def test_a_second_ctrl_c_stops_at_once(
 
     at_step(5, twice, monkeypatch)
     with pytest.raises(Interrupted, match=r"^interrupted; go on with: esen train"):
-        run_experiment(recipe, tmp_path / "run", device="cpu")
+        run_training(recipe, tmp_path / "run", device="cpu")
     monkeypatch.undo()
-    run_experiment(recipe, tmp_path / "run", resume=True, device="cpu")
-    rows = read_rows(tmp_path / "run" / "metrics.jsonl")
+    run_training(recipe, tmp_path / "run", resume=True, device="cpu")
+    rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
     assert [row["step"] for row in rows if "train/loss" in row] == [1, 2, 3, 4, 5, 6]
 
 
@@ -295,11 +340,11 @@ def test_a_full_disk_says_what_to_do(
     with pytest.raises(
         InputError, match=r"No space left on device\); make room; .*go on with: esen train"
     ) as error:
-        run_experiment(recipe, tmp_path / "run", device="cpu")
+        run_training(recipe, tmp_path / "run", device="cpu")
     assert "\n" not in str(error.value)
     monkeypatch.undo()
-    run_experiment(recipe, tmp_path / "run", resume=True, device="cpu")
-    assert {path.name for path in (tmp_path / "run").iterdir()} == FILES
+    run_training(recipe, tmp_path / "run", resume=True, device="cpu")
+    assert names(tmp_path / "run") == FILES
 
 
 def test_a_full_disk_in_the_evaluation(
@@ -310,7 +355,7 @@ def test_a_full_disk_in_the_evaluation(
 
     monkeypatch.setattr("esen.study.mae.parity_plot", full)
     with pytest.raises(InputError, match="the training is finished, evaluate with: esen train"):
-        run_experiment(recipe, tmp_path / "run", device="cpu")
+        run_training(recipe, tmp_path / "run", device="cpu")
 
 
 def test_an_error_of_the_program_is_not_taken_for_the_user(
@@ -319,14 +364,14 @@ def test_an_error_of_the_program_is_not_taken_for_the_user(
     def broken(*_: object, **__: object) -> None:
         raise OSError("a driver of something")
 
-    monkeypatch.setattr(esen.study.experiment, "fit", broken)
+    monkeypatch.setattr(esen.study.train, "fit", broken)
     with pytest.raises(OSError, match="a driver of something"):
-        run_experiment(recipe, tmp_path / "run", device="cpu")
+        run_training(recipe, tmp_path / "run", device="cpu")
 
 
 def test_weights_that_were_removed_are_found_again(recipe: Recipe, tmp_path: Path) -> None:
     """With no better epoch left, those to go on from are evaluated."""
-    run_experiment(recipe, tmp_path / "run", device="cpu")
+    run_training(recipe, tmp_path / "run", device="cpu")
     (tmp_path / "run" / "best.safetensors").unlink()
-    result = run_experiment(recipe, tmp_path / "run", resume=True, device="cpu")
+    result = run_training(recipe, tmp_path / "run", resume=True, device="cpu")
     assert result.paths["weights"].name == "last.safetensors"

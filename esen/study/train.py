@@ -1,0 +1,307 @@
+"""`esen train`: a training and the evaluation that follows it, as one tracked run in one folder."""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from shlex import quote
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from esen.allocator import keep_freed_memory
+from esen.data.checks import check_structure
+from esen.data.frames import as_frames
+from esen.data.readers import Reading, load_structures
+from esen.data.structure import Structure
+from esen.data.targets import TARGETS, listed
+from esen.errors import InputError
+from esen.files import Interrupted, locked, signals_interrupt, write_atomically, write_json
+from esen.md.calculator import choose_device, find_weights
+from esen.models.checkpoint import Checkpoint, load_potential, read_checkpoint
+from esen.recipe import Recipe
+from esen.recipe.advice import advice
+from esen.recipe.load import flatten
+from esen.study.mae import Row, evaluate_with_progress, mae_rows, write_mae
+from esen.study.plots.training import training_curves
+from esen.track import Tracker, make_tracker
+from esen.train.data import Report, TrainingData, known_frames, load_training_data
+from esen.train.distributed import torchrun_processes
+from esen.train.fit import FitResult, fit
+from esen.train.optim import check_freezing
+from esen.train.progress import reporter
+from esen.train.resume import check_same_data, read_resumable, resume_notes, run_model
+from esen.train.run_files import BEST, keep_run_id, kept_run_id, read_metrics
+from esen.train.transfer import Initial, inherit_model
+
+_METRICS = {"test": "test", "validation": "best_validation"}  # `validation/…` are the curves of training
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingResult:
+    """What is shown at the end: a table of errors, and where the files are."""
+
+    summary: list[Row]
+    paths: dict[str, Path]
+
+
+def run_training(
+    recipe: Recipe, output: Path, *, resume: bool = False, device: str = "auto"
+) -> TrainingResult:
+    """Train, evaluate, plot, and track.
+
+    Everything is checked before anything is written: recipe, data, test data, device.
+
+    Args:
+        recipe: With absolute paths.
+        output: Folder of the run; made if it does not exist.
+        resume: Whether to resume from its last checkpoint.
+        device: `auto`, `cpu`, `cuda`, …
+
+    Raises:
+        Interrupted: The user stopped the run by Ctrl-C or SIGTERM; its state is saved.
+        InputError: What the user gave cannot be used.
+        OSError: The folder cannot be written.
+    """
+    keep_freed_memory()
+    with signals_interrupt(), _how_to_resume(output, device):
+        return _run(recipe, output, resume, device)
+
+
+def _run(recipe: Recipe, output: Path, resume: bool, device: str) -> TrainingResult:
+    kind = choose_device(device)
+    with ExitStack() as stack:
+        processes = stack.enter_context(torchrun_processes(kind))
+        console = Console(stderr=True, quiet=not processes.is_first)
+        say = reporter(console)
+        place = torch.device(kind, torch.cuda.current_device()) if kind == "cuda" else torch.device(kind)
+        output = Path(processes.first_says(str(output)))
+        resumed = None
+        if resume:
+            if processes.is_first:
+                stack.enter_context(locked(output))
+            resumed = read_resumable(output, recipe)
+        recipe, initial = complete_recipe(recipe, resumed, say)
+        data = load_training_data(recipe, say)
+        if initial is not None:
+            initial.new_elements(recipe, data)
+        test = test_frames(recipe, data, say)
+        if resumed is not None:
+            check_same_data(resumed, data, output)
+        if resume:
+            for line in resume_notes(output, resumed, recipe):
+                say(line)
+        shared = "" if processes.size == 1 else f" in each of {processes.size} processes"
+        say(
+            f"{len(data.train)} frames to train on, {len(data.validation)} to validate, {len(test)} to test;"
+            f" {place}, {torch.get_num_threads()} threads{shared}; into {output}"
+        )
+        if not processes.is_first:  # what the others write is of no use
+            output = Path(stack.enter_context(TemporaryDirectory()))
+        output.mkdir(parents=True, exist_ok=True)
+        if not resume and processes.is_first:
+            stack.enter_context(locked(output))
+        enabled = recipe.tracking.enabled and processes.is_first
+        tracker = stack.enter_context(_tracked(recipe, output, enabled=enabled, resume=resume))
+        origin = {} if initial is None else initial.checkpoint.origin
+        if licence := origin.get("licence", {}).get("text"):
+            write_atomically(output / "LICENSE", licence)  # that of imported weights, beside the new ones
+        fitted = fit(
+            recipe,
+            data,
+            output,
+            tracker=tracker,
+            device=place,
+            console=console,
+            start=initial if resumed is None else resumed,
+            processes=processes,
+        )
+        if not processes.is_first:
+            return TrainingResult([], {})
+        say(f"{fitted.steps} steps in {duration(fitted.seconds)}")
+        if recipe.train.init_from is not None:
+            console.print(before_and_after(output))
+        frames, of = (test, "test") if test else (list(data.validation), "validation")
+        with _training_is_finished(output, device):
+            return _evaluate(recipe, fitted, frames, of, output, tracker)
+
+
+@contextmanager
+def _tracked(recipe: Recipe, output: Path, *, enabled: bool, resume: bool) -> Iterator[Tracker]:
+    """Open the tracked run, a new one or that of the folder, and keep its identifier in the folder."""
+    tracker = make_tracker(
+        enabled=enabled,
+        uri=recipe.tracking.uri,
+        experiment=recipe.tracking.experiment,
+        run_name=output.name,
+        resume_id=kept_run_id(output) if resume else None,
+    )
+    try:
+        with tracker:
+            tracker.params(flatten(recipe))
+            yield tracker
+    finally:
+        keep_run_id(output, tracker.run_id)  # known at the latest when it has closed
+
+
+def complete_recipe(
+    recipe: Recipe, resumed: Checkpoint | None, report: Report
+) -> tuple[Recipe, Initial | None]:
+    """Fill in what `model` leaves out, and return the recipe with the checkpoint to start from, if there is one.
+
+    A run that is resumed goes on from its own checkpoint and no longer needs the one that it started from.
+
+    Raises:
+        InputError: The checkpoint cannot be read, the recipe asks for another network, or `train.freeze` names no
+            part of it.
+    """
+    for line in advice(recipe):
+        report(f"warning: {line}")
+    initial: Initial | None = None
+    notes: list[str] = []
+    if recipe.train.init_from is not None and resumed is not None:
+        recipe, _ = inherit_model(recipe, run_model(resumed), "the checkpoint to go on from")
+    elif recipe.train.init_from is not None:
+        initial = Initial.read(find_weights(Path(recipe.train.init_from)))
+        recipe, notes = inherit_model(recipe, initial.checkpoint.recipe["model"], str(initial.path))
+    check_freezing(recipe)
+    for note in notes:
+        report(note)
+    return recipe, initial
+
+
+def test_frames(recipe: Recipe, data: TrainingData, report: Report) -> list[Structure]:
+    """Return the frames of `data.test` that will be evaluated. They may have any of the labels.
+
+    Raises:
+        InputError: They cannot be read or predicted, or have no label at all.
+    """
+    if not recipe.data.test or recipe.evaluate.mae is None:
+        return []
+    test = load_structures(recipe.data.test, replace(Reading.of(recipe.data), required=()))
+    for structure in test:
+        check_structure(structure, recipe.model.max_elements)
+    known = list(known_frames(test, data.references.elements, "test", report))
+    if not any(as_frames(known).facts.label_count(target) for target in TARGETS):
+        raise InputError(f"data.test: no frame has {listed(TARGETS)} to compare with")
+    return known
+
+
+@contextmanager
+def _how_to_resume(output: Path, device: str) -> Iterator[None]:
+    """Add the command that resumes the run to the message of what stops it from outside.
+
+    Raises:
+        Interrupted: A signal stopped the run.
+        InputError: The disk is full, or the system refused something else about a file.
+    """
+    begun = (output / "recipe.yaml").exists
+    command = _command(output, device)
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        words = str(stop) or "interrupted"
+        raise Interrupted(f"{words}; go on with: {command}" if begun() else words) from None
+    except OSError as error:
+        if error.filename is None or error.strerror is None:
+            raise  # not about a file: a defect
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+        cure = "; make room" if full else ""
+        again = f"; what was saved before is kept, go on with: {command}" if begun() else ""
+        raise InputError(f"{error.filename}: cannot be written ({error.strerror}){cure}{again}") from error
+
+
+@contextmanager
+def _training_is_finished(output: Path, device: str) -> Iterator[None]:
+    """Add to the message of an error in the evaluation that the training is not lost."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted in the evaluation; the training is finished") from None
+    except InputError as error:
+        raise InputError(
+            f"{error}; the training is finished, evaluate with: {_command(output, device)}"
+        ) from error
+
+
+def _command(output: Path, device: str) -> str:
+    """Return the command that resumes a run; the recipe in its folder contains what `--set` has changed."""
+    recipe = quote(str(output / "recipe.yaml"))
+    given = "" if device == "auto" else f" --device {device}"
+    processes = os.environ.get("LOCAL_WORLD_SIZE", "1")
+    start = "" if processes == "1" else f"torchrun --nproc-per-node {processes} --no-python "
+    return f"{start}esen train {recipe} --output {quote(str(output))}{given} --resume"
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words.
+
+    >>> duration(7.31), duration(125), duration(7260)
+    ('7.3 s', '2 min 5 s', '2 h 1 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def before_and_after(folder: Path) -> Table:
+    """Return a table of the validation errors before the first step and of the best weights of the last stage."""
+    rows = read_metrics(folder / "metrics.jsonl")
+    before = next((row for row in rows if row["step"] == 0), {})
+    after = read_checkpoint(folder / BEST).metrics if (folder / BEST).exists() else {}
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in ("validation error", "before", "after", ""):
+        table.add_column(title, justify="right" if title in ("before", "after") else "left")
+    errors = [(f"{target.name}_mae", target.name, target.error_unit) for target in TARGETS]
+    for key, name, unit in [("loss", "loss", ""), *errors]:
+        cells = [found.get(f"validation/{key}") for found in (before, after)]
+        if any(cell is not None for cell in cells):
+            table.add_row(name, *("–" if cell is None else f"{cell:.4g}" for cell in cells), unit)
+    return table
+
+
+def _evaluate(
+    recipe: Recipe, fitted: FitResult, frames: list[Structure], of: str, output: Path, tracker: Tracker
+) -> TrainingResult:
+    """Evaluate the best weights, write tables and figures, and send them to the tracker.
+
+    Args:
+        recipe: Recipe of the run.
+        fitted: Result of the training.
+        frames: Frames to evaluate on.
+        of: What they are, `test` or `validation`.
+        output: Folder of the run.
+        tracker: Gets the errors and all files.
+    """
+    weights, curves = find_weights(output), output / "training.png"
+    paths = {"run": output, "weights": weights, "to go on from": fitted.last}
+    if fitted.steps:
+        training_curves(read_metrics(output / "metrics.jsonl"), curves)
+        paths["training curves"] = curves
+    paths |= {f"weights of {path.stem.removeprefix('best-')}": path for path in sorted(output.glob("best-*"))}
+    summary: dict[str, Any] = {"steps": fitted.steps, "seconds": fitted.seconds}
+    rows: list[Row] = []
+    if recipe.evaluate.mae is not None:
+        potential = load_potential(weights, device=fitted.device)
+        report = evaluate_with_progress(potential, frames, device=fitted.device)
+        paths |= write_mae(report, output)
+        rows = [
+            {key.replace("MAE of", f"{of} MAE"): value for key, value in row.items()}
+            for row in mae_rows(report)
+        ]
+        summary[of] = report.to_json()
+        means = {name: errors["mae"] for name, errors in summary[of]["overall"].items()}
+        known = {f"{_METRICS[of]}/{name}_mae": mean for name, mean in means.items() if mean is not None}
+        tracker.metrics(known, fitted.steps)
+    write_json(output / "summary.json", summary)
+    for path in (output / "summary.json", output / "metrics.csv", *paths.values()):
+        if path.is_file():
+            tracker.artifact(path)
+    return TrainingResult(rows, paths)

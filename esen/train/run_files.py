@@ -1,0 +1,133 @@
+"""Files of a run: metrics, best weights of each stage, and the names of its tracked runs.
+
+- `metrics.jsonl`: one row per step and per validation; `metrics.csv`: the validations.
+- `best.safetensors`: best weights of the last stage, `best-stage1.safetensors`, … of the stages before it.
+- `tracking.json`: the tracker's identifiers of the run and of its stages, with which a resumed run goes on.
+"""
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from esen.files import csv_text, naming, plain, write_atomically, write_json
+from esen.recipe import Recipe
+
+BEST = "best.safetensors"
+LAST = "last.safetensors"
+
+
+def best_path(folder: Path, recipe: Recipe, stage: int) -> Path:
+    """Return the file of the best weights of a stage."""
+    is_last = stage >= len(recipe.train.stages) - 1
+    return folder / (BEST if is_last else f"best-stage{stage + 1}.safetensors")
+
+
+def rename_best(folder: Path, recipe: Recipe, stage: int) -> None:
+    """Rename the best weights of a stage that, as stages were added or removed, became or ceased to be the last."""
+    now = best_path(folder, recipe, stage)
+    before = folder / (f"best-stage{stage + 1}.safetensors" if now.name == BEST else BEST)
+    if before.exists() and not now.exists():
+        before.replace(now)
+
+
+class Metrics:
+    """Write `metrics.jsonl` and `metrics.csv`. Numbers that are not finite become null, so that each line is JSON.
+
+    Args:
+        folder: Folder of the run.
+        up_to_step: Rows of later steps are dropped first, because they will be made again; 0 drops all.
+        validated: Whether a validation at that step is kept.
+
+    Raises:
+        OSError: Nothing can be written; it names the file. The methods raise it too.
+    """
+
+    def __init__(self, folder: Path, up_to_step: int = 0, *, validated: bool = True) -> None:
+        self.path = folder / "metrics.jsonl"
+        self.csv_path = folder / "metrics.csv"
+        rows = read_metrics(self.path) if up_to_step and self.path.exists() else []
+        rows = [row for row in rows if row["step"] <= up_to_step]
+        if not validated:
+            rows = [row for row in rows if row["step"] < up_to_step or not _is_validation(row)]
+        self._validations = [row for row in rows if _is_validation(row)]
+        write_atomically(self.path, "".join(map(_line, rows)))
+        self._write_table()
+        self._file = self.path.open("a", encoding="utf-8", buffering=1)
+
+    def step(self, row: Mapping[str, Any]) -> None:
+        """Add a training step."""
+        with naming(self.path):
+            self._file.write(_line(row))
+
+    def validation(self, row: Mapping[str, Any]) -> None:
+        """Add a validation, and write the table of all validations."""
+        self.step(row)
+        self._validations.append(dict(row))
+        self._write_table()
+
+    def close(self) -> None:
+        """Close the file. An error here, as of a full disk, was raised before by `step`."""
+        with suppress(OSError):
+            self._file.close()
+
+    def _write_table(self) -> None:
+        columns = list(dict.fromkeys(key for row in self._validations for key in row))
+        rows = [[row.get(column, "") for column in columns] for row in self._validations]
+        write_atomically(self.csv_path, csv_text(columns, rows).replace("\r\n", "\n"))
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    return json.dumps(plain(row), allow_nan=False) + "\n"
+
+
+def _is_validation(row: Mapping[str, Any]) -> bool:
+    return any(key.startswith("validation/") for key in row)
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of `metrics.jsonl`, without a last line that was cut short."""
+    rows = []
+    for line in path.read_bytes().splitlines():
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            break
+    return rows
+
+
+def keep_run_id(folder: Path, run_id: str | None, *, stage: int | None = None) -> None:
+    """Write the tracker's identifier of the run to `tracking.json`, once it is known.
+
+    Args:
+        folder: Folder of the run.
+        run_id: The identifier; None if it is not known yet.
+        stage: The stage whose own run it is; None for the whole run.
+    """
+    if run_id is None or kept_run_id(folder, stage=stage) == run_id:
+        return
+    known = _kept_run_ids(folder)
+    if stage is None:
+        known["run_id"] = run_id
+    else:
+        known["stages"] = known.get("stages", {}) | {str(stage + 1): run_id}
+    with suppress(OSError):  # tracking must not stop a run
+        write_json(folder / "tracking.json", known)
+
+
+def kept_run_id(folder: Path, *, stage: int | None = None) -> str | None:
+    """Return the tracker's identifier of the run in a folder, or of one of its stages; None if it is not known."""
+    known = _kept_run_ids(folder)
+    try:
+        return str(known["run_id"] if stage is None else known["stages"][str(stage + 1)])
+    except (KeyError, TypeError):
+        return None
+
+
+def _kept_run_ids(folder: Path) -> dict[str, Any]:
+    try:
+        known = json.loads((folder / "tracking.json").read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
