@@ -14,6 +14,9 @@ from esen.data.readers.opening import unpacked
 from esen.data.structure import Structure
 from esen.errors import InputError, typed_line
 
+_FULL = 1e-3
+"""Deviation from 1 of the occupancy of a full site, due to rounding."""
+
 
 def read_structures(path: Path, frames: str) -> list[tuple[int, Structure]]:
     """Return the selected frames of a file, each with its number in the file.
@@ -26,7 +29,8 @@ def read_structures(path: Path, frames: str) -> list[tuple[int, Structure]]:
         frames: a Python slice, such as `":1"`.
 
     Raises:
-        InputError: the file is missing or cannot be read, the slice selects nothing, or a structure is impossible.
+        InputError: the file is missing or cannot be read, the slice selects nothing, or a structure is impossible or
+            disordered.
     """
     if path.is_dir():
         raise InputError(f"{path}: is a folder; expected a file of structures")
@@ -38,6 +42,7 @@ def read_structures(path: Path, frames: str) -> list[tuple[int, Structure]]:
     if not found:
         raise InputError(f"{path}: frames {frames!r} selects nothing")
     for _, structure in found:
+        _refuse_disorder(structure)
         check_structure(structure, len(chemical_symbols))
     return found
 
@@ -56,6 +61,17 @@ def read_named_structures(path: Path, frames: str, name: str | None = None) -> l
     found = read_structures(path, frames)
     name = Path(unpacked(path)).stem if name is None else name
     return [(name if len(found) == 1 else f"{name}#{number}", structure) for number, structure in found]
+
+
+def _refuse_disorder(structure: Structure) -> None:
+    """Refuse sites that ASE's CIF reader has filled with one of several elements, or that are partly vacant."""
+    sites = structure.info.get("occupancy")
+    for species in sites.values() if isinstance(sites, dict) else ():
+        if len(species) != 1 or any(abs(occupancy - 1) > _FULL for occupancy in species.values()):
+            named = ", ".join(f"{symbol} {occupancy:g}" for symbol, occupancy in species.items())
+            raise InputError(
+                f"{structure.source}: a site is disordered (occupancy {named}); expected one element per site"
+            )
 
 
 def _structures(path: Path) -> Iterator[Structure]:

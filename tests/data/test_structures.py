@@ -71,6 +71,44 @@ def test_formats_of_data_sets(name: str) -> None:
     assert structure.forces is None
 
 
+CIF = """data_x
+_cell_length_a 3.9
+_cell_length_b 3.9
+_cell_length_c 3.9
+_cell_angle_alpha 90
+_cell_angle_beta 90
+_cell_angle_gamma 90
+_symmetry_space_group_name_H-M 'Fm-3m'
+loop_
+_atom_site_label
+_atom_site_type_symbol
+_atom_site_fract_x
+_atom_site_fract_y
+_atom_site_fract_z
+_atom_site_occupancy
+{}
+"""
+
+
+@pytest.mark.parametrize(
+    ("sites", "words"),
+    [
+        ("Cu1 Cu 0 0 0 1.0", ""),
+        ("Cu1 Cu 0 0 0 0.5\nAu1 Au 0 0 0 0.5", "Cu 0.5, Au 0.5"),
+        ("Cu1 Cu 0 0 0 0.8", "Cu 0.8"),
+        ("Cu1 Cu 0 0 0 1.0\nCu2 Cu 0.25 0.25 0.25 0.1", "Cu 0.1"),
+    ],
+)
+def test_disordered_sites_are_refused(tmp_path: Path, sites: str, words: str) -> None:
+    (tmp_path / "a.cif").write_text(CIF.format(sites))
+    if not words:
+        ((_, structure),) = read_structures(tmp_path / "a.cif", ":")
+        assert structure.numbers.tolist() == [29] * 4
+        return
+    with pytest.raises(InputError, match=rf"a\.cif.*{words}"):
+        read_structures(tmp_path / "a.cif", ":")
+
+
 def test_names(folder: Path) -> None:
     for name, frames, expected in (
         ("a.extxyz.gz", ":1", ["a"]),

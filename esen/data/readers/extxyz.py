@@ -34,7 +34,10 @@ def extxyz_frames(path: Path) -> Iterator[RawFrame]:
         InputError: the file cannot be opened or decompressed, is empty, or is not divided into frames.
     """
     count = 0
-    with opened(path, "extended XYZ", lambda: f"frame {count - 1}") as (file, done):
+    with opened(path, "extended XYZ", lambda: f"frame {count - 1}" if count else "its beginning") as (
+        file,
+        done,
+    ):
         for raw in _blocks(file, str(path)):
             yield replace(raw, done=done())
             count += 1
@@ -100,8 +103,10 @@ def _blocks(file: Iterable[str], where: str) -> Iterator[RawFrame]:
 
 
 def _atom_count(header: str, where: str, frame: int) -> int:
-    if header.strip().isdecimal() and int(header) > 0:
-        return int(header)
+    if header.strip().isdecimal():
+        if int(header) > 0:
+            return int(header)
+        raise InputError(f"{where}: says that it has no atoms; remove the frame")
     hint = f"; has frame {frame - 1} as many atoms as it says?" if frame else " (is it extended XYZ?)"
     raise InputError(f"{where}: expected a number of atoms, got {_shown(header)}{hint}")
 

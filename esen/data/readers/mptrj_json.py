@@ -37,7 +37,7 @@ def mptrj_frames(path: Path) -> Iterator[RawFrame]:
         InputError: the file cannot be read or is not JSON of this layout, or a frame is wrong.
     """
     count = 0
-    with opened(path, "JSON", lambda: f"frame {count - 1}") as (file, part):
+    with opened(path, "JSON", lambda: f"frame {count - 1}" if count else "its beginning") as (file, part):
         stream = _Stream(file, path)
         for mp_id in stream.entries():
             for frame_id in stream.entries():

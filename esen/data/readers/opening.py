@@ -21,6 +21,8 @@ PACKINGS = ("", *_DECOMPRESSORS)
 def opened(path: Path, kind: str, at: Callable[[], str]) -> Iterator[tuple[TextIO, Callable[[], float]]]:
     """Open a file as text; give the file and a function that returns the fraction read so far, 0 to 1.
 
+    A byte order mark is skipped.
+
     Args:
         path: the file; `.gz`, `.bz2` and `.xz` are decompressed.
         kind: what the file should contain, for messages.
@@ -30,11 +32,14 @@ def opened(path: Path, kind: str, at: Callable[[], str]) -> Iterator[tuple[TextI
         InputError: the file cannot be opened or decompressed, or is not text.
     """
     try:
-        with path.open("rb") as raw, io.TextIOWrapper(decompressed(path, raw), encoding="utf-8") as file:
+        with path.open("rb") as raw, io.TextIOWrapper(decompressed(path, raw), encoding="utf-8-sig") as file:
             size = max(path.stat().st_size, 1)
             yield file, lambda: min(raw.tell() / size, 1.0)
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not a text file, expected {kind}") from error
+        wrong = error.object[error.start]
+        raise InputError(
+            f"{path}: is not UTF-8 text (byte 0x{wrong:02x} after {at()}), expected {kind}"
+        ) from error
     except EOFError as error:
         raise InputError(f"{path}: the compressed file is cut off after {at()}") from error
     except (zlib.error, lzma.LZMAError) as error:

@@ -78,7 +78,7 @@ BAD = {
     "blank": ("\n\n", "the file is empty"),
     "prose": ("Dear all,\nplease find\n", r"frame 0 \(line 1\): expected a number of atoms, got 'Dear all,'"),
     "negative": ("-2\n" + FRAME[2:], "frame 0 .* got '-2'"),
-    "no atoms": ("0\n\n", "frame 0 .* got '0'"),
+    "no atoms": ("0\n\n", "frame 0 .*no atoms"),
     "too many rows": (FRAME + FRAME + ROW + FRAME, r"frame 2 \(line 9\): .* has frame 1 as many atoms"),
     "too few rows": (
         FRAME + FRAME.replace(ROW, "") + FRAME,
@@ -113,6 +113,13 @@ def test_bad_text(tmp_path, text, message):
     refused(path, message)
 
 
+def test_a_byte_order_mark_is_skipped(tmp_path):
+    path = tmp_path / "a.xyz"
+    path.write_text(FRAME, encoding="utf-8-sig")
+    (frame,) = frames_of(path)
+    assert frame.numbers.tolist() == [12, 8]
+
+
 def test_bad_compression(tmp_path):
     packed = gzip.compress((FRAME * 2000).encode())
     path = tmp_path / "bad.xyz.gz"
@@ -130,7 +137,10 @@ def test_bad_compression(tmp_path):
 def test_bad_files(tmp_path):
     binary = tmp_path / "bad.xyz"
     binary.write_bytes(bytes(range(128, 256)))
-    refused(binary, "not a text file")
+    refused(binary, "UTF-8")
+    latin = tmp_path / "latin1.xyz"
+    latin.write_bytes((FRAME + FRAME.replace("energy=", "author=Müller energy=")).encode("latin-1"))
+    refused(latin, "UTF-8 .*0xfc")
     refused(tmp_path / "none.xyz", "No such file")
     refused(tmp_path, "Is a directory")
 
