@@ -151,6 +151,10 @@ def _numbers(value: Any, sizes: tuple[int, ...]) -> Float64[np.ndarray, " K"] | 
 
 
 def _missing(frame: Structure, label: str, key: str, likely: list[str], there: Iterable[str]) -> InputError:
+    if key == NO_LABEL:
+        return InputError(
+            f"{frame.source}: data.{label}_key is none, but {label} is needed; name it, or write train.loss.{label}: 0"
+        )
     start = f"{frame.source}: no {label} under {key!r}; the frame has "
     if likely:
         return InputError(f"{start}{', '.join(likely)}: write data.{label}_key: {likely[0]}")

@@ -81,6 +81,14 @@ def test_no_forces(arrays, message):
     assert message in str(refusal.value)
 
 
+@pytest.mark.parametrize(("label", "read"), [("energy", energy_of), ("forces", forces_of)])
+def test_a_needed_label_is_not_to_be_read(label, read):
+    labelled = frame({"energy": -1.0}, {"forces": np.zeros((2, 3))})
+    with pytest.raises(InputError, match=rf"data\.{label}_key.*train\.loss\.{label}: 0"):
+        read(labelled, "none")
+    assert read(labelled, "none", required=False) is None
+
+
 def test_stress_of_each_convention():
     six = np.array([1.0, 2.0, 3.0, 0.4, 0.5, 0.6])
     read = {
