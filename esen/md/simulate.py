@@ -15,10 +15,6 @@ from esen.files import read_arrays, write_arrays
 from esen.md.engine import Arrays, Engine, Start
 from esen.md.files import SystemFiles, frame_of
 
-_SAVE_SECONDS = 60.0
-_MOST_ROWS = 1000
-"""Rows that stay on the device before they are written."""
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -29,12 +25,16 @@ class Plan:
         steps: number of steps from the start to the end.
         record_every: number of steps between two rows of energies.
         frame_every: number of steps between two frames.
+        save_seconds: time between two saved states.
+        waiting_rows: number of rows of energies that stay on the device before they are written.
     """
 
     timestep_fs: float
     steps: int
     record_every: int
     frame_every: int
+    save_seconds: float = 60.0
+    waiting_rows: int = 1000
 
 
 class StoppedError(Exception):
@@ -52,7 +52,7 @@ def simulate(
     should_stop: Callable[[], bool] = lambda: False,
     progress: Callable[[int], None] = lambda step: None,
 ) -> None:
-    """Simulate all systems of an engine until the plan is fulfilled, and save the state every minute.
+    """Simulate all systems of an engine until the plan is fulfilled, and save the state now and then.
 
     Args:
         engine: at step 0; at any step if it is to resume.
@@ -77,7 +77,7 @@ def simulate(
     saved = time.monotonic()
     while engine.step < plan.steps and engine.live:
         stopped = should_stop()
-        if stopped or time.monotonic() - saved > _SAVE_SECONDS:
+        if stopped or time.monotonic() - saved > plan.save_seconds:
             recorder.flush()
             _save(engine, starts, files, state)
             saved = time.monotonic()
@@ -113,7 +113,7 @@ class _Recorder:
                 if self._files[system].frames is not None:
                     atoms = frame_of(self._starts[system], engine.snapshot(system), step, self._time(step))
                     self._files[system].write_frame(atoms)
-        if len(self._waiting) >= _MOST_ROWS:
+        if len(self._waiting) >= self._plan.waiting_rows:
             self.flush()
 
     def flush(self) -> None:

@@ -130,7 +130,7 @@ def test_only_some_systems(data: Path, caplog: pytest.LogCaptureFixture) -> None
     assert not caplog.records
     with pytest.raises(InputError, match=r"Os_melt_nequip_test.xyz"):
         protocol_systems("tm23", data, ["Cu", "Os"])
-    with pytest.raises(InputError, match="md22: has no system 'Cu'; expected AT-AT, AT-AT-CG-CG"):
+    with pytest.raises(InputError, match="'Cu'"):
         protocol_systems("md22", data, ["Cu"])
 
 
@@ -152,7 +152,7 @@ def test_fair_runs_what_is_there(data: Path, tmp_path: Path, caplog: pytest.LogC
         (tmp_path / "empty").mkdir()
         found(tmp_path / "empty")
     assert not caplog.records
-    with pytest.raises(InputError, match="fair: has no system 'H2O'"):
+    with pytest.raises(InputError, match="'H2O'"):
         found(data, ["H2O"])
 
 
@@ -161,7 +161,7 @@ def test_one_run_of_any_other_protocol(data: Path) -> None:
     assert protocol is PROTOCOLS["tm23"]
     assert [s.name for s in systems] == ["Ag"]
     for ask in (protocol_runs, protocol_systems):
-        with pytest.raises(InputError, match="protocol: there is no 'tm32'; expected tm23, md22, fair-tm23"):
+        with pytest.raises(InputError, match=r"'tm32'.* tm23, md22"):
             ask("tm32", data)
 
 
@@ -184,7 +184,7 @@ def test_missing_data_are_one_line(tmp_path: Path) -> None:
 
 def test_a_file_of_another_metal_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "Cu_melt_nequip_test.xyz", melt("Ag"), format="extxyz")
-    with pytest.raises(InputError, match=r"Cu_melt_nequip_test\.xyz, frame 0: holds Ag; expected Cu alone"):
+    with pytest.raises(InputError, match=r"Cu_melt_nequip_test\.xyz, frame 0: .*Ag"):
         protocol_systems("tm23", tmp_path)
 
 

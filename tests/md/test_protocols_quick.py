@@ -59,5 +59,5 @@ def test_emt_knows_all_metals_and_nothing_else(systems: dict[str, System]) -> No
 
 def test_some_by_name() -> None:
     assert [s.name for s in protocol_systems("quick", None, ["Water", "cu", "mgo"])] == ["Cu", "MgO", "water"]
-    with pytest.raises(InputError, match="quick: has no system 'argon'; expected Al, Ni"):
+    with pytest.raises(InputError, match=r"'argon'.* Al, Ni"):
         protocol_systems("quick", None, ["argon"])

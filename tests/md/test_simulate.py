@@ -12,7 +12,6 @@ from ase import Atoms, units
 from ase.build import bulk
 from ase.calculators.emt import EMT
 
-import esen.md.simulate
 from esen.errors import InputError
 from esen.files import read_arrays
 from esen.md.ase_nve import AseNve
@@ -136,15 +135,13 @@ def test_interrupted_and_resumed_it_leaves_the_same(
 
 
 @pytest.mark.parametrize("kind", ["extxyz", "traj"])
-def test_killed_after_rows_were_written_and_before_they_were_saved(
-    tmp_path: Path, kind: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(esen.md.simulate, "_MOST_ROWS", 1)
+def test_killed_after_rows_were_written_and_before_they_were_saved(tmp_path: Path, kind: Any) -> None:
+    plan = replace(PLAN, waiting_rows=1)
     whole = Run(tmp_path / "whole", in_batch, BATCH, kind)
-    whole.go()
+    whole.go(plan)
     killed = Run(tmp_path / "killed", in_batch, BATCH, kind)
     with pytest.raises(StoppedError):
-        killed.go(should_stop=stop_at(10))
+        killed.go(plan, should_stop=stop_at(10))
 
     def kill(step: int) -> None:
         if step == 33:
@@ -153,17 +150,17 @@ def test_killed_after_rows_were_written_and_before_they_were_saved(
     for _ in range(2):
         saved = killed.state.read_bytes()
         with pytest.raises(KeyboardInterrupt):
-            killed.go(resume=True, progress=kill)
+            killed.go(plan, resume=True, progress=kill)
         assert killed.state.read_bytes() == saved
         assert len(read_series(killed.folder / "s0.csv", 4)) == 9
-    killed.go(resume=True)
+    killed.go(plan, resume=True)
     assert killed.content() == whole.content()
 
 
-def test_killed_before_anything_was_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(esen.md.simulate, "_MOST_ROWS", 1)
+def test_killed_before_anything_was_saved(tmp_path: Path) -> None:
+    plan = replace(PLAN, waiting_rows=1)
     whole = Run(tmp_path / "whole", in_batch, BATCH, "traj")
-    whole.go()
+    whole.go(plan)
     killed = Run(tmp_path / "killed", in_batch, BATCH, "traj")
 
     def kill(step: int) -> None:
@@ -171,9 +168,9 @@ def test_killed_before_anything_was_saved(tmp_path: Path, monkeypatch: pytest.Mo
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        killed.go(progress=kill)
+        killed.go(plan, progress=kill)
     assert not killed.state.exists()
-    killed.go(resume=True)
+    killed.go(plan, resume=True)
     assert killed.content() == whole.content()
 
 
@@ -194,7 +191,7 @@ def test_less_than_a_row(tmp_path: Path) -> None:
     assert read_series(run.folder / "s0.csv", 4).step.tolist() == [0.0]
 
 
-def test_it_is_saved_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_saved_now_and_then(tmp_path: Path) -> None:
     run = Run(tmp_path / "a", in_batch, BATCH[:1], None)
     seen = []
 
@@ -202,16 +199,15 @@ def test_it_is_saved_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         if step in (20, 21):
             seen.append((int(read_arrays(run.state)["step"]), len(read_series(run.folder / "s0.csv", 4))))
 
-    monkeypatch.setattr(esen.md.simulate, "_SAVE_SECONDS", -1.0)
-    run.go(progress=look)
+    run.go(replace(PLAN, save_seconds=-1.0), progress=look)
     assert seen == [(19, 5), (20, 6)]
 
 
-def test_rows_do_not_wait_for_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(esen.md.simulate, "_MOST_ROWS", 3)
+def test_rows_do_not_wait_for_the_end(tmp_path: Path) -> None:
     run = Run(tmp_path / "a", in_batch, BATCH[:1], None)
     lengths: list[int] = []
-    run.go(progress=lambda step: lengths.append(len(read_series(run.folder / "s0.csv", 4))))
+    plan = replace(PLAN, waiting_rows=3)
+    run.go(plan, progress=lambda step: lengths.append(len(read_series(run.folder / "s0.csv", 4))))
     assert sorted(set(lengths)) == [0, 3, 6, 9, 12]
 
 

@@ -67,5 +67,5 @@ def test_known_systems(files: dict[str, str]) -> None:
 
 
 def test_names_that_do_not_exist() -> None:
-    with pytest.raises(InputError, match=r"here: has no system 'Xx'; expected Ag, Cu"):
+    with pytest.raises(InputError, match=r"'Xx'.* Ag, Cu"):
         choose_names("here", ("Ag", "Cu"), ["ag", "Xx"])

@@ -93,7 +93,7 @@ class Trajectory:
     @property
     def summary(self) -> str:
         """One line about the result."""
-        found = f"drift {self.drift.slope:+.2g} ± {self.drift.slope_error:.1g} meV/atom/ps"
+        found = f"drift {self.shown_drift} meV/atom/ps"
         if self.failure is not None:
             found = f"stopped at step {self.failure.step}: {self.failure.reason}"
         return f"{self.potential}, {self.system}: {found}"
@@ -223,7 +223,7 @@ COLUMNS: tuple[Column[Trajectory], ...] = (
     Column("temperature_end", "", "K", attrgetter("drift.temperature_end"), shown=False),
     Column("duration", "", "ps", attrgetter("drift.duration_ps"), shown=False),
     Column("rows", value=attrgetter("drift.rows"), shown=False),
-    Column("asymmetry", value=lambda t: list(t.asymmetry), shown=False),
+    Column("asymmetry", value=lambda t: list(t.asymmetry) or None, shown=False),
     Column(
         "lambda_max",
         "λ",
@@ -351,6 +351,7 @@ def _trajectory_of_row(row: Mapping[str, Any], label: str, folder: Path, thresho
     path, atoms = folder / row["energies"], row["atoms"]
     same = ("protocol", "system", "formula", "atoms", "start_temperature", "timestep", "headline", "note")
     failed = isinstance(row["failure_step"], int)
+    asymmetry = row["asymmetry"] if isinstance(row["asymmetry"], list) else []
     return Trajectory(
         **{name: row[name] for name in same},
         potential=label,
@@ -359,7 +360,7 @@ def _trajectory_of_row(row: Mapping[str, Any], label: str, folder: Path, thresho
         series=read_series(path, atoms) if path.is_file() else _no_rows(atoms),
         drift=Drift(**{field.name: row[field.name.removesuffix("_ps")] for field in fields(Drift)}),
         failure=Failure(row["failure_step"], row["failure_reason"]) if failed else None,
-        asymmetry=tuple(math.nan if value is None else value for value in row["asymmetry"]),
+        asymmetry=tuple(math.nan if value is None else value for value in asymmetry),
     )
 
 
