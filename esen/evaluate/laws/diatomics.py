@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from itertools import combinations_with_replacement
 
 import numpy as np
-from ase.data import chemical_symbols, covalent_radii, vdw_radii
+from ase.data import covalent_radii, vdw_radii
 from jaxtyping import Float64
 
 from esen.evaluate.laws.differences import derivative
 from esen.evaluate.laws.law import Outcome, Scan, information, judged
-from esen.evaluate.laws.moves import OBLIQUE, atoms_in_box
+from esen.evaluate.laws.moves import OBLIQUE, pair_name, two_atoms
 from esen.evaluate.laws.quantities import Deviation
 from esen.evaluate.laws.subject import RELATIVE, Case
 
@@ -51,7 +51,7 @@ def curve(case: Case, a: int, b: int) -> Scan:
     nearest = 0.9 * float(covalent_radii[[a, b]].mean())
     distances = np.geomspace(nearest, farthest, POINTS)
     energy, force = _along(case, a, b, distances)
-    return Scan("diatomic", _pair(a, b), distances, energy, force, measures=roughness(energy, force))
+    return Scan("diatomic", pair_name(a, b), distances, energy, force, measures=roughness(energy, force))
 
 
 def roughness(energy: Float64[np.ndarray, " K"], force: Float64[np.ndarray, " K"]) -> dict[str, float]:
@@ -85,10 +85,8 @@ def _along(
     case: Case, a: int, b: int, distances: Sequence[float] | Float64[np.ndarray, " K"]
 ) -> tuple[Float64[np.ndarray, " K"], Float64[np.ndarray, " K"]]:
     """Return energies, and the force on the second atom away from the first."""
-    name = _pair(a, b)
-    predictions = case.predict(
-        *(atoms_in_box([a, b], np.outer([0.0, r], OBLIQUE), f"{name} at {r:.4g} Å") for r in distances)
-    )
+    name = pair_name(a, b)
+    predictions = case.predict(*(two_atoms([a, b], r, f"{name} at {r:.4g} Å") for r in distances))
     energy = np.array([float(p.energy) for p in predictions])
     return energy, np.array([float(p.forces[1].numpy() @ OBLIQUE) for p in predictions])
 
@@ -107,7 +105,3 @@ def _inconsistency(case: Case, a: int, b: int, scan: Scan) -> Deviation:
         tolerance = max(RELATIVE * size, 10 * slope.error)
         found.append(Deviation(abs(force + float(slope.value[0])), tolerance, "eV/Å"))
     return max(found, key=lambda d: d.ratio)
-
-
-def _pair(a: int, b: int) -> str:
-    return f"{chemical_symbols[a]}–{chemical_symbols[b]}"

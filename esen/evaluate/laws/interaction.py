@@ -7,7 +7,7 @@ from ase.data import chemical_symbols, covalent_radii
 
 from esen.data.structure import Structure
 from esen.evaluate.laws.law import Finding, Outcome, broken, judged
-from esen.evaluate.laws.moves import BOX, atoms_in_box, moved, named
+from esen.evaluate.laws.moves import BOX, atoms_in_box, moved, named, two_atoms
 from esen.evaluate.laws.quantities import Deviation
 from esen.evaluate.laws.subject import Case, NoPredictionError
 
@@ -28,7 +28,7 @@ def isolated(case: Case) -> Outcome:
     elements = np.unique(case.structure.numbers).tolist()
     single = [atoms_in_box([z], np.zeros((1, 3)), f"one atom of {chemical_symbols[z]}") for z in elements]
     pairs = list(zip(elements, elements[1:] + elements[:1], strict=True))
-    far = [_two_atoms(pair, apart, f"two atoms {apart:.4g} Å apart") for pair in pairs]
+    far = [two_atoms(pair, apart, f"two atoms {apart:.4g} Å apart", _DIRECTION) for pair in pairs]
     predictions = case.predict(*single, *far)
     energies = {z: float(p.energy) for z, p in zip(elements, predictions, strict=False)}
     # total energies, whose rounding grows with the reference energies in them
@@ -67,9 +67,5 @@ def _probes(case: Case) -> list[Structure]:
     elements = np.unique(structure.numbers).tolist()
     for a, b in [(z, z) for z in elements] + [(elements[0], elements[-1])]:
         radii = float(covalent_radii[a] + covalent_radii[b])
-        probes += [_two_atoms((a, b), bonds * radii, "two atoms") for bonds in _BONDS]
+        probes += [two_atoms((a, b), bonds * radii, "two atoms", _DIRECTION) for bonds in _BONDS]
     return probes
-
-
-def _two_atoms(numbers: Sequence[int], distance: float, source: str) -> Structure:
-    return atoms_in_box(numbers, np.outer([0.0, distance], _DIRECTION), source)

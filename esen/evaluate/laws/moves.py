@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from ase.data import chemical_symbols
 from jaxtyping import Float64, Int64
 
 from esen.data.neighbours import neighbour_list
@@ -44,6 +45,22 @@ def strained(structure: Structure, strain: Float64[np.ndarray, "3 3"]) -> Struct
 def permuted(structure: Structure, order: Int64[np.ndarray, " N"]) -> Structure:
     """Reorder the atoms: atom `order[k]` becomes atom k."""
     return replace(structure, numbers=structure.numbers[order], positions=structure.positions[order])
+
+
+def two_atoms(
+    numbers: Sequence[int], distance: float, source: str, direction: Float64[np.ndarray, "3"] = OBLIQUE
+) -> Structure:
+    """Place two atoms at a distance, in Å, in the middle of an empty box."""
+    return atoms_in_box(numbers, np.outer([0.0, distance], direction), source)
+
+
+def pair_name(a: int, b: int) -> str:
+    """Return the name of a pair of elements.
+
+    >>> pair_name(12, 8)
+    'Mg–O'
+    """
+    return f"{chemical_symbols[a]}–{chemical_symbols[b]}"
 
 
 def atoms_in_box(numbers: Sequence[int], positions: Float64[np.ndarray, "N 3"], source: str) -> Structure:

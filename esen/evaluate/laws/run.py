@@ -5,45 +5,37 @@ from dataclasses import dataclass, replace
 
 from esen.data.structure import Structure
 from esen.errors import InputError
-from esen.evaluate.laws.curl import curl
-from esen.evaluate.laws.derivatives import forces, stress
-from esen.evaluate.laws.diatomics import diatomics
-from esen.evaluate.laws.interaction import isolated, no_interaction
+from esen.evaluate.laws import (
+    curl,
+    derivatives,
+    diatomics,
+    interaction,
+    noise,
+    smoothness,
+    symmetry,
+)
 from esen.evaluate.laws.law import Finding, Outcome, Scan, broken
 from esen.evaluate.laws.moves import bare
-from esen.evaluate.laws.noise import measure_noise, noise
-from esen.evaluate.laws.orientation import no_pole
-from esen.evaluate.laws.smoothness import smoothness
 from esen.evaluate.laws.subject import Case, NoPredictionError, Subject
-from esen.evaluate.laws.symmetry import (
-    batch,
-    cell,
-    copies,
-    determinism,
-    permutation,
-    reflection,
-    rotation,
-    translation,
-)
 from esen.recipe.mistakes import nearest
 
 LAWS: dict[str, Callable[[Case], Outcome]] = {
-    "rotation": rotation,
-    "reflection": reflection,
-    "translation": translation,
-    "permutation": permutation,
-    "cell": cell,
-    "supercell": copies,
-    "batch": batch,
-    "isolated": isolated,
-    "forces": forces,
-    "stress": stress,
-    "curl": curl,
-    "pole": no_pole,
-    "smoothness": smoothness,
-    "determinism": determinism,
-    "noise": noise,
-    "diatomics": diatomics,
+    "rotation": symmetry.rotation,
+    "reflection": symmetry.reflection,
+    "translation": symmetry.translation,
+    "permutation": symmetry.permutation,
+    "cell": symmetry.cell,
+    "supercell": symmetry.copies,
+    "batch": symmetry.batch,
+    "isolated": interaction.isolated,
+    "forces": derivatives.forces,
+    "stress": derivatives.stress,
+    "curl": curl.curl,
+    "pole": symmetry.no_pole,
+    "smoothness": smoothness.smoothness,
+    "determinism": symmetry.determinism,
+    "noise": noise.noise,
+    "diatomics": diatomics.diatomics,
 }
 """The laws by the name that `--laws` takes."""
 LAW_OF = {
@@ -130,24 +122,24 @@ def check_laws(
     chosen = choose_laws(laws)
     outcomes: list[Outcome] = []
     cases: list[Case] = []
-    seen: list[frozenset[int]] = []
     for structure in map(bare, structures):
         progress("first look", structure.source)
         try:
-            case = replace(make_case(subject, structure, seed), earlier=tuple(seen))
-            seen.append(frozenset(structure.numbers.tolist()))
-            cases.append(case)
+            case = make_case(subject, structure, seed)
         except NoPredictionError as error:
             if isinstance(error.__cause__, InputError):
                 raise InputError(str(error)) from error
             outcomes.append(Outcome.of(broken("finite", structure.source, str(error))))
             continue
+        earlier = tuple(frozenset(before.structure.numbers.tolist()) for before in cases)
+        case = replace(case, earlier=earlier)
+        cases.append(case)
         for name in chosen:
-            if name in OF_ELEMENTS and not case.new_elements:
+            if name in OF_ELEMENTS and not case.new_among(structure.numbers.tolist()):
                 continue
             progress(name, structure.source)
             outcomes.append(_examine(name, case))
-    silent = no_interaction(cases) if cases else None
+    silent = interaction.no_interaction(cases) if cases else None
     if silent is not None:
         outcomes.append(Outcome.of(silent))
     findings = [finding for outcome in outcomes for finding in outcome.findings]
@@ -161,7 +153,7 @@ def make_case(subject: Subject, structure: Structure, seed: int) -> Case:
         NoPredictionError: The prediction is not finite, or the potential refuses the structure.
     """
     (prediction,) = subject.predict([structure])
-    return Case(subject, structure, prediction, measure_noise(subject, structure, seed), seed)
+    return Case(subject, structure, prediction, noise.measure_noise(subject, structure, seed), seed)
 
 
 def _examine(name: str, case: Case) -> Outcome:

@@ -11,7 +11,7 @@ from jaxtyping import Float64
 from esen.data.structure import Structure
 from esen.evaluate.laws.jumps import Jump, Of, largest_jump
 from esen.evaluate.laws.law import Finding, Outcome, Scan, judged, not_applicable
-from esen.evaluate.laws.moves import OBLIQUE, atoms_in_box, moved, named, pairs_within
+from esen.evaluate.laws.moves import OBLIQUE, moved, named, pair_name, pairs_within, two_atoms
 from esen.evaluate.laws.quantities import Deviation
 from esen.evaluate.laws.subject import Case
 
@@ -164,11 +164,11 @@ def pair_line(case: Case, a: int, b: int) -> Line:
     cutoff = case.subject.potential.cutoff
     nearest = 0.8 * float(covalent_radii[a] + covalent_radii[b])
     count = round((max(FARTHEST, cutoff + 0.4) - nearest) / PAIR_SPACING)
-    name = f"{chemical_symbols[a]}–{chemical_symbols[b]}"
+    name = pair_name(a, b)
     return Line(
         kind="pair",
         about=f"the pair {name}",
-        at=lambda r: atoms_in_box([a, b], np.outer([0.0, r], OBLIQUE), f"{name} at {r:.6g} Å"),
+        at=lambda r: two_atoms([a, b], r, f"{name} at {r:.6g} Å"),
         atom=1,
         direction=OBLIQUE,
         distances=nearest + PAIR_SPACING * np.arange(count + 1),

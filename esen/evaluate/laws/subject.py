@@ -96,11 +96,6 @@ class Case:
     seed: int
     earlier: tuple[frozenset[int], ...] = ()
 
-    @property
-    def new_elements(self) -> bool:
-        """Whether no earlier structure had all of its elements."""
-        return self.new_among(self.structure.numbers.tolist())
-
     def new_among(self, elements: Iterable[int]) -> bool:
         """Whether no earlier structure had all of these elements, so that they have not been measured together."""
         together = set(elements)

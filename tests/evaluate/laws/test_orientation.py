@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import torch
 
-from esen.evaluate.laws.orientation import no_pole
+from esen.evaluate.laws.symmetry import no_pole
 from esen.graph.edges import edge_vectors
 from esen.graph.types import Graph, Prediction
 from tests.evaluate.laws.known import Changed, case_of, crystal, molecule, only, single_atom, smooth

@@ -78,9 +78,9 @@ def test_the_size_of_a_stress_is_that_of_the_forces_per_volume_of_an_atom() -> N
 
 def test_what_earlier_structures_had_is_not_new() -> None:
     case = replace(case_of(smooth()), earlier=(frozenset({10}), frozenset({18, 1})))
-    assert case.new_elements  # of 10 and 18, which were apart
+    assert case.new_among(case.structure.numbers.tolist())  # of 10 and 18, which were apart
     assert [case.new_among(pair) for pair in ((10, 10), (18, 18), (10, 18))] == [False, False, True]
-    assert not replace(case, earlier=(frozenset({1, 10, 18}),)).new_elements
+    assert not replace(case, earlier=(frozenset({1, 10, 18}),)).new_among((10, 18))
 
 
 def test_random_numbers_depend_on_law_and_seed_alone() -> None:

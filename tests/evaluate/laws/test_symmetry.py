@@ -8,13 +8,13 @@ import torch
 from esen.data.structure import Structure
 from esen.evaluate.laws.derivatives import stress
 from esen.evaluate.laws.law import Outcome
-from esen.evaluate.laws.orientation import no_pole
 from esen.evaluate.laws.subject import Case
 from esen.evaluate.laws.symmetry import (
     batch,
     cell,
     copies,
     determinism,
+    no_pole,
     permutation,
     reflection,
     rotation,
