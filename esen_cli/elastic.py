@@ -96,7 +96,7 @@ def elastic(  # noqa: PLR0913, PLR0917  # the options of a command are its argum
     from dataclasses import replace
 
     from esen.evaluate.elastic import TIGHT, ElasticSpec
-    from esen.study.campaign import CampaignOptions, structure_items
+    from esen.study.campaign import structure_items
     from esen.study.elastic import run_elastic
 
     relax = replace(TIGHT, fmax=fmax, steps=steps, cell=cell, keep_symmetry=keep_symmetry)
@@ -104,19 +104,18 @@ def elastic(  # noqa: PLR0913, PLR0917  # the options of a command are its argum
     if strain:
         spec = replace(spec, strains=tuple(strain))
     items = structure_items(files, frames)
-    options = CampaignOptions(allow_direct=allow_direct, batch_atoms=batch_atoms, plots=plots, retry=retry)
-    with campaign_run("elastic", output, track) as (processes, folder, tracker):
-        result = run_elastic(
-            [potential, *(also or ())],
-            items,
-            spec,
-            options,
-            eos=eos,
-            output=folder,
-            tracker=tracker,
-            processes=processes,
-            calculator_args=calculator_args or (),
-            dtype=dtype,
-            device=device,
-        )
+    with campaign_run(
+        "elastic",
+        [potential, *(also or ())],
+        calculator_args=calculator_args,
+        dtype=dtype,
+        device=device,
+        output=output,
+        track=track,
+        allow_direct=allow_direct,
+        batch_atoms=batch_atoms,
+        plots=plots,
+        retry=retry,
+    ) as run:
+        result = run_elastic(run, items, spec, eos=eos)
     print_campaign(result)

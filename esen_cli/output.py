@@ -13,9 +13,8 @@ import typer
 from esen.errors import InputError
 
 if TYPE_CHECKING:
-    from esen.study.campaign import CampaignResult
+    from esen.study.campaign import CampaignResult, CampaignRun
     from esen.study.materials.share import Share
-    from esen.study.processes import Processes
     from esen.track import Tracker
 
 RUNS = Path("runs")
@@ -134,25 +133,45 @@ def shared_run(name: str, output: Path | None, track: bool) -> Iterator[tuple["S
 
 @contextmanager
 def campaign_run(
-    name: str, output: Path | None, track: bool
-) -> Iterator[tuple["Processes", Path, "Tracker"]]:
-    """Give the processes of a run under torchrun, the run's folder, and its tracker.
+    command: str,
+    potentials: Sequence[str],
+    *,
+    calculator_args: Sequence[str] | None,
+    dtype: Literal["float32", "float64"] | None,
+    device: str,
+    output: Path | None,
+    track: bool,
+    **options: Any,
+) -> Iterator["CampaignRun"]:
+    """Give what a campaign needs: its folder, tracker and processes, and the options that all campaigns have.
 
     Args:
-        name: Name of the folder that is made if none is given.
-        output: Folder given by `--output`.
-        track: Whether the run is recorded in MLflow, which only the first process does.
+        command: names the folder that is made if none is given.
+        potentials: as `resolve_potential` takes them.
+        calculator_args: for `emt`, `lj` and factories.
+        dtype: of checkpoints.
+        device: of checkpoints.
+        output: the folder given by `--output`.
+        track: whether the run is kept in MLflow; only the first process tracks.
+        **options: of `CampaignOptions`.
 
     Raises:
-        InputError: The folder cannot be written to, or a training left its results there.
+        InputError: the folder cannot be written to, or a training left its results there.
     """
+    from esen.study.campaign import CampaignOptions, CampaignRun
+    from esen.study.potentials import PotentialOptions
     from esen.study.processes import torchrun_processes
     from esen.track import make_tracker
 
+    how = PotentialOptions(calculator_args=calculator_args or (), dtype=dtype, device=device)
     with torchrun_processes() as processes:
-        folder = Path(processes.first_says("folder", lambda: str(result_folder(output, name))))
+        chosen = processes.first_says(
+            "folder",
+            lambda: str(fresh_folder(command) if output is None else not_a_run(output.expanduser())),
+        )
+        folder = Path(chosen)
         with make_tracker(track and processes.is_first, run_name=folder.name) as tracker:
-            yield processes, folder, tracker
+            yield CampaignRun(potentials, folder, tracker, CampaignOptions(**options), how, processes)
 
 
 def print_campaign(result: "CampaignResult | None", styles: Mapping[str, str] = _NO_STYLES) -> None:

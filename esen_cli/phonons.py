@@ -106,7 +106,7 @@ def phonons(  # noqa: PLR0913, PLR0917  # the options of a command are its argum
     """
     sizes = _displacements(displacement, displacements, method)
     from esen.evaluate.phonons.protocol import PROTOCOLS
-    from esen.study.phonons import PhononOptions, choose_crystals, run_phonons
+    from esen.study.phonons import choose_crystals, run_phonons
 
     chosen: PhononProtocol = replace(PROTOCOLS[protocol], method=method)
     if not relax:
@@ -114,22 +114,20 @@ def phonons(  # noqa: PLR0913, PLR0917  # the options of a command are its argum
     if len(sizes) == 1:
         chosen, sizes = replace(chosen, displacement=sizes[0]), ()
     crystals = choose_crystals(inputs, chosen, supercell=supercell, min_width=min_width, frames=frames)
-    options = PhononOptions(
-        displacements=sizes, allow_direct=allow_direct, batch_atoms=batch_atoms, plots=plots, retry=retry
-    )
-    with campaign_run("phonons", output, track) as (processes, folder, tracker):
-        result = run_phonons(
-            [potential, *(also or ())],
-            crystals,
-            chosen,
-            options,
-            output=folder,
-            tracker=tracker,
-            processes=processes,
-            calculator_args=calculator_args or (),
-            dtype=dtype,
-            device=device,
-        )
+    with campaign_run(
+        "phonons",
+        [potential, *(also or ())],
+        calculator_args=calculator_args,
+        dtype=dtype,
+        device=device,
+        output=output,
+        track=track,
+        allow_direct=allow_direct,
+        batch_atoms=batch_atoms,
+        plots=plots,
+        retry=retry,
+    ) as run:
+        result = run_phonons(run, crystals, chosen, sizes)
     print_campaign(result)
 
 

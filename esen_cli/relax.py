@@ -83,27 +83,25 @@ def relax(  # noqa: PLR0913, PLR0917  # the options of a command are its argumen
     _above_zero("--batch-atoms", batch_atoms, "a whole number, such as 512")
 
     from esen.evaluate.relax import RelaxSpec
-    from esen.study.campaign import CampaignOptions, structure_items
+    from esen.study.campaign import structure_items
     from esen.study.relax import run_relax
 
     spec = RelaxSpec(
         fmax=fmax, steps=steps, cell=cell, keep_symmetry=keep_symmetry, symprec=symprec, optimizer=optimizer
     )
     items = structure_items(files, frames)
-    options = CampaignOptions(batch_atoms=batch_atoms, retry=retry)
-    with campaign_run("relax", output, track) as (processes, folder, tracker):
-        result = run_relax(
-            potential,
-            items,
-            spec,
-            options,
-            output=folder,
-            tracker=tracker,
-            processes=processes,
-            calculator_args=calculator_args or (),
-            dtype=dtype,
-            device=device,
-        )
+    with campaign_run(
+        "relax",
+        [potential],
+        calculator_args=calculator_args,
+        dtype=dtype,
+        device=device,
+        output=output,
+        track=track,
+        batch_atoms=batch_atoms,
+        retry=retry,
+    ) as run:
+        result = run_relax(run, items, spec)
     print_campaign(result)
 
 

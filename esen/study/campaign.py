@@ -10,9 +10,9 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, fields, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, TypeVar, get_type_hints
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, get_type_hints
 
 import numpy as np
 from pydantic import TypeAdapter
@@ -24,7 +24,7 @@ from esen.data.structure import Structure
 from esen.data.structures import read_named_structures
 from esen.errors import InputError, typed_line
 from esen.evaluate.model import Model, Progress
-from esen.files import locked, plain, write_json
+from esen.files import locked, plain, write_atomically, write_json
 from esen.md.calculator import EsenCalculator
 from esen.study.potentials import (
     PotentialOptions,
@@ -33,10 +33,11 @@ from esen.study.potentials import (
     distinct,
     file_name,
     labelled,
+    potential_sources,
     resolve_all,
 )
 from esen.study.processes import ALONE, Processes
-from esen.study.table import Table
+from esen.study.table import Column, Table, write_result
 from esen.study.workers import do_jobs
 from esen.track import Tracker
 
@@ -130,6 +131,50 @@ class CampaignOptions:
     isolated: bool = True
 
 
+@dataclass(frozen=True, eq=False)
+class CampaignRun:
+    """What all campaigns need, whatever the property: potentials, options, folder, tracker and processes.
+
+    Attributes:
+        potentials: each as `resolve_potential` takes it, or `reference` for the force sets of the input.
+        output: folder of all files.
+        tracker: of the run.
+        options: of the run.
+        how: options of `resolve_potential`; the dtype of checkpoints is float64 if none is given.
+        processes: of the run.
+    """
+
+    potentials: Sequence[str]
+    output: Path
+    tracker: Tracker
+    options: CampaignOptions = field(default_factory=CampaignOptions)
+    how: PotentialOptions = field(default_factory=PotentialOptions)
+    processes: Processes = ALONE
+
+    @property
+    def named(self) -> dict[str, str]:
+        """The potentials by label, with `reference` last.
+
+        Raises:
+            InputError: a potential is called `reference`.
+        """
+        computed = labelled([text for text in self.potentials if text != REFERENCE])
+        if REFERENCE in computed:
+            raise InputError(
+                f"{REFERENCE}: means the force sets of the input; give the potential's folder another name"
+            )
+        return computed | ({REFERENCE: REFERENCE} if REFERENCE in self.potentials else {})
+
+    @cached_property
+    def sources(self) -> dict[str, PotentialSource]:
+        """What identifies each potential, by label.
+
+        Raises:
+            InputError: a folder holds no checkpoint.
+        """
+        return potential_sources([text for text in self.potentials if text != REFERENCE], self.how)
+
+
 Job = tuple[Task[I], ...]
 """Tasks of one potential that are done together."""
 
@@ -162,8 +207,13 @@ class Property(Generic[I, R]):
     potentials: Mapping[str, str]
     how: PotentialOptions
     output: Path
-    options: CampaignOptions = field(default_factory=CampaignOptions)
+    options: CampaignOptions
     wanted: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, run: CampaignRun, **own: Any) -> Self:
+        """Make the property for a run, with the attributes of the subclass."""
+        return cls(potentials=run.named, how=run.how, output=run.output, options=run.options, **own)
 
     @property
     def exact(self) -> bool:
@@ -335,24 +385,18 @@ class CampaignResult:
 
 
 def run_campaign(
-    work: Property[I, R],
-    items: Sequence[I],
-    *,
-    settings: Mapping[str, Any],
-    potentials: Mapping[str, PotentialSource],
-    tracker: Tracker,
-    processes: Processes = ALONE,
+    work: Property[I, R], items: Sequence[I], settings: Mapping[str, Any], run: CampaignRun
 ) -> dict[str, list[R]] | None:
     """Compute what has no record yet, with the other processes, and read all records.
 
+    What an earlier call recorded in the folder is not computed again.
+
     Args:
-        work: the property with its potentials and its folder.
+        work: the property, made by `Property.of`.
         items: with unique names, the same in all processes.
         settings: what all numbers depend on. A folder with records of other settings is refused; potentials and items
             may be added.
-        potentials: by label, what identifies each potential.
-        tracker: gets the settings as parameters when the work begins.
-        processes: of the run.
+        run: potentials, folder, options, tracker and processes.
 
     Returns:
         The records by label, in the order of the items; None in all processes but the first.
@@ -361,12 +405,13 @@ def run_campaign(
         InputError: a potential cannot be loaded, or the folder has records of something else.
         Interrupted: by the user.
     """
+    tracker, processes = run.tracker, run.processes
     tasks = [Task(label, item) for item in items for label in work.potentials]
     recorded = [(t.label, name) for t in tasks for name in work.names(t)] if work.options.retry else []
     failures = [(label, name) for label, name in recorded if is_failure(work.path(label, name))]
     wanted = {task.label for task in tasks if work.missing((task,))} | {label for label, _ in failures}
     work = replace(work, wanted=frozenset(wanted))
-    described = {label: str(source) for label, source in potentials.items()}
+    described = {label: str(source) for label, source in run.sources.items()}
     hashed = items if processes.is_first else ()  # the first process alone compares manifests
     manifest = {
         "settings": dict(settings),
@@ -402,20 +447,6 @@ def run_campaign(
     for task in tasks:
         records[task.label] += work.records(task)
     return records
-
-
-def named_potentials(potentials: Sequence[str]) -> dict[str, str]:
-    """Return what the user gave by label, with `reference` last.
-
-    Raises:
-        InputError: a potential is called `reference`.
-    """
-    named = labelled([text for text in potentials if text != REFERENCE])
-    if REFERENCE in named:
-        raise InputError(
-            f"{REFERENCE}: means the force sets of the input; give the potential's folder another name"
-        )
-    return named | ({REFERENCE: REFERENCE} if REFERENCE in potentials else {})
 
 
 def structure_items(files: Sequence[str], frames: str = ":") -> list[Item[Structure]]:
@@ -595,7 +626,7 @@ def _progress_bar(total: int, *, visible: bool) -> Iterator[Callable[[int, str],
         yield begun
 
 
-def track_records(
+def _track(
     tracker: Tracker, table: Table[Any], records: Mapping[str, Sequence[Any]], means: Mapping[str, Any]
 ) -> None:
     """Track the metrics of all records and the means of each potential.
@@ -619,6 +650,45 @@ def track_records(
             target.metrics({f"{key}{item}": value for key, value in table.metrics(record).items()}, 0)
         if several:
             target.close()
+
+
+def write_tables(
+    run: CampaignRun,
+    work: Property[Any, R],
+    records: Mapping[str, Sequence[R]],
+    columns: Sequence[Column[R]],
+    settings: Mapping[str, Any],
+    *,
+    means: Mapping[str, Mapping[str, Any]] | None = None,
+    paths: Mapping[str, Path] | None = None,
+    **more: Any,
+) -> tuple[Table[R], dict[str, Path]]:
+    """Write `<command>.csv` and `result.json`, and track the metrics and all files.
+
+    Args:
+        run: of the campaign.
+        work: the property.
+        records: by label.
+        columns: of the table.
+        settings: what all numbers depend on.
+        means: by label, further metrics.
+        paths: files that were written before, by what they hold.
+        **more: further sections of `result.json`.
+
+    Returns:
+        The table of all records, and the paths of all files.
+    """
+    table = Table(columns, [record for mine in records.values() for record in mine])
+    csv = run.output / f"{work.command}.csv"
+    write_atomically(csv, table.csv())
+    result = write_result(
+        run.output, work.command, potentials=run.sources, settings=settings, table=table, **more
+    )
+    _track(run.tracker, table, records, means or {})
+    written = {**(paths or {}), "table": csv, "result": result}
+    for path in written.values():
+        run.tracker.artifact(path)
+    return table, written
 
 
 def protocol_lines(protocol: Any, published: Mapping[str, Any]) -> list[str]:

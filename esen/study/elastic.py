@@ -1,12 +1,12 @@
 """`esen elastic`: elastic constants, moduli and equations of state of crystals, with one or several potentials."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import combinations_with_replacement
 from operator import attrgetter, itemgetter
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any
 
 import numpy as np
 
@@ -15,24 +15,20 @@ from esen.errors import InputError
 from esen.evaluate.elastic import ElasticSpec, Stiffness, elastic_constants
 from esen.evaluate.eos import EquationOfState, equation_of_state, fit_birch_murnaghan
 from esen.evaluate.model import Model, Progress
-from esen.files import write_atomically
 from esen.study.campaign import (
-    CampaignOptions,
     CampaignResult,
+    CampaignRun,
     Item,
     Property,
     Task,
-    named_potentials,
     remark_lines,
     run_campaign,
-    track_records,
+    write_tables,
 )
 from esen.study.plots.eos import eos_plot
-from esen.study.potentials import PotentialOptions, file_name, potential_sources
-from esen.study.processes import ALONE, Processes
+from esen.study.potentials import file_name
 from esen.study.relax import formula_of
-from esen.study.table import Column, Table, write_result
-from esen.track import Tracker
+from esen.study.table import Column, Table
 
 NAN = float("nan")
 VOIGT = ("xx", "yy", "zz", "yz", "xz", "xy")
@@ -171,7 +167,7 @@ COLUMNS: tuple[Column[ElasticRecord], ...] = (
 )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Elasticity(Property[Item[Structure], ElasticRecord]):
     """Elastic constants of crystals.
 
@@ -184,7 +180,7 @@ class Elasticity(Property[Item[Structure], ElasticRecord]):
     record = ElasticRecord
     refuse_direct = "so that its stress and its energy give different elastic constants"
 
-    spec: ElasticSpec = field(default_factory=ElasticSpec)
+    spec: ElasticSpec
     eos: bool = False
 
     def compute(
@@ -230,29 +226,15 @@ class Elasticity(Property[Item[Structure], ElasticRecord]):
 
 
 def run_elastic(
-    potentials: Sequence[str],
-    items: Sequence[Item[Structure]],
-    spec: ElasticSpec,
-    options: CampaignOptions,
-    *,
-    eos: bool,
-    output: Path,
-    tracker: Tracker,
-    processes: Processes = ALONE,
-    **how: Unpack[PotentialOptions],
+    run: CampaignRun, items: Sequence[Item[Structure]], spec: ElasticSpec, *, eos: bool
 ) -> CampaignResult | None:
-    """Compute elastic constants and record them. What an earlier call recorded in the folder is not computed again.
+    """Compute elastic constants and record them.
 
     Args:
-        potentials: as `resolve_potential` takes them.
+        run: potentials, folder, options, tracker and processes.
         items: crystals with unique names.
         spec: how the constants are computed.
-        options: of the run.
         eos: whether equations of state are computed, too.
-        output: folder of all files.
-        tracker: of the run.
-        processes: of the run.
-        **how: options of `resolve_potential`; the dtype of a checkpoint is float64 if none is given.
 
     Returns:
         The result; None in all processes but the first.
@@ -261,27 +243,18 @@ def run_elastic(
         InputError: a potential cannot be used, or the folder has records of something else.
         Interrupted: by the user.
     """
-    sources = potential_sources(potentials, how)
-    work = Elasticity(named_potentials(potentials), how, output, options, spec=spec, eos=eos)
+    work = Elasticity.of(run, spec=spec, eos=eos)
     settings = asdict(spec.relax) | {"strains": spec.strains, "energies": spec.energies, "eos": eos}
-    found = run_campaign(
-        work, items, settings=settings, potentials=sources, tracker=tracker, processes=processes
-    )
+    found = run_campaign(work, items, settings, run)
     if found is None:
         return None
-    records = [record for mine in found.values() for record in mine]
-    table = Table((*COLUMNS[:-2], *(EOS_COLUMNS if eos else ()), *COLUMNS[-2:]), records)
-    paths = {"crystal by crystal": output / "elastic.csv"}
-    write_atomically(paths["crystal by crystal"], table.csv())
-    paths["result"] = write_result(output, "elastic", potentials=sources, settings=settings, table=table)
-    track_records(tracker, table, found, {})
-    if eos and options.plots:
-        paths |= _plots(output, items, found)
-    for path in paths.values():
-        tracker.artifact(path)
+    columns = (*COLUMNS[:-2], *(EOS_COLUMNS if eos else ()), *COLUMNS[-2:])
+    figures = _plots(run.output, items, found) if eos and run.options.plots else {}
+    table, paths = write_tables(run, work, found, columns, settings, paths=figures)
+    records = table.records
     lines = [line for label, mine in found.items() for line in _lines(label, mine)]
     if len(records) > _SHOWN:
-        lines.append(f"and {len(records) - _SHOWN} more, in {paths['crystal by crystal']}")
+        lines.append(f"and {len(records) - _SHOWN} more, in {paths['table']}")
     tensors = [record for record in records if record.stiffness] if len(records) <= _FEW else []
     return CampaignResult(
         tables=[replace(table, records=records[:_SHOWN]), *map(_tensor_table, tensors)],

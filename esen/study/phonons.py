@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any
 
 import numpy as np
 import phonopy
@@ -34,32 +34,23 @@ from esen.evaluate.relax import Relaxed
 from esen.files import csv_text, read_arrays_as, write_arrays, write_atomically
 from esen.study.campaign import (
     REFERENCE,
-    CampaignOptions,
     CampaignResult,
+    CampaignRun,
     Item,
     Job,
     Property,
     Task,
     first_few,
     geometry_digest,
-    named_potentials,
     protocol_lines,
     remark_lines,
     run_campaign,
-    track_records,
     uniquely_named,
+    write_tables,
 )
 from esen.study.plots.phonons import bands_plot, convergence_plot, parity_plots
-from esen.study.potentials import (
-    PotentialOptions,
-    digest,
-    file_name,
-    is_checkpoint,
-    potential_sources,
-)
-from esen.study.processes import ALONE, Processes
-from esen.study.table import Column, Table, write_result
-from esen.track import Tracker
+from esen.study.potentials import digest, file_name, is_checkpoint
+from esen.study.table import Column, Table
 
 logger = logging.getLogger(__name__)
 
@@ -166,7 +157,7 @@ COLUMNS: tuple[Column[PhononRecord], ...] = (
         column
         for q in QUANTITIES
         for column in (
-            Column(q.name, q.symbol, q.unit, _value(q), q.format, tracked=True),
+            Column(q.name, q.symbol, q.unit, _value(q), q.format, tracked=True, brief=q.unit != "K"),
             Column(f"{q.name} reference", value=_reference(q), shown=False),
         )
     ),
@@ -260,22 +251,6 @@ class PhononItem(Item[Crystal]):
 
     known: Known = field(default_factory=Known)
     indexed: bool = False
-
-
-@dataclass(frozen=True)
-class PhononOptions(CampaignOptions):
-    """What the user chooses, beside potentials, crystals and protocol.
-
-    Attributes:
-        displacements: in Å; several make a study of displacements.
-    """
-
-    displacements: tuple[float, ...] = ()
-
-    @property
-    def is_study(self) -> bool:
-        """Whether several displacements are compared."""
-        return len(self.displacements) > 1
 
 
 def choose_crystals(
@@ -395,7 +370,7 @@ class PhononProperty(Property[PhononItem, PhononRecord]):
 
     Attributes:
         protocol: how all crystals are computed.
-        options: of the run.
+        displacements: in Å; several make a study of displacements, and none stands for that of the protocol.
     """
 
     command = "phonons"
@@ -404,23 +379,28 @@ class PhononProperty(Property[PhononItem, PhononRecord]):
     refuse_direct = "so what they give are not phonons"
 
     protocol: PhononProtocol
-    options: PhononOptions
+    displacements: tuple[float, ...] = ()
+
+    @property
+    def is_study(self) -> bool:
+        """Whether several displacements are compared."""
+        return len(self.displacements) > 1
 
     @property
     def exact(self) -> bool:
         """Whether second derivatives of the energy are needed."""
         return self.protocol.method == "hessian"
 
-    def displacements(self, task: Task[PhononItem]) -> dict[str, float]:
+    def displacements_of(self, task: Task[PhononItem]) -> dict[str, float]:
         """Return the displacements of a task in Å, by the names of its records."""
-        name, several = task.item.name, self.options.displacements
-        if self.options.is_study and task.label != REFERENCE:
+        name, several = task.item.name, self.displacements
+        if self.is_study and task.label != REFERENCE:
             return {f"{name}@{displacement:g} Å": displacement for displacement in several}
         return {name: (several or (self.protocol.displacement,))[0]}
 
     def names(self, task: Task[PhononItem]) -> Sequence[str]:
         """Return one name per displacement."""
-        return list(self.displacements(task))
+        return list(self.displacements_of(task))
 
     def records(self, task: Task[PhononItem]) -> list[PhononRecord]:
         """Read the records of a task, with the values of the index, which may be newer than the records."""
@@ -487,7 +467,7 @@ class PhononProperty(Property[PhononItem, PhononRecord]):
         if relaxed is not None and relaxed.melted:
             raise InputError(f"{at.name}: it is not the same crystal after relaxation: {relaxed.change}")
         lines = self._lines(given) if self.options.plots else None
-        for name, displacement in self.displacements(task).items():
+        for name, displacement in self.displacements_of(task).items():
             if self.is_done(task.label, name):
                 continue
             with self.guarded(task, name):
@@ -561,10 +541,10 @@ class PhononProperty(Property[PhononItem, PhononRecord]):
         """Draw the bands of all potentials that are computed; the potential that is computed last draws all."""
         panels: dict[str, dict[str, Bands]] = {}
         for label in self.potentials:
-            for name, displacement in self.displacements(Task(label, item)).items():
+            for name, displacement in self.displacements_of(Task(label, item)).items():
                 bands = None if label == REFERENCE else self._bands(label, name, item, given)
                 if bands is not None:
-                    panel, curve = (label, f"{displacement:g} Å") if self.options.is_study else ("", label)
+                    panel, curve = (label, f"{displacement:g} Å") if self.is_study else ("", label)
                     panels.setdefault(panel, {})[curve] = bands
         reference = None
         with suppress(InputError):  # missing or damaged
@@ -615,27 +595,18 @@ def record_of(name: str, found: Phonons, rmse: float = NAN, notes: tuple[str, ..
 
 
 def run_phonons(
-    potentials: Sequence[str],
+    run: CampaignRun,
     items: Sequence[PhononItem],
     protocol: PhononProtocol,
-    options: PhononOptions,
-    *,
-    output: Path,
-    tracker: Tracker,
-    processes: Processes = ALONE,
-    **how: Unpack[PotentialOptions],
+    displacements: tuple[float, ...] = (),
 ) -> CampaignResult | None:
-    """Compute, record and compare phonons. What an earlier call recorded in the folder is not computed again.
+    """Compute, record and compare phonons.
 
     Args:
-        potentials: each as `resolve_potential` takes it, or `reference` for the force sets of the input.
+        run: potentials, folder, options, tracker and processes.
         items: crystals with unique names.
         protocol: how all crystals are computed.
-        options: of the run.
-        output: folder of all files.
-        tracker: of the run.
-        processes: of the run.
-        **how: options of `resolve_potential`; the dtype of checkpoints is float64 if none is given.
+        displacements: in Å; several make a study of displacements, and none stands for that of the protocol.
 
     Returns:
         The result; None in all processes but the first.
@@ -644,48 +615,35 @@ def run_phonons(
         InputError: a potential cannot be used, or the folder has records of something else.
         Interrupted: by the user.
     """
-    sources = potential_sources([text for text in potentials if text != REFERENCE], how)
-    work = PhononProperty(
-        potentials=named_potentials(potentials), how=how, output=output, options=options, protocol=protocol
-    )
-    settings = asdict(protocol) | {"displacements": options.displacements}
-    records = run_campaign(
-        work, items, settings=settings, potentials=sources, tracker=tracker, processes=processes
-    )
+    work = PhononProperty.of(run, protocol=protocol, displacements=displacements)
+    settings = asdict(protocol) | {"displacements": displacements}
+    records = run_campaign(work, items, settings, run)
     if records is None:
         return None
-    studies = _studies(work, items) if options.is_study else []
+    studies = _studies(work, items) if work.is_study else []
     errors = [MeanErrors(label, mine) for label, mine in _comparable(work, records).items()]
     error_table = Table(ERROR_COLUMNS, [one for one in errors if one.compared])
-    every = [record for mine in records.values() for record in mine]
-    table = Table(COLUMNS, every)
-    paths = _figures(work, items, studies, errors) if options.plots else {}
-    paths["crystal by crystal"] = output / "phonons.csv"
-    write_atomically(paths["crystal by crystal"], table.csv())
-    paths["protocol and errors"] = write_result(
-        output,
-        "phonons",
-        potentials=sources,
-        settings=settings,
-        table=table,
-        protocol=asdict(protocol),
+    table, paths = write_tables(
+        run,
+        work,
+        records,
+        COLUMNS,
+        settings,
+        means={label: error_table.metrics(MeanErrors(label, mine)) for label, mine in records.items()},
+        paths=_figures(work, items, studies, errors) if run.options.plots else {},
         mean_absolute_errors=error_table,
     )
-    means = {label: Table(ERROR_COLUMNS, ()).metrics(MeanErrors(label, m)) for label, m in records.items()}
-    track_records(tracker, table, records, means)
-    for path in paths.values():
-        tracker.artifact(path)
-    shown: list[Table[Any]] = [table]
+    tables: list[Table[Any]] = [table]
     if studies:
-        shown.append(study_table(studies))
+        tables.append(study_table(studies))
     if error_table.records:
-        shown.append(error_table)
+        tables.append(error_table)
     return CampaignResult(
-        tables=shown,
+        tables=tables,
         lines=_lines(records, protocol),
         paths=paths,
         records=records,
-        failed=any(record.failure for record in every),
+        failed=any(record.failure for record in table.records),
     )
 
 
@@ -693,7 +651,7 @@ def _comparable(
     work: PhononProperty, records: Mapping[str, Sequence[PhononRecord]]
 ) -> Mapping[str, Sequence[PhononRecord]]:
     """Return the records by potential, and in a study by potential and displacement."""
-    if not work.options.is_study:
+    if not work.is_study:
         return records
     found: dict[str, list[PhononRecord]] = {}
     for label, mine in records.items():
@@ -710,7 +668,7 @@ def _studies(work: PhononProperty, items: Sequence[PhononItem]) -> list[Displace
         DisplacementStudy(
             task.item.name,
             task.label,
-            dict(zip(work.displacements(task).values(), work.records(task), strict=True)),
+            dict(zip(work.displacements_of(task).values(), work.records(task), strict=True)),
         )
         for task in tasks
     ]
@@ -762,7 +720,7 @@ def _figures(
 def _lines(records: Mapping[str, Sequence[PhononRecord]], protocol: PhononProtocol) -> list[str]:
     """Return remarks: definitions, the protocol, and what went wrong."""
     lines = [
-        "Values are per primitive cell at 300 K. ω_max is that of the MDR benchmark, which reads its commensurate"
+        "Values are per primitive cell at 300 K, S and C_V in J/K/mol, F in kJ/mol. ω_max is that of the MDR benchmark, which reads its commensurate"
         " points in the primitive basis; true ω_max is at the points that are commensurate with the supercell.",
         *protocol_lines(protocol, PROTOCOLS),
     ]

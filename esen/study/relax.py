@@ -3,10 +3,10 @@
 import io
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any
 
 import ase.io
 import numpy as np
@@ -21,20 +21,17 @@ from esen.evaluate.relax import Relaxed, RelaxSpec, relax
 from esen.files import write_atomically
 from esen.graph.batch import pack_batches
 from esen.study.campaign import (
-    CampaignOptions,
     CampaignResult,
+    CampaignRun,
     Item,
     Job,
     Property,
     Task,
-    named_potentials,
     run_campaign,
-    track_records,
+    write_tables,
 )
-from esen.study.potentials import PotentialOptions, is_checkpoint, potential_sources
-from esen.study.processes import ALONE, Processes
-from esen.study.table import Column, Table, write_result
-from esen.track import Tracker
+from esen.study.potentials import is_checkpoint
+from esen.study.table import Column, Table
 
 NAN = float("nan")
 VERDICTS = ("converged", "not converged", "melted", "failed")
@@ -148,7 +145,7 @@ COLUMNS: tuple[Column[RelaxRecord], ...] = (
 )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Relaxation(Property[Item[Structure], RelaxRecord]):
     """Relaxation of structures with one potential.
 
@@ -159,7 +156,7 @@ class Relaxation(Property[Item[Structure], RelaxRecord]):
     command = "relax"
     record = RelaxRecord
 
-    spec: RelaxSpec = field(default_factory=RelaxSpec)
+    spec: RelaxSpec
 
     def jobs(self, items: Sequence[Item[Structure]], processes: int) -> list[Job[Item[Structure]]]:
         """Put several batches of structures into a job for a checkpoint, and single structures for a calculator."""
@@ -214,28 +211,13 @@ class Relaxation(Property[Item[Structure], RelaxRecord]):
         return RelaxRecord(name, structure.source, formula_of(structure), len(structure), failure=reason)
 
 
-def run_relax(
-    potential: str,
-    items: Sequence[Item[Structure]],
-    spec: RelaxSpec,
-    options: CampaignOptions,
-    *,
-    output: Path,
-    tracker: Tracker,
-    processes: Processes = ALONE,
-    **how: Unpack[PotentialOptions],
-) -> CampaignResult | None:
-    """Relax structures and record them. What an earlier call recorded in the folder is not computed again.
+def run_relax(run: CampaignRun, items: Sequence[Item[Structure]], spec: RelaxSpec) -> CampaignResult | None:
+    """Relax structures with one potential and record them.
 
     Args:
-        potential: as `resolve_potential` takes it.
+        run: potential, folder, options, tracker and processes.
         items: structures with unique names.
         spec: how structures are relaxed.
-        options: of the run.
-        output: folder of all files.
-        tracker: of the run.
-        processes: of the run.
-        **how: options of `resolve_potential`; the dtype of a checkpoint is float64 if none is given.
 
     Returns:
         The result; None in all processes but the first.
@@ -244,30 +226,21 @@ def run_relax(
         InputError: the potential cannot be used, or the folder has records of something else.
         Interrupted: by the user.
     """
-    sources = potential_sources([potential], how)
-    work = Relaxation(named_potentials([potential]), how, output, options, spec=spec)
-    settings = asdict(spec)
-    found = run_campaign(
-        work, items, settings=settings, potentials=sources, tracker=tracker, processes=processes
-    )
+    work = Relaxation.of(run, spec=spec)
+    found = run_campaign(work, items, asdict(spec), run)
     if found is None:
         return None
     (records,) = found.values()
-    table = Table(COLUMNS, records)
-    paths = {"structure by structure": output / "relax.csv", "relaxed": output / "relaxed.extxyz"}
-    write_atomically(paths["structure by structure"], table.csv())
-    if not _write_structures(paths["relaxed"], records, items):
-        del paths["relaxed"]
-    paths["result"] = write_result(output, "relax", potentials=sources, settings=settings, table=table)
-    track_records(tracker, table, found, {label: _counts(mine) for label, mine in found.items()})
-    for path in paths.values():
-        tracker.artifact(path)
+    relaxed = run.output / "relaxed.extxyz"
+    paths = {"relaxed structures": relaxed} if _write_structures(relaxed, records, items) else {}
+    means = {label: _counts(mine) for label, mine in found.items()}
+    _, paths = write_tables(run, work, found, COLUMNS, asdict(spec), means=means, paths=paths)
     shown = records
     if len(records) > _SHOWN:
         shown = sorted(records, key=lambda record: record.verdict == "converged")[:_SHOWN]
     return CampaignResult(
         tables=[Table(COLUMNS, shown)],
-        lines=_lines(records, paths["structure by structure"]),
+        lines=_lines(records, paths["table"]),
         paths=paths,
         records=found,
         failed=any(record.verdict != "converged" for record in records),

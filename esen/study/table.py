@@ -37,6 +37,7 @@ class Column(Generic[R]):
         stored: whether CSV and JSON have it.
         tracked: whether it is a metric in MLflow.
         wraps: whether it is text that may be broken into several lines on a terminal.
+        brief: whether the heading on a terminal has no unit, because the table is wide and the unit is stated beneath.
     """
 
     name: str
@@ -49,11 +50,13 @@ class Column(Generic[R]):
     stored: bool = True
     tracked: bool = False
     wraps: bool = False
+    brief: bool = False
 
     @property
     def heading(self) -> str:
         """Heading on a terminal: symbol and unit."""
-        return f"{self.symbol or self.name} ({self.unit})" if self.unit else self.symbol or self.name
+        name = self.symbol or self.name
+        return f"{name} ({self.unit})" if self.unit and not self.brief else name
 
     @property
     def csv_heading(self) -> str:

@@ -16,6 +16,7 @@ from esen.errors import InputError
 from esen.files import locked, write_json
 from esen.study.campaign import (
     CampaignOptions,
+    CampaignRun,
     Item,
     Property,
     Task,
@@ -27,7 +28,6 @@ from esen.study.campaign import (
     run_campaign,
     structure_items,
 )
-from esen.study.potentials import potential_sources
 from esen.track import NullTracker
 
 
@@ -159,9 +159,6 @@ class Words(Property[Item[str], Length]):
         return Length(task.item.name, len(content))
 
 
-SOURCES = potential_sources(["emt", "lj"], {})
-
-
 def word(text: str, log: Path) -> Item[str]:
     return Item(name=text, source="a book", read=partial(spell, text, log), hashed=partial(str, text))
 
@@ -178,9 +175,8 @@ def lengths(
     options: CampaignOptions = CampaignOptions(isolated=False),  # noqa: B008  # frozen
     **settings: Any,
 ) -> dict[str, list[Length]]:
-    work = Words({"emt": "emt", "lj": "lj"}, {}, log.parent / "out", options)
-    items = [word(text, log) for text in texts]
-    found = run_campaign(work, items, settings=settings, potentials=SOURCES, tracker=NullTracker())
+    run = CampaignRun(["emt", "lj"], log.parent / "out", NullTracker(), options)
+    found = run_campaign(Words.of(run), [word(text, log) for text in texts], settings, run)
     assert found is not None
     return found
 

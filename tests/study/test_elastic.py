@@ -19,8 +19,9 @@ from matplotlib.image import imread
 from esen.errors import InputError
 from esen.evaluate.elastic import ElasticSpec, elastic_constants
 from esen.md.calculator import EsenCalculator
-from esen.study.campaign import CampaignOptions, CampaignResult, structure_items
+from esen.study.campaign import CampaignOptions, CampaignResult, CampaignRun, structure_items
 from esen.study.elastic import run_elastic
+from esen.study.potentials import PotentialOptions
 from esen.track import NullTracker
 from tests.evaluate.phonons.crystals import emt, model_of, structure_of
 from tests.models.variants import potential_of
@@ -74,16 +75,8 @@ def computed(
     tracker: Any = None,
     **how: Any,
 ) -> CampaignResult:
-    result = run_elastic(
-        potentials,
-        structure_items(files),
-        spec,
-        options,
-        eos=eos,
-        output=Path("out"),
-        tracker=tracker or NullTracker(),
-        **how,
-    )
+    run = CampaignRun(potentials, Path("out"), tracker or NullTracker(), options, PotentialOptions(**how))
+    result = run_elastic(run, structure_items(files), spec, eos=eos)
     assert result is not None
     return result
 
@@ -99,7 +92,7 @@ def test_records_tables_and_files_agree() -> None:
     assert (first["name"], first["K (GPa)"]) == ("cu", f"{expected.hill.bulk:.2f}")
     assert (second["potential"], second["verdict"]) == ("Counting", "stable")
     assert [table.texts()[3]["yz"] for table in result.tables[1:]] == [f"{expected.matrix[3, 3]:.2f}"] * 2
-    rows = list(csv.DictReader(result.paths["crystal by crystal"].read_text().splitlines()))
+    rows = list(csv.DictReader(result.paths["table"].read_text().splitlines()))
     assert float(rows[0]["C44 (GPa)"]) == pytest.approx(expected.matrix[3, 3], rel=1e-6)
     found = json.loads(result.paths["result"].read_text())
     assert found["command"] == "elastic"

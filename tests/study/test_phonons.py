@@ -21,16 +21,16 @@ from esen.evaluate.phonons.crystal import Known
 from esen.evaluate.phonons.protocol import PROTOCOLS, PhononProtocol
 from esen.files import write_json
 from esen.models.checkpoint import Checkpoint, save_checkpoint
-from esen.study.campaign import CampaignResult, read_record
+from esen.study.campaign import CampaignOptions, CampaignResult, CampaignRun, read_record
 from esen.study.phonons import (
     COLUMNS,
     ERROR_COLUMNS,
     MeanErrors,
-    PhononOptions,
     PhononRecord,
     choose_crystals,
     run_phonons,
 )
+from esen.study.potentials import PotentialOptions
 from esen.study.table import Table
 from esen.track import NullTracker
 from tests.evaluate.phonons.crystals import NACL
@@ -76,8 +76,8 @@ def _work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 QUICK = replace(PROTOCOLS["tight"], relax=None, mesh=(4, 4, 4), temperatures=(0.0, 300.0))
-QUIET = PhononOptions(plots=False, isolated=False)
-DRAWING = PhononOptions(isolated=False)
+QUIET = CampaignOptions(plots=False, isolated=False)
+DRAWING = CampaignOptions(isolated=False)
 FAIR = PROTOCOLS["mdr-fair"]
 
 
@@ -86,19 +86,14 @@ def phonons(
     inputs: Sequence[str],
     protocol: PhononProtocol = QUICK,
     *,
-    options: PhononOptions = QUIET,
+    options: CampaignOptions = QUIET,
     supercell: str | None = "2,2,2",
+    displacements: tuple[float, ...] = (),
     **how: Any,
 ) -> CampaignResult:
-    result = run_phonons(
-        potentials,
-        choose_crystals(inputs, protocol, supercell=supercell),
-        protocol,
-        options,
-        output=Path("out"),
-        tracker=NullTracker(),
-        **how,
-    )
+    run = CampaignRun(potentials, Path("out"), NullTracker(), options, PotentialOptions(**how))
+    items = choose_crystals(inputs, protocol, supercell=supercell)
+    result = run_phonons(run, items, protocol, displacements)
     assert result is not None
     return result
 
@@ -125,7 +120,7 @@ def test_everything_is_kept() -> None:
     assert again.qpoints is not None
     highest = float(np.max(again.qpoints.frequencies)) * 47.9924307
     assert highest <= record.max_commensurate + 1e-3
-    assert json.loads(Path("out/result.json").read_text())["protocol"]["displacement"] == 0.01
+    assert json.loads(Path("out/result.json").read_text())["settings"]["displacement"] == 0.01
 
 
 def test_the_reference_is_without_error() -> None:
@@ -155,8 +150,7 @@ def test_failures_are_recorded_and_the_rest_goes_on() -> None:
 
 def test_failed_relaxations_are_recorded() -> None:
     relaxing = replace(QUICK, relax="unit")
-    options = replace(QUIET, displacements=(0.01, 0.02))
-    result = phonons(["counted:Raising"], ["cu.xyz"], relaxing, options=options)
+    result = phonons(["counted:Raising"], ["cu.xyz"], relaxing, displacements=(0.01, 0.02))
     found = [record.failure for record in result.records["Raising"]]
     assert len(found) == 2
     assert all("relaxation ended by RuntimeError: no neighbours" in words for words in found)
@@ -211,7 +205,7 @@ def test_another_protocol_wants_another_folder() -> None:
 
 
 def test_several_displacements() -> None:
-    result = phonons(["emt"], ["cu.xyz"], options=replace(QUIET, displacements=(0.001, 0.01, 0.1)))
+    result = phonons(["emt"], ["cu.xyz"], displacements=(0.001, 0.01, 0.1))
     names = [record.name for record in result.records["emt"]]
     assert names == ["cu@0.001 Å", "cu@0.01 Å", "cu@0.1 Å"]
     entropies = [record.values["entropy"] for record in result.records["emt"]]
@@ -344,7 +338,7 @@ def test_what_is_tracked() -> None:
     kept: dict[str, float] = {}
     files: list[str] = []
     items = choose_crystals([str(NACL), "cu.xyz"], QUICK, supercell="2,2,2")
-    run_phonons(["reference"], items, QUICK, QUIET, output=Path("out"), tracker=Kept())
+    run_phonons(CampaignRun(["reference"], Path("out"), Kept(), QUIET), items, QUICK)
     assert kept["MAE_entropy_J_per_K_per_mol"] == 0
     assert kept["failed"] == 1
     assert kept["entropy_J_per_K_per_mol/NaCl"] == pytest.approx(75.0, abs=0.5)
@@ -387,7 +381,7 @@ def test_errors_are_means_over_what_is_known() -> None:
 
 def test_the_table() -> None:
     row, bad, stable = Table(COLUMNS, [GOOD, BAD, replace(GOOD, groups=(225, 225), imaginary=0)]).texts()
-    assert (row["group"], row["verdict"], row["S (J/K/mol)"]) == ("225→221", "3 imaginary", "75.000")
+    assert (row["group"], row["verdict"], row["S"]) == ("225→221", "3 imaginary", "75.000")
     assert (bad["verdict"], bad["atoms"]) == ("failed", None)
     assert (stable["group"], stable["verdict"]) == ("225", "stable")
 
@@ -451,5 +445,5 @@ def test_mistakes_are_one_line(inputs: list[str], options: dict[str, Any], messa
 
 
 def test_without_plots_nothing_is_drawn() -> None:
-    phonons(["emt"], ["cu.xyz"], options=replace(QUIET, displacements=(0.01, 0.02)))
+    phonons(["emt"], ["cu.xyz"], displacements=(0.01, 0.02))
     assert not list(Path("out").rglob("*.png"))

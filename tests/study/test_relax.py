@@ -19,7 +19,8 @@ from esen.errors import InputError
 from esen.evaluate.relax import RelaxSpec, relax
 from esen.md.calculator import EsenCalculator
 from esen.models.checkpoint import Checkpoint, save_checkpoint
-from esen.study.campaign import CampaignOptions, CampaignResult, structure_items
+from esen.study.campaign import CampaignOptions, CampaignResult, CampaignRun, structure_items
+from esen.study.potentials import PotentialOptions
 from esen.study.relax import COLUMNS, Relaxation, RelaxRecord, run_relax
 from esen.study.table import Table
 from esen.track import NullTracker
@@ -88,9 +89,8 @@ def relaxed(
     options: CampaignOptions = HERE,
     **how: Any,
 ) -> CampaignResult:
-    result = run_relax(
-        potential, structure_items(files), spec, options, output=Path("out"), tracker=NullTracker(), **how
-    )
+    run = CampaignRun([potential], Path("out"), NullTracker(), options, PotentialOptions(**how))
+    result = run_relax(run, structure_items(files), spec)
     assert result is not None
     return result
 
@@ -116,7 +116,7 @@ def test_everything_is_kept() -> None:
     assert result.lines == []
     for name in ("metals#0", "cu"):
         assert json.loads(Path(f"out/emt/{name}.json").read_text())["converged"] is True
-    frames = ase.io.read(result.paths["relaxed"], ":")
+    frames = ase.io.read(result.paths["relaxed structures"], ":")
     assert [len(atoms) for atoms in frames] == [1, 1, 1, 4]
     for atoms, record in zip(frames, records(result), strict=True):
         assert atoms.get_potential_energy() == pytest.approx(record.energy, abs=1e-9)
@@ -128,7 +128,7 @@ def test_everything_is_kept() -> None:
         assert atoms.info["name"] == record.name
         assert bool(atoms.info["converged"])
         assert atoms.info["space_group"] == 225
-    rows = list(csv.DictReader(result.paths["structure by structure"].read_text().splitlines()))
+    rows = list(csv.DictReader(result.paths["table"].read_text().splitlines()))
     assert [row["name"] for row in rows] == [record.name for record in records(result)]
     assert [float(row["energy (eV)"]) for row in rows] == [record.energy for record in records(result)]
     assert {row["group_after"] for row in rows} == {"225"}
@@ -173,7 +173,7 @@ def test_melting_is_told() -> None:
 def test_no_result_at_all_leaves_no_structures() -> None:
     relaxed("emt", ["cu.cif"])
     assert Path("out/relaxed.extxyz").exists()
-    assert "relaxed" not in relaxed("emt", ["u.xyz"]).paths
+    assert "relaxed structures" not in relaxed("emt", ["u.xyz"]).paths
     assert not Path("out/relaxed.extxyz").exists()
 
 
@@ -254,13 +254,13 @@ def test_what_is_tracked() -> None:
     kept: dict[str, Any] = {}
     files: list[str] = []
     items = structure_items(["cu.cif", "u.xyz"])
-    result = run_relax("emt", items, RelaxSpec(steps=99), HERE, output=Path("out"), tracker=Kept())
+    result = run_relax(CampaignRun(["emt"], Path("out"), Kept(), HERE), items, RelaxSpec(steps=99))
     assert (kept["potentials"], kept["steps"], kept["structures"]) == (["emt"], 99, 2)
     assert kept["fmax_eV_per_A/cu"] < 0.01
     assert (kept["converged"], kept["failed"], kept["melted"], kept["not_converged"]) == (1, 1, 0, 0)
     assert result is not None
     assert kept["mean_steps"] == records(result)[0].steps > 0
-    assert files == ["relax.csv", "relaxed.extxyz", "result.json"]
+    assert files == ["relaxed.extxyz", "relax.csv", "result.json"]
 
 
 @pytest.mark.parametrize(
@@ -274,7 +274,8 @@ def test_what_is_tracked() -> None:
 )
 def test_jobs(potential: str, atoms: int, processes: int, expected: list[int]) -> None:
     items = structure_items(["metals.xyz", "cu.cif"])
-    work = Relaxation({"a": potential}, {}, Path("out"), replace(HERE, batch_atoms=atoms))
+    options = replace(HERE, batch_atoms=atoms)
+    work = Relaxation.of(CampaignRun([potential], Path("out"), NullTracker(), options), spec=RelaxSpec())
     assert [len(job) for job in work.jobs(items, processes)] == expected
 
 
