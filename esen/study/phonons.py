@@ -720,7 +720,8 @@ def _figures(
 def _lines(records: Mapping[str, Sequence[PhononRecord]], protocol: PhononProtocol) -> list[str]:
     """Return remarks: definitions, the protocol, and what went wrong."""
     lines = [
-        "Values are per primitive cell at 300 K, S and C_V in J/K/mol, F in kJ/mol. ω_max is that of the MDR benchmark, which reads its commensurate"
+        "Values are per primitive cell at 300 K: S and C_V in J/K/mol, F in kJ/mol. ω_max is that of the MDR benchmark,"
+        " which reads its commensurate"
         " points in the primitive basis; true ω_max is at the points that are commensurate with the supercell.",
         *protocol_lines(protocol, PROTOCOLS),
     ]

@@ -29,7 +29,7 @@ def phonons(*arguments: str) -> tuple[int, str, str]:
 def test_copper() -> None:
     code, out, err = phonons("emt", "cu.xyz", *SMALL, "--displacement", "0.02")
     assert (code, err) == (0, "")
-    for words in ("true ω_max (K)", "stable", "displacement 0.02"):
+    for words in ("true ω_max", "stable", "displacement 0.02"):
         assert words in out
     assert "runs/phonons/phonons.csv" in out
     manifest = json.loads(Path("runs/phonons/manifest.json").read_text())
