@@ -25,7 +25,7 @@ from ase.data import chemical_symbols
 
 from esen import __version__
 from esen.data.checks import check_structure
-from esen.data.facts import Facts
+from esen.data.frames import Facts
 from esen.data.neighbours import neighbour_list
 from esen.data.readers.frame import RawFrame
 from esen.data.readers.labels import Reading

@@ -9,8 +9,7 @@ import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
 from jaxtyping import Float64
 
-from esen.data.facts import Facts
-from esen.data.frames import as_frames
+from esen.data.frames import Facts, as_frames
 from esen.data.neighbours import neighbour_list
 from esen.data.structure import Structure
 from esen.errors import InputError

@@ -21,8 +21,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Int64
 
-from esen.data.facts import DIGEST_BYTES, Facts
-from esen.data.frames import Frames
+from esen.data.frames import DIGEST_BYTES, Facts, Frames
 from esen.data.structure import Structure
 from esen.errors import InputError, first_line
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from esen.data.convert import Settings, convert
-from esen.data.facts import Facts
+from esen.data.frames import Facts
 from esen.data.readers import Files, Reading, load_structures
 from esen.data.training_set import MappedFrames
 from esen.errors import InputError

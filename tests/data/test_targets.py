@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from esen.data.facts import Facts
+from esen.data.frames import Facts
 from esen.data.structure import Structure
 from esen.data.targets import ENERGY, FORCES, STRESS, TARGETS
 from esen.graph.batch import make_labels

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import esen.data.training_set
 from esen.data.convert import Settings, convert
-from esen.data.facts import Facts, digest
+from esen.data.frames import Facts, digest
 from esen.data.readers import Files, Reading
 from esen.data.training_set import UNITS, MappedFrames, Shard, is_esendata, open_shard, shard_bytes
 from esen.errors import InputError

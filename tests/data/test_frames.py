@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esen.data.facts import Facts, digest
-from esen.data.frames import FrameList, Mixture, Subset, as_frames
+from esen.data.frames import Facts, FrameList, Mixture, Subset, as_frames, digest
 from esen.data.structure import Structure
 from tests.strategies import structures
 
