@@ -1,11 +1,12 @@
-"""Tracking: what a run was given and what it reached, kept by MLflow or by nobody.
+"""Experiment tracking: the settings, metrics and files of a run are sent to MLflow, or discarded.
 
-Tracking never stops a run and never slows it: a background thread imports MLflow, opens the store and sends
-what the run has handed over. A failure is one warning of the logger `esen.track`; then the thread tries
-again, ever more rarely. What no store takes is lost, so a training also writes its own `metrics.jsonl`.
+Tracking neither stops nor slows a run: a background thread imports MLflow, opens the store and sends what the run
+has reported. The first failure is logged as one warning of the logger `esen.track`; the thread then tries again at
+growing intervals. Metrics that no store accepts before the run ends are lost, so training also writes its own
+`metrics.jsonl`.
 """
 
-from esen.track.mlflow_tracker import MlflowTracker, make_tracker
+from esen.track.mlflow_tracker import make_tracker
 from esen.track.tracker import NullTracker, Status, Tracker
 
-__all__ = ["MlflowTracker", "NullTracker", "Status", "Tracker", "make_tracker"]
+__all__ = ["NullTracker", "Status", "Tracker", "make_tracker"]

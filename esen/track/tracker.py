@@ -1,80 +1,55 @@
-"""What a tracker is, and the one that keeps nothing."""
+"""The interface of a tracker, and the tracker that keeps nothing."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Protocol, Self, runtime_checkable
+from typing import Any, Literal, Self
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
 
-@runtime_checkable
-class Tracker(Protocol):
-    """Takes what a run reports. No method raises, and none waits for a disk or a server, but `close`."""
+class Tracker:
+    """Takes what a run reports. This base class discards it.
 
-    @property
-    def run_id(self) -> str | None:
-        """The store's name of the run, by which it can be continued; None until a store has taken it."""
+    No method raises, and only `close` waits for a disk or a server.
 
-    @property
-    def url(self) -> str | None:
-        """Where the run can be looked at: a web page, or the store's address."""
-
-    def params(self, values: Mapping[str, Any]) -> None:
-        """What the run was given. Nested values get dotted names: `train.stages.0.epochs`."""
-
-    def metrics(self, values: Mapping[str, float], step: int) -> None:
-        """What the run reached at `step`. NaN and infinity are legal."""
-
-    def artifact(self, path: Path, folder: str = "") -> None:
-        """Keep a copy of a file, as it is when it is sent, under `folder`."""
-
-    def tags(self, values: Mapping[str, str]) -> None:
-        """Words about the run."""
-
-    def child(self, name: str, resume_id: str | None = None) -> "Tracker":
-        """A tracker of a part of this run, which the store shows beneath it. It is closed for itself."""
-
-    def close(self, status: Status = "FINISHED") -> None:
-        """Send what is left, and mark the run. A second call does nothing."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close: FINISHED, KILLED on Ctrl-C, FAILED on any other exception."""
-
-
-class NullTracker:
-    """Keeps nothing."""
+    Attributes:
+        run_id: identifier of the run in the store, with which a later run can continue it; None until a store has
+            accepted the run.
+        url: web page of the run, or address of the store.
+    """
 
     run_id: str | None = None
     url: str | None = None
 
     def params(self, values: Mapping[str, Any]) -> None:
-        """Nothing."""
+        """Record settings of the run. Nested values get dotted names: `train.stages.0.epochs`."""
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
-        """Nothing."""
+        """Record results of the run at `step`. NaN and infinity are legal."""
 
     def artifact(self, path: Path, folder: str = "") -> None:
-        """Nothing."""
+        """Store a copy of a file under `folder`. The file is read when it is sent."""
 
     def tags(self, values: Mapping[str, str]) -> None:
-        """Nothing."""
+        """Record notes about the run."""
 
     def child(self, name: str, resume_id: str | None = None) -> "Tracker":
-        """Another that keeps nothing."""
+        """Return a tracker for one part of this run, which the store shows below it. The caller closes it."""
         return NullTracker()
 
     def close(self, status: Status = "FINISHED") -> None:
-        """Nothing."""
+        """Send what is left and record how the run ended. A second call has no effect."""
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Nothing."""
+    def __exit__(self, kind: type[BaseException] | None, *details: object) -> None:
+        """Close with FINISHED, with KILLED after Ctrl-C, or with FAILED after any other exception."""
+        if kind is None:
+            self.close("FINISHED")
+        else:
+            self.close("KILLED" if issubclass(kind, KeyboardInterrupt) else "FAILED")
+
+
+class NullTracker(Tracker):
+    """A tracker that keeps nothing."""
