@@ -296,9 +296,7 @@ def asymmetries(potential: Resolved, path: Path, count: int) -> tuple[float, ...
     frames = ase.io.read(path, index=":") if path.exists() and path.stat().st_size else []
     if not frames:
         return ()
-    times = np.array([frame.info["time_ps"] for frame in frames])
-    wanted = np.linspace(times[0], times[-1], count + 1)[1:]
-    chosen = np.unique(np.abs(times[:, None] - wanted).argmin(axis=0))
+    chosen = evenly_spaced(np.array([frame.info["time_ps"] for frame in frames]), count)
     subject = Subject(
         potential.potential,
         potential.device,
@@ -308,3 +306,13 @@ def asymmetries(potential: Resolved, path: Path, count: int) -> tuple[float, ...
     structures = [from_atoms(frames[i], f"{path.stem}, frame {i}") for i in chosen]
     report = check_laws(subject, structures, ["curl"], seed=0)
     return tuple(finding.value for finding in report.findings if finding.law == "curl")
+
+
+def evenly_spaced(times: np.ndarray, count: int) -> np.ndarray:
+    """Return the indices of the times that are closest to `count` evenly spaced ones, of which the last is the end.
+
+    >>> evenly_spaced(np.array([0.0, 1.0, 2.0, 3.0, 4.0, 8.0]), 2).tolist()
+    [4, 5]
+    """
+    wanted = np.linspace(times[0], times[-1], count + 1)[1:]
+    return np.unique(np.abs(times[:, None] - wanted).argmin(axis=0))
