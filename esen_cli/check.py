@@ -4,12 +4,12 @@ from typing import Annotated
 
 import typer
 
-from esen_cli.options import CalculatorArgs, Device, Dtype, Frames, Output, Potential
+from esen_cli import options as opt
 from esen_cli.output import potential_name, print_paths, print_table, result_folder
 
 
 def check(  # noqa: PLR0913, PLR0917  # the options of a command are its arguments
-    potential: Potential,
+    potential: opt.Potential,
     structures: Annotated[
         list[str] | None,
         typer.Argument(
@@ -18,7 +18,7 @@ def check(  # noqa: PLR0913, PLR0917  # the options of a command are its argumen
             "  [default: a small crystal, and a molecule, of elements that the potential knows]",
         ),
     ] = None,
-    frames: Frames = ":1",
+    frames: opt.Frames = ":1",
     laws: Annotated[
         str | None,
         typer.Option(
@@ -31,10 +31,10 @@ def check(  # noqa: PLR0913, PLR0917  # the options of a command are its argumen
             metavar="N", min=0, help="Seed for the random rotations, displacements and choices of atoms."
         ),
     ] = 0,
-    calculator_args: CalculatorArgs = None,
-    dtype: Dtype = None,
-    device: Device = "auto",
-    output: Output = None,
+    calculator_args: opt.CalculatorArgs = None,
+    dtype: opt.Dtype = None,
+    device: opt.Device = "auto",
+    output: opt.Output = None,
 ) -> None:
     """Test whether a potential obeys the laws of physics. The exit code is 1 if it breaks one.
 

@@ -6,19 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from esen_cli import options as opt
 from esen_cli.help import HelpfulApp
-from esen_cli.options import (
-    OUTPUT,
-    POTENTIAL_HELP,
-    POTENTIALS,
-    STRUCTURES,
-    CalculatorArgs,
-    EnergyKey,
-    ForcesKey,
-    Frames,
-    StressConvention,
-    StressKey,
-)
 from esen_cli.output import print_paths, print_table, writable
 
 if TYPE_CHECKING:
@@ -36,16 +25,12 @@ Data = Annotated[
 ]
 Format = Annotated[
     str,
-    typer.Option(
-        "--format",
-        metavar="FORMAT",
-        help="Format of all files; auto: each shows its own.",
-        rich_help_panel=STRUCTURES,
+    opt.structures_option(
+        "--format", metavar="FORMAT", help="Format of all files; auto: each shows its own."
     ),
 ]
 JsonFile = Annotated[
-    Path | None,
-    typer.Option("--output", "-o", metavar="FILE", help="Write JSON to this file.", rich_help_panel=OUTPUT),
+    Path | None, opt.output_option("--output", "-o", metavar="FILE", help="Write JSON to this file.")
 ]
 
 
@@ -56,11 +41,11 @@ def convert(  # noqa: PLR0913, PLR0917  # the options of a command are its argum
         Path, typer.Argument(metavar="FOLDER", help="The training set, such as mptrj.esendata.")
     ],
     kind: Format = "auto",
-    frames: Frames = ":",
-    energy_key: EnergyKey = "energy",
-    forces_key: ForcesKey = "forces",
-    stress_key: StressKey = "stress",
-    stress_convention: StressConvention = "ase",
+    frames: opt.Frames = ":",
+    energy_key: opt.EnergyKey = "energy",
+    forces_key: opt.ForcesKey = "forces",
+    stress_key: opt.StressKey = "stress",
+    stress_convention: opt.StressConvention = "ase",
     processes: Annotated[
         int | None,
         typer.Option(
@@ -97,11 +82,11 @@ def convert(  # noqa: PLR0913, PLR0917  # the options of a command are its argum
 def info(
     paths: Data,
     kind: Format = "auto",
-    frames: Frames = ":",
-    energy_key: EnergyKey = "energy",
-    forces_key: ForcesKey = "forces",
-    stress_key: StressKey = "stress",
-    stress_convention: StressConvention = "ase",
+    frames: opt.Frames = ":",
+    energy_key: opt.EnergyKey = "energy",
+    forces_key: opt.ForcesKey = "forces",
+    stress_key: opt.StressKey = "stress",
+    stress_convention: opt.StressConvention = "ase",
 ) -> None:
     """Describe data: frames, sizes, elements, labels, units.
 
@@ -123,8 +108,8 @@ def references(
     ] = "least_squares",
     output: JsonFile = None,
     kind: Format = "auto",
-    frames: Frames = ":",
-    energy_key: EnergyKey = "energy",
+    frames: opt.Frames = ":",
+    energy_key: opt.EnergyKey = "energy",
 ) -> None:
     """Compute the reference energies of the elements, for `data.references: {file: …}` of a recipe.
 
@@ -142,23 +127,21 @@ def check(  # noqa: PLR0913, PLR0917  # the options of a command are its argumen
     paths: Data,
     potential: Annotated[
         str | None,
-        typer.Option(
-            metavar="POTENTIAL",
-            help=f"Compare the stresses with its energies: {POTENTIAL_HELP}.",
-            rich_help_panel=POTENTIALS,
+        opt.potentials_option(
+            metavar="POTENTIAL", help=f"Compare the stresses with its energies: {opt.POTENTIAL_HELP}."
         ),
     ] = None,
-    calculator_args: CalculatorArgs = None,
+    calculator_args: opt.CalculatorArgs = None,
     output: JsonFile = None,
     most: Annotated[
         int, typer.Option(metavar="N", min=1, help="Largest number of frames whose structures are checked.")
     ] = 20_000,
     kind: Format = "auto",
-    frames: Frames = ":",
-    energy_key: EnergyKey = "energy",
-    forces_key: ForcesKey = "forces",
-    stress_key: StressKey = "stress",
-    stress_convention: StressConvention = "ase",
+    frames: opt.Frames = ":",
+    energy_key: opt.EnergyKey = "energy",
+    forces_key: opt.ForcesKey = "forces",
+    stress_key: opt.StressKey = "stress",
+    stress_convention: opt.StressConvention = "ase",
 ) -> None:
     """Find mistakes in data: labels, outliers, duplicates, units, stresses. Exit code 1: something is wrong.
 

@@ -2,90 +2,59 @@
 
 from typing import Annotated
 
-import typer
-
-from esen_cli.options import (
-    OUTPUT,
-    PROTOCOL,
-    RELAXATION,
-    AllowDirect,
-    Also,
-    BatchAtoms,
-    Device,
-    Dtype,
-    Frames,
-    NamedCalculatorArgs,
-    Potential,
-    Records,
-    Retry,
-    Structures,
-    Track,
-)
+from esen_cli import options as opt
 from esen_cli.output import campaign_run, print_campaign
 
 
 def elastic(  # noqa: PLR0913, PLR0917  # the options of a command are its arguments
-    potential: Potential,
-    files: Structures,
-    also: Also = None,
-    calculator_args: NamedCalculatorArgs = None,
-    allow_direct: AllowDirect = False,
-    frames: Frames = ":",
+    potential: opt.Potential,
+    files: opt.Structures,
+    also: opt.Also = None,
+    calculator_args: opt.NamedCalculatorArgs = None,
+    allow_direct: opt.AllowDirect = False,
+    frames: opt.Frames = ":",
     strain: Annotated[
         list[float] | None,
-        typer.Option(
+        opt.protocol_option(
             metavar="STRAIN",
             help="Magnitude of the strains; with several, constants are extrapolated to zero strain. Repeatable."
             "  [default: 0.0025 and 0.005]",
-            rich_help_panel=PROTOCOL,
         ),
     ] = None,
     energies: Annotated[
         bool,
-        typer.Option(
+        opt.protocol_option(
             "--energies",
             help="Check all 21 constants against energies, with 42 strains instead of 12 per magnitude."
             "  [default: the diagonal]",
-            rich_help_panel=PROTOCOL,
         ),
     ] = False,
     eos: Annotated[
-        bool,
-        typer.Option("--eos", help="Also fit a Birch–Murnaghan equation of state.", rich_help_panel=PROTOCOL),
+        bool, opt.protocol_option("--eos", help="Also fit a Birch–Murnaghan equation of state.")
     ] = False,
     cell: Annotated[
         bool,
-        typer.Option(
-            "--cell/--no-cell",
-            help="Relax the cell before it is strained; positions are always relaxed.",
-            rich_help_panel=RELAXATION,
+        opt.relaxation_option(
+            "--cell/--no-cell", help="Relax the cell before it is strained; positions are always relaxed."
         ),
     ] = True,
     keep_symmetry: Annotated[
         bool,
-        typer.Option(
-            "--keep-symmetry/--break-symmetry",
-            help="Keep the space group in this relaxation.",
-            rich_help_panel=RELAXATION,
+        opt.relaxation_option(
+            "--keep-symmetry/--break-symmetry", help="Keep the space group in this relaxation."
         ),
     ] = True,
     fmax: Annotated[
-        float,
-        typer.Option(metavar="EV/Å", min=1e-12, help="Largest force left.", rich_help_panel=RELAXATION),
+        float, opt.relaxation_option(metavar="EV/Å", min=1e-12, help="Largest force left.")
     ] = 1e-5,
-    steps: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Largest number of steps.", rich_help_panel=RELAXATION)
-    ] = 2000,
-    batch_atoms: BatchAtoms = 512,
-    dtype: Dtype = None,
-    device: Device = "auto",
-    output: Records = None,
-    retry: Retry = False,
-    plots: Annotated[
-        bool,
-        typer.Option("--plots/--no-plots", help="Draw equations of state.", rich_help_panel=OUTPUT),
-    ] = True,
-    track: Track = True,
+    steps: Annotated[int, opt.relaxation_option(metavar="N", min=1, help="Largest number of steps.")] = 2000,
+    batch_atoms: opt.BatchAtoms = 512,
+    dtype: opt.Dtype = None,
+    device: opt.Device = "auto",
+    output: opt.Records = None,
+    retry: opt.Retry = False,
+    plots: Annotated[bool, opt.output_option("--plots/--no-plots", help="Draw equations of state.")] = True,
+    track: opt.Track = True,
 ) -> None:
     """Compute elastic constants with relaxed ions, moduli, and Born stability.
 

@@ -4,25 +4,12 @@ from typing import Annotated, Literal
 
 import typer
 
-from esen_cli.options import (
-    DEVICE,
-    STRUCTURES,
-    Also,
-    Device,
-    EnergyKey,
-    ForcesKey,
-    Frames,
-    NamedCalculatorArgs,
-    Output,
-    Potential,
-    StressConvention,
-    StressKey,
-)
+from esen_cli import options as opt
 from esen_cli.output import potential_name, print_paths, print_table, result_folder
 
 
 def mae(  # noqa: PLR0913, PLR0917  # the options of a command are its arguments
-    potential: Potential,
+    potential: opt.Potential,
     data: Annotated[
         list[str],
         typer.Argument(
@@ -30,47 +17,43 @@ def mae(  # noqa: PLR0913, PLR0917  # the options of a command are its arguments
             help="Labelled frames: files of any format of `esen train`, folders, or glob patterns.",
         ),
     ],
-    also: Also = None,
-    calculator_args: NamedCalculatorArgs = None,
-    frames: Frames = ":",
+    also: opt.Also = None,
+    calculator_args: opt.NamedCalculatorArgs = None,
+    frames: opt.Frames = ":",
     group_by: Annotated[
         str | None,
-        typer.Option(
+        opt.structures_option(
             metavar="KEY",
             help="Show the errors of frames with the same value of this key."
             "  [default: config_type, where frames have it]",
-            rich_help_panel=STRUCTURES,
         ),
     ] = None,
-    energy_key: EnergyKey = "energy",
-    forces_key: ForcesKey = "forces",
-    stress_key: StressKey = "stress",
-    stress_convention: StressConvention = "ase",
+    energy_key: opt.EnergyKey = "energy",
+    forces_key: opt.ForcesKey = "forces",
+    stress_key: opt.StressKey = "stress",
+    stress_convention: opt.StressConvention = "ase",
     batch_atoms: Annotated[
         int,
-        typer.Option(
+        opt.device_option(
             metavar="N",
             min=1,
             help="Largest number of atoms per batch; ASE calculators take one frame at a time.",
-            rich_help_panel=DEVICE,
         ),
     ] = 256,
     dtype: Annotated[
         Literal["float32", "float64"] | None,
-        typer.Option(help="Precision of the weights.  [default: as trained]", rich_help_panel=DEVICE),
+        opt.device_option(help="Precision of the weights.  [default: as trained]"),
     ] = None,
     memory: Annotated[
         Literal["auto", "lean", "fast"],
-        typer.Option(
-            help="lean uses 20 % of the memory of fast and takes 50 % longer.", rich_help_panel=DEVICE
-        ),
+        opt.device_option(help="lean uses 20 % of the memory of fast and takes 50 % longer."),
     ] = "auto",
-    device: Device = "auto",
-    output: Output = None,
+    device: opt.Device = "auto",
+    output: opt.Output = None,
 ) -> None:
     """Compute the errors of energies, forces and stresses on labelled frames, and name the worst frames.
 
-    Frames that a potential cannot predict are left out, listed and counted. The exit code is 1 if one of several
+    opt.Frames that a potential cannot predict are left out, listed and counted. The exit code is 1 if one of several
     potentials can predict no frame.
 
     Example: esen mae runs/mgo test.xyz --also emt --group-by config_type

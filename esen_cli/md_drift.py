@@ -4,195 +4,143 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-import typer
-
 from esen.errors import InputError
-from esen_cli.options import (
-    DEVICE,
-    OUTPUT,
-    PROTOCOL,
-    STRUCTURES,
-    Device,
-    Dtype,
-    NamedCalculatorArgs,
-    Output,
-    Potentials,
-    Track,
-)
+from esen_cli import options as opt
 from esen_cli.output import print_campaign, result_folder
 
 _STYLES = {"drifts": "bold red", "stopped": "bold red"}
-_TESTS = "Tests"
+_tests_option = opt.in_panel("Tests")
 
 
 def md_drift(  # noqa: PLR0913, PLR0917  # the options of a command are its arguments
-    potentials: Potentials,
+    potentials: opt.Potentials,
     structures: Annotated[
         list[str] | None,
-        typer.Option(
+        opt.structures_option(
             metavar="FILE",
             help="Simulate the structures of a file instead of a protocol's systems. Repeatable.",
-            rich_help_panel=STRUCTURES,
         ),
     ] = None,
     frames: Annotated[
         str,
-        typer.Option(
-            metavar="SLICE",
-            help="Frames to take from each file of --structures, such as ::10.",
-            rich_help_panel=STRUCTURES,
+        opt.structures_option(
+            metavar="SLICE", help="Frames to take from each file of --structures, such as ::10."
         ),
     ] = ":1",
     supercell: Annotated[
         str | None,
-        typer.Option(
-            metavar="N,N,N",
-            help="Repeat the structures of --structures, for example 2,2,2 or 2x2x2.",
-            rich_help_panel=STRUCTURES,
+        opt.structures_option(
+            metavar="N,N,N", help="Repeat the structures of --structures, for example 2,2,2 or 2x2x2."
         ),
     ] = None,
     protocol: Annotated[
         Literal["quick", "tm23", "md22", "fair", "fair-tm23", "fair-md22", "lambench"] | None,
-        typer.Option(
-            help="Protocol with its systems (docs/protocols.md).  [default: quick, without --structures]",
-            rich_help_panel=PROTOCOL,
+        opt.protocol_option(
+            help="Protocol with its systems (docs/protocols.md).  [default: quick, without --structures]"
         ),
     ] = None,
     data: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Folder with the published files of the protocol.",
-            rich_help_panel=PROTOCOL,
-        ),
+        opt.protocol_option(metavar="FOLDER", help="Folder with the published files of the protocol."),
     ] = None,
     only: Annotated[
         str | None,
-        typer.Option(
-            metavar="NAME,…",
-            help="Simulate only these systems of the protocol, for example Cu,Al.",
-            rich_help_panel=PROTOCOL,
+        opt.protocol_option(
+            metavar="NAME,…", help="Simulate only these systems of the protocol, for example Cu,Al."
         ),
     ] = None,
     temperature: Annotated[
         float | None,
-        typer.Option(
-            metavar="K",
-            help="Temperature of the initial velocities.  [default: 300, or the protocol's]",
-            rich_help_panel=PROTOCOL,
+        opt.protocol_option(
+            metavar="K", help="Temperature of the initial velocities.  [default: 300, or the protocol's]"
         ),
     ] = None,
     timestep: Annotated[
-        float | None,
-        typer.Option(
-            metavar="FS", help="Time step.  [default: 1, or the protocol's]", rich_help_panel=PROTOCOL
-        ),
+        float | None, opt.protocol_option(metavar="FS", help="Time step.  [default: 1, or the protocol's]")
     ] = None,
     duration: Annotated[
         float | None,
-        typer.Option(
-            metavar="PS",
-            help="Duration of each trajectory.  [default: 10, or the protocol's]",
-            rich_help_panel=PROTOCOL,
+        opt.protocol_option(
+            metavar="PS", help="Duration of each trajectory.  [default: 10, or the protocol's]"
         ),
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(
-            metavar="N",
-            min=0,
-            help="Seed for the initial velocities.  [default: 0]",
-            rich_help_panel=PROTOCOL,
-        ),
+        opt.protocol_option(metavar="N", min=0, help="Seed for the initial velocities.  [default: 0]"),
     ] = None,
     relax: Annotated[
         bool | None,
-        typer.Option(
-            "--relax/--no-relax",
-            help="Relax the positions first.  [default: as the protocol prescribes]",
-            rich_help_panel=PROTOCOL,
+        opt.protocol_option(
+            "--relax/--no-relax", help="Relax the positions first.  [default: as the protocol prescribes]"
         ),
     ] = None,
     record_every: Annotated[
         int | None,
-        typer.Option(
+        opt.protocol_option(
             metavar="STEPS",
             min=1,
             help="Number of steps between two rows of energies.  [default: 10, or the protocol's]",
-            rich_help_panel=PROTOCOL,
         ),
     ] = None,
     max_drift: Annotated[
         float | None,
-        typer.Option(
-            metavar="MEV/ATOM/PS",
-            help="Exit with code 1 if the absolute drift of a trajectory is larger.",
-            rich_help_panel=_TESTS,
+        _tests_option(
+            metavar="MEV/ATOM/PS", help="Exit with code 1 if the absolute drift of a trajectory is larger."
         ),
     ] = None,
     order_test: Annotated[
         bool,
-        typer.Option(
+        _tests_option(
             "--order-test",
             help="Repeat the first picosecond with Δt/2, Δt/4 and Δt/8: the fluctuation should fall as Δt².",
-            rich_help_panel=_TESTS,
         ),
     ] = False,
     jacobian: Annotated[
         bool,
-        typer.Option(
-            "--jacobian",
-            help="Measure λ, the asymmetry of ∂F/∂r, at five frames of each trajectory.",
-            rich_help_panel=_TESTS,
+        _tests_option(
+            "--jacobian", help="Measure λ, the asymmetry of ∂F/∂r, at five frames of each trajectory."
         ),
     ] = False,
-    calculator_args: NamedCalculatorArgs = None,
-    dtype: Dtype = None,
-    device: Device = "auto",
+    calculator_args: opt.NamedCalculatorArgs = None,
+    dtype: opt.Dtype = None,
+    device: opt.Device = "auto",
     batch_atoms: Annotated[
         int,
-        typer.Option(
+        opt.device_option(
             metavar="N",
             min=1,
             help="Largest number of atoms that are simulated in one batch; ASE calculators take one system.",
-            rich_help_panel=DEVICE,
         ),
     ] = 1024,
-    output: Output = None,
+    output: opt.Output = None,
     trajectory: Annotated[
         Literal["extxyz", "traj"] | None,
-        typer.Option(help="Keep frames in this format.  [default: only energies]", rich_help_panel=OUTPUT),
+        opt.output_option(help="Keep frames in this format.  [default: only energies]"),
     ] = None,
     frame_every: Annotated[
         int | None,
-        typer.Option(
+        opt.output_option(
             metavar="STEPS",
             min=1,
             help="Number of steps between two frames.  [default: a hundredth of the trajectory]",
-            rich_help_panel=OUTPUT,
         ),
     ] = None,
-    plots: Annotated[
-        bool, typer.Option("--plots/--no-plots", help="Draw the figures.", rich_help_panel=OUTPUT)
-    ] = True,
+    plots: Annotated[bool, opt.output_option("--plots/--no-plots", help="Draw the figures.")] = True,
     beside: Annotated[
         list[Path] | None,
-        typer.Option(
+        opt.output_option(
             "--with",
             metavar="FOLDER",
             help="Show the results of an earlier test beside the new ones. Repeatable.",
-            rich_help_panel=OUTPUT,
         ),
     ] = None,
     resume: Annotated[
         bool,
-        typer.Option(
-            "--resume",
-            help="Resume the interrupted test in --output, or extend it with a longer --duration.",
-            rich_help_panel=OUTPUT,
+        opt.output_option(
+            "--resume", help="Resume the interrupted test in --output, or extend it with a longer --duration."
         ),
     ] = False,
-    track: Track = True,
+    track: opt.Track = True,
 ) -> None:
     """Test whether potentials conserve energy in molecular dynamics.
 

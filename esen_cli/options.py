@@ -1,7 +1,8 @@
 """The panels of the help, and the options that several commands have."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -14,6 +15,25 @@ DEVICE = "Device"
 OUTPUT = "Output"
 TRACKING = "Tracking"
 
+
+def in_panel(panel: str) -> Callable[..., Any]:
+    """Return `typer.Option` with the panel of the help in which the option is listed."""
+
+    def option(*names: str, **settings: Any) -> Any:
+        return typer.Option(*names, rich_help_panel=panel, **settings)
+
+    return option
+
+
+potentials_option = in_panel(POTENTIALS)
+structures_option = in_panel(STRUCTURES)
+labels_option = in_panel(LABELS)
+protocol_option = in_panel(PROTOCOL)
+relaxation_option = in_panel(RELAXATION)
+device_option = in_panel(DEVICE)
+output_option = in_panel(OUTPUT)
+tracking_option = in_panel(TRACKING)
+
 POTENTIAL_HELP = "Weights (.safetensors), the folder of a run, emt, lj, or module:factory (an ASE calculator)"
 """What a command accepts as a potential; each command ends the sentence."""
 
@@ -21,34 +41,25 @@ Potential = Annotated[str, typer.Argument(metavar="POTENTIAL", help=f"{POTENTIAL
 Potentials = Annotated[list[str], typer.Argument(metavar="POTENTIAL", help=f"{POTENTIAL_HELP}.")]
 Also = Annotated[
     list[str] | None,
-    typer.Option(
-        metavar="POTENTIAL",
-        help="Another potential, computed and shown beside the first. Repeatable.",
-        rich_help_panel=POTENTIALS,
+    potentials_option(
+        metavar="POTENTIAL", help="Another potential, computed and shown beside the first. Repeatable."
     ),
 ]
 CalculatorArgs = Annotated[
     list[str] | None,
-    typer.Option(
-        metavar="KEY=VALUE",
-        help="Pass an argument to emt, lj or the factory. Repeatable.",
-        rich_help_panel=POTENTIALS,
-    ),
+    potentials_option(metavar="KEY=VALUE", help="Pass an argument to emt, lj or the factory. Repeatable."),
 ]
 NamedCalculatorArgs = Annotated[
     list[str] | None,
-    typer.Option(
+    potentials_option(
         metavar="[NAME:]KEY=VALUE",
         help="Pass an argument to emt, lj and the factories, or only to the potential NAME. Repeatable.",
-        rich_help_panel=POTENTIALS,
     ),
 ]
 AllowDirect = Annotated[
     bool,
-    typer.Option(
-        "--allow-direct",
-        help="Also run potentials whose forces are not the gradient of their energy.",
-        rich_help_panel=POTENTIALS,
+    potentials_option(
+        "--allow-direct", help="Also run potentials whose forces are not the gradient of their energy."
     ),
 ]
 
@@ -57,94 +68,53 @@ Structures = Annotated[
     typer.Argument(metavar="FILE", help="Structures in any format that esen or ASE reads."),
 ]
 Frames = Annotated[
-    str,
-    typer.Option(
-        metavar="SLICE",
-        help="Frames to take from each file, such as ::10.",
-        rich_help_panel=STRUCTURES,
-    ),
+    str, structures_option(metavar="SLICE", help="Frames to take from each file, such as ::10.")
 ]
 EnergyKey = Annotated[
-    str,
-    typer.Option(
-        metavar="KEY",
-        help="Name of the energy in the files; none: do not read it.",
-        rich_help_panel=LABELS,
-    ),
+    str, labels_option(metavar="KEY", help="Name of the energy in the files; none: do not read it.")
 ]
 ForcesKey = Annotated[
-    str,
-    typer.Option(
-        metavar="KEY",
-        help="Name of the forces in the files; none: do not read them.",
-        rich_help_panel=LABELS,
-    ),
+    str, labels_option(metavar="KEY", help="Name of the forces in the files; none: do not read them.")
 ]
 StressKey = Annotated[
-    str,
-    typer.Option(
-        metavar="KEY",
-        help="Name of the stress in the files; none: do not read it.",
-        rich_help_panel=LABELS,
-    ),
+    str, labels_option(metavar="KEY", help="Name of the stress in the files; none: do not read it.")
 ]
 StressConvention = Annotated[
     Literal["ase", "vasp_kbar", "virial"],
-    typer.Option(
+    labels_option(
         help="Sign and unit of the stress, where the format does not fix them: eV/Å³ of ASE, kbar of VASP,"
-        " or virial in eV.",
-        rich_help_panel=LABELS,
+        " or virial in eV."
     ),
 ]
 
 Relax = Annotated[
     bool,
-    typer.Option(
-        "--relax/--no-relax",
-        help="Relax positions and cell first, as the protocol prescribes.",
-        rich_help_panel=RELAXATION,
+    relaxation_option(
+        "--relax/--no-relax", help="Relax positions and cell first, as the protocol prescribes."
     ),
 ]
 
 Device = Annotated[
-    Literal["auto", "cpu", "cuda"],
-    typer.Option(help="Where to compute; auto uses a GPU if there is one.", rich_help_panel=DEVICE),
+    Literal["auto", "cpu", "cuda"], device_option(help="Where to compute; auto uses a GPU if there is one.")
 ]
 Dtype = Annotated[
-    Literal["float32", "float64"] | None,
-    typer.Option(help="Precision of the weights.  [default: float64]", rich_help_panel=DEVICE),
+    Literal["float32", "float64"] | None, device_option(help="Precision of the weights.  [default: float64]")
 ]
 BatchAtoms = Annotated[
-    int,
-    typer.Option(
-        metavar="N",
-        min=1,
-        help="Largest number of atoms per batch of displaced supercells.",
-        rich_help_panel=DEVICE,
-    ),
+    int, device_option(metavar="N", min=1, help="Largest number of atoms per batch of displaced supercells.")
 ]
 
 Output = Annotated[
     Path | None,
-    typer.Option(
-        metavar="FOLDER",
-        help="Folder for all results.  [default: a new folder in runs/]",
-        rich_help_panel=OUTPUT,
-    ),
+    output_option(metavar="FOLDER", help="Folder for all results.  [default: a new folder in runs/]"),
 ]
 Records = Annotated[
     Path | None,
-    typer.Option(
+    output_option(
         metavar="FOLDER",
         help="Folder for all results; results that it already holds are not computed again."
         "  [default: a new folder in runs/]",
-        rich_help_panel=OUTPUT,
     ),
 ]
-Retry = Annotated[
-    bool, typer.Option("--retry", help="Compute failed items of --output again.", rich_help_panel=OUTPUT)
-]
-Track = Annotated[
-    bool,
-    typer.Option("--track/--no-track", help="Record the run in MLflow.", rich_help_panel=TRACKING),
-]
+Retry = Annotated[bool, output_option("--retry", help="Compute failed items of --output again.")]
+Track = Annotated[bool, tracking_option("--track/--no-track", help="Record the run in MLflow.")]

@@ -6,23 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from esen.errors import InputError
-from esen_cli.options import (
-    OUTPUT,
-    POTENTIAL_HELP,
-    PROTOCOL,
-    STRUCTURES,
-    AllowDirect,
-    Also,
-    BatchAtoms,
-    Device,
-    Dtype,
-    Frames,
-    NamedCalculatorArgs,
-    Records,
-    Relax,
-    Retry,
-    Track,
-)
+from esen_cli import options as opt
 from esen_cli.output import campaign_run, print_campaign
 
 if TYPE_CHECKING:
@@ -33,7 +17,7 @@ def phonons(  # noqa: PLR0913, PLR0917  # the options of a command are its argum
     potential: Annotated[
         str,
         typer.Argument(
-            metavar="POTENTIAL", help=f"{POTENTIAL_HELP}, or reference for the force sets of the input."
+            metavar="POTENTIAL", help=f"{opt.POTENTIAL_HELP}, or reference for the force sets of the input."
         ),
     ],
     inputs: Annotated[
@@ -43,62 +27,51 @@ def phonons(  # noqa: PLR0913, PLR0917  # the options of a command are its argum
             help="Structure files, phonopy yaml (also .xz, .bz2, .gz), or folders of the MDR benchmark.",
         ),
     ],
-    also: Also = None,
+    also: opt.Also = None,
     protocol: Annotated[
         Literal["tight", "mdr-fair", "mdr-loew"],
-        typer.Option(help="Protocol of relaxation and displacements.", rich_help_panel=PROTOCOL),
+        opt.protocol_option(help="Protocol of relaxation and displacements."),
     ] = "tight",
     method: Annotated[
         Literal["displacements", "hessian"],
-        typer.Option(
-            help="Displaced supercells, or exact second derivatives of an eSEN potential.",
-            rich_help_panel=PROTOCOL,
-        ),
+        opt.protocol_option(help="Displaced supercells, or exact second derivatives of an eSEN potential."),
     ] = "displacements",
     displacement: Annotated[
-        float | None,
-        typer.Option(
-            metavar="Å", help="Displacement of the atoms.  [default: 0.01]", rich_help_panel=PROTOCOL
-        ),
+        float | None, opt.protocol_option(metavar="Å", help="Displacement of the atoms.  [default: 0.01]")
     ] = None,
     displacements: Annotated[
         str | None,
-        typer.Option(
+        opt.protocol_option(
             metavar="Å,Å,...",
             help="Compute with each of these displacements, such as 0.001,0.01,0.1, and compare.",
-            rich_help_panel=PROTOCOL,
         ),
     ] = None,
     supercell: Annotated[
         str | None,
-        typer.Option(
+        opt.structures_option(
             metavar="N,N,N",
             help="Supercell of each structure file, such as 2,2,2 or 2x2x2.  [default: by --min-width]",
-            rich_help_panel=STRUCTURES,
         ),
     ] = None,
     min_width: Annotated[
         float | None,
-        typer.Option(
-            metavar="Å",
-            help="Least width of the supercells of structure files.  [default: 12]",
-            rich_help_panel=STRUCTURES,
+        opt.structures_option(
+            metavar="Å", help="Least width of the supercells of structure files.  [default: 12]"
         ),
     ] = None,
-    relax: Relax = True,
-    allow_direct: AllowDirect = False,
-    frames: Frames = ":1",
-    calculator_args: NamedCalculatorArgs = None,
-    dtype: Dtype = None,
-    device: Device = "auto",
-    batch_atoms: BatchAtoms = 512,
-    output: Records = None,
-    retry: Retry = False,
+    relax: opt.Relax = True,
+    allow_direct: opt.AllowDirect = False,
+    frames: opt.Frames = ":1",
+    calculator_args: opt.NamedCalculatorArgs = None,
+    dtype: opt.Dtype = None,
+    device: opt.Device = "auto",
+    batch_atoms: opt.BatchAtoms = 512,
+    output: opt.Records = None,
+    retry: opt.Retry = False,
     plots: Annotated[
-        bool,
-        typer.Option("--plots/--no-plots", help="Plot the bands of every crystal.", rich_help_panel=OUTPUT),
+        bool, opt.output_option("--plots/--no-plots", help="Plot the bands of every crystal.")
     ] = True,
-    track: Track = True,
+    track: opt.Track = True,
 ) -> None:
     """Compute harmonic phonons: ω_max, S, F, C_V, stability, bands. The exit code is 1 if a crystal failed.
 

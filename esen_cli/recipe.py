@@ -7,7 +7,7 @@ import typer
 
 from esen.errors import InputError
 from esen_cli.help import HelpfulApp
-from esen_cli.options import OUTPUT, Device
+from esen_cli.options import Device, output_option
 from esen_cli.output import print_paths, print_table
 from esen_cli.train import Overrides, RecipeName
 
@@ -42,9 +42,9 @@ def new(
             metavar="DATA", help="Files, folders or glob patterns of frames with energies or forces."
         ),
     ],
-    output: Annotated[
-        Path, typer.Option(metavar="FILE", help="Recipe to write; it must not exist.", rich_help_panel=OUTPUT)
-    ] = Path("recipe.yaml"),
+    output: Annotated[Path, output_option(metavar="FILE", help="Recipe to write; it must not exist.")] = Path(
+        "recipe.yaml"
+    ),
     size: Annotated[
         Literal["small", "medium", "large"] | None,
         typer.Option(help="Size of the network.  [default: by the number of atoms in the frames]"),

@@ -3,75 +3,45 @@
 import math
 from typing import Annotated, Literal
 
-import typer
-
 from esen.errors import InputError
-from esen_cli.options import (
-    DEVICE,
-    RELAXATION,
-    CalculatorArgs,
-    Device,
-    Dtype,
-    Frames,
-    Potential,
-    Records,
-    Retry,
-    Structures,
-    Track,
-)
+from esen_cli import options as opt
 from esen_cli.output import campaign_run, print_campaign
 
 
 def relax(  # noqa: PLR0913, PLR0917  # the options of a command are its arguments
-    potential: Potential,
-    files: Structures,
+    potential: opt.Potential,
+    files: opt.Structures,
     fmax: Annotated[
-        float,
-        typer.Option(
-            metavar="eV/Å",
-            help="Largest force left, on an atom or on the cell.",
-            rich_help_panel=RELAXATION,
-        ),
+        float, opt.relaxation_option(metavar="eV/Å", help="Largest force left, on an atom or on the cell.")
     ] = 0.01,
-    steps: Annotated[
-        int, typer.Option(metavar="N", help="Largest number of steps.", rich_help_panel=RELAXATION)
-    ] = 500,
-    optimizer: Annotated[
-        Literal["fire", "lbfgs"], typer.Option(help="Optimizer of ASE.", rich_help_panel=RELAXATION)
-    ] = "fire",
+    steps: Annotated[int, opt.relaxation_option(metavar="N", help="Largest number of steps.")] = 500,
+    optimizer: Annotated[Literal["fire", "lbfgs"], opt.relaxation_option(help="Optimizer of ASE.")] = "fire",
     cell: Annotated[
         bool,
-        typer.Option(
+        opt.relaxation_option(
             "--cell/--no-cell",
             help="Also relax the cell of structures that are periodic in three directions.",
-            rich_help_panel=RELAXATION,
         ),
     ] = True,
     keep_symmetry: Annotated[
-        bool,
-        typer.Option("--keep-symmetry", help="Keep the space group.", rich_help_panel=RELAXATION),
+        bool, opt.relaxation_option("--keep-symmetry", help="Keep the space group.")
     ] = False,
     symprec: Annotated[
-        float,
-        typer.Option(
-            metavar="Å", help="Tolerance of positions in the space group.", rich_help_panel=RELAXATION
-        ),
+        float, opt.relaxation_option(metavar="Å", help="Tolerance of positions in the space group.")
     ] = 1e-4,
-    frames: Frames = ":",
+    frames: opt.Frames = ":",
     batch_atoms: Annotated[
         int,
-        typer.Option(
-            metavar="N",
-            help="Largest number of atoms per batch; ASE calculators have no batches.",
-            rich_help_panel=DEVICE,
+        opt.device_option(
+            metavar="N", help="Largest number of atoms per batch; ASE calculators have no batches."
         ),
     ] = 512,
-    calculator_args: CalculatorArgs = None,
-    dtype: Dtype = None,
-    device: Device = "auto",
-    output: Records = None,
-    retry: Retry = False,
-    track: Track = True,
+    calculator_args: opt.CalculatorArgs = None,
+    dtype: opt.Dtype = None,
+    device: opt.Device = "auto",
+    output: opt.Records = None,
+    retry: opt.Retry = False,
+    track: opt.Track = True,
 ) -> None:
     """Relax positions and cell. The exit code is 1 if a structure did not converge, melted, or failed.
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from esen_cli.options import DEVICE, OUTPUT, Device
+from esen_cli.options import Device, device_option, output_option
 from esen_cli.output import chosen_folder, fresh_folder, print_paths, print_table, started_folder
 
 Overrides = Annotated[
@@ -25,18 +25,13 @@ def train(
     overrides: Overrides = None,
     output: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Folder of the run.  [default: a new folder runs/RECIPE]",
-            rich_help_panel=OUTPUT,
-        ),
+        output_option(metavar="FOLDER", help="Folder of the run.  [default: a new folder runs/RECIPE]"),
     ] = None,
     resume: Annotated[
         bool,
-        typer.Option(
+        output_option(
             "--resume",
             help="Resume the run in --output, or else the newest run of the recipe, from its last checkpoint.",
-            rich_help_panel=OUTPUT,
         ),
     ] = False,
     dry_run: Annotated[
@@ -45,12 +40,7 @@ def train(
     device: Device = "auto",
     threads: Annotated[
         int | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            help="Number of CPU threads.  [default: chosen by PyTorch]",
-            rich_help_panel=DEVICE,
-        ),
+        device_option(metavar="N", min=1, help="Number of CPU threads.  [default: chosen by PyTorch]"),
     ] = None,
 ) -> None:
     """Train a potential by a recipe, and evaluate it on the test frames.
