@@ -33,11 +33,12 @@ from esen.study.plots.training import training_curves
 from esen.track import Tracker, make_tracker
 from esen.train.data import Report, TrainingData, known_frames, load_training_data
 from esen.train.distributed import torchrun_processes
-from esen.train.fit import FitResult, fit
+from esen.train.fit import fit
 from esen.train.optim import check_freezing
 from esen.train.progress import reporter
 from esen.train.resume import check_same_data, read_resumable, resume_notes, run_model
-from esen.train.run_files import BEST, keep_run_id, kept_run_id, read_metrics
+from esen.train.run_files import BEST, LAST, keep_run_id, kept_run_id, read_metrics
+from esen.train.state import Progress
 from esen.train.transfer import Initial, inherit_model
 
 _METRICS = {"test": "test", "validation": "best_validation"}  # `validation/…` are the curves of training
@@ -124,12 +125,12 @@ def _run(recipe: Recipe, output: Path, resume: bool, device: str) -> TrainingRes
         )
         if not processes.is_first:
             return TrainingResult([], {})
-        say(f"{fitted.steps} steps in {duration(fitted.seconds)}")
+        say(f"{fitted.step} steps in {duration(fitted.seconds)}")
         if recipe.train.init_from is not None:
             console.print(before_and_after(output))
         frames, of = (test, "test") if test else (list(data.validation), "validation")
         with _training_is_finished(output, device):
-            return _evaluate(recipe, fitted, frames, of, output, tracker)
+            return _evaluate(recipe, fitted, frames, of, output, tracker, str(place))
 
 
 @contextmanager
@@ -268,29 +269,36 @@ def before_and_after(folder: Path) -> Table:
 
 
 def _evaluate(
-    recipe: Recipe, fitted: FitResult, frames: list[Structure], of: str, output: Path, tracker: Tracker
+    recipe: Recipe,
+    fitted: Progress,
+    frames: list[Structure],
+    of: str,
+    output: Path,
+    tracker: Tracker,
+    device: str,
 ) -> TrainingResult:
     """Evaluate the best weights, write tables and figures, and send them to the tracker.
 
     Args:
         recipe: Recipe of the run.
-        fitted: Result of the training.
+        fitted: What the training reached.
         frames: Frames to evaluate on.
         of: What they are, `test` or `validation`.
         output: Folder of the run.
         tracker: Gets the errors and all files.
+        device: Where to evaluate.
     """
     weights, curves = find_weights(output), output / "training.png"
-    paths = {"run": output, "weights": weights, "to go on from": fitted.last}
-    if fitted.steps:
+    paths = {"run": output, "weights": weights, "to go on from": output / LAST}
+    if fitted.step:
         training_curves(read_metrics(output / "metrics.jsonl"), curves)
         paths["training curves"] = curves
     paths |= {f"weights of {path.stem.removeprefix('best-')}": path for path in sorted(output.glob("best-*"))}
-    summary: dict[str, Any] = {"steps": fitted.steps, "seconds": fitted.seconds}
+    summary: dict[str, Any] = {"steps": fitted.step, "seconds": fitted.seconds}
     rows: list[Row] = []
     if recipe.evaluate.mae is not None:
-        potential = load_potential(weights, device=fitted.device)
-        report = evaluate_with_progress(potential, frames, device=fitted.device)
+        potential = load_potential(weights, device=device)
+        report = evaluate_with_progress(potential, frames, device=device)
         paths |= write_mae(report, output)
         rows = [
             {key.replace("MAE of", f"{of} MAE"): value for key, value in row.items()}
@@ -299,7 +307,7 @@ def _evaluate(
         summary[of] = report.to_json()
         means = {name: errors["mae"] for name, errors in summary[of]["overall"].items()}
         known = {f"{_METRICS[of]}/{name}_mae": mean for name, mean in means.items() if mean is not None}
-        tracker.metrics(known, fitted.steps)
+        tracker.metrics(known, fitted.step)
     write_json(output / "summary.json", summary)
     for path in (output / "summary.json", output / "metrics.csv", *paths.values()):
         if path.is_file():

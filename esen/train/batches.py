@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -89,28 +90,24 @@ def prefetched(make: Callable[[Item], Made], items: Sequence[Item], ahead: int) 
     if not ahead:
         yield map(make, items)
         return
-    thread = ThreadPoolExecutor(1, "prefetch", initializer=_same_gpu())
+    gpu = torch.cuda.current_device() if torch.cuda.is_initialized() else None
+    same_gpu = (
+        None if gpu is None else partial(torch.cuda.set_device, gpu)
+    )  # neighbours may be searched on it
+    thread = ThreadPoolExecutor(1, "prefetch", initializer=same_gpu)
     try:
         yield _in_turn(make, items, ahead, thread)
     finally:
         thread.shutdown(wait=True, cancel_futures=True)
 
 
-def _same_gpu() -> Callable[[], None]:
-    """Return a function that sets the GPU of this thread in another one, which may search neighbours on it."""
-    if not torch.cuda.is_initialized():
-        return lambda: None
-    gpu = torch.cuda.current_device()
-    return lambda: torch.cuda.set_device(gpu)
-
-
 def _in_turn(
     make: Callable[[Item], Made], items: Sequence[Item], ahead: int, thread: ThreadPoolExecutor
 ) -> Iterator[Made]:
-    waiting: deque[Future[Made]] = deque(thread.submit(make, item) for item in items[:ahead])
-    for item in items[ahead:]:
-        made = waiting.popleft().result()
+    waiting: deque[Future[Made]] = deque()
+    for item in items:
         waiting.append(thread.submit(make, item))
-        yield made
-    while waiting:
-        yield waiting.popleft().result()
+        if len(waiting) > ahead:
+            yield waiting.popleft().result()
+    for future in waiting:
+        yield future.result()

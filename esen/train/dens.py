@@ -57,21 +57,15 @@ def can_be_denoised(structure: Structure) -> bool:
 
 
 def displace(
-    structures: Sequence[Structure], spec: DensSpec, random: np.random.Generator
-) -> list[tuple[Structure, Displacement]]:
-    """Return the structures with displaced atoms, in order: x + σ ξ, ξ ~ N(0, 1) for each component. Cells are kept.
-
-    Args:
-        structures: Structures to displace; they are not changed.
-        spec: Standard deviation σ, and the share of displaced atoms.
-        random: Generator. The draws of one structure follow those of the one before, however the batch is divided.
-    """
-    return [_displace(structure, spec, random) for structure in structures]
-
-
-def _displace(
     structure: Structure, spec: DensSpec, random: np.random.Generator
 ) -> tuple[Structure, Displacement]:
+    """Return the structure with displaced atoms: x + σ ξ, ξ ~ N(0, 1) for each component. The cell is kept.
+
+    Args:
+        structure: Structure to displace; it is not changed.
+        spec: Standard deviation σ, and the share of displaced atoms.
+        random: Generator. All structures of a batch are displaced in order, however the batch is divided later.
+    """
     noise = random.standard_normal((len(structure), 3))
     chosen = random.random(
         len(structure)

@@ -1,8 +1,7 @@
 """A whole training: data, stages, checkpoints; resumable."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import torch
@@ -17,31 +16,13 @@ from esen.track import Tracker
 from esen.train.batches import Batches
 from esen.train.data import Report, TrainingData
 from esen.train.distributed import ALONE, Processes
-from esen.train.optim import check_freezing
 from esen.train.precision import check_steps, matrix_products, prepared
 from esen.train.progress import TrainDisplay, reporter
 from esen.train.resume import adapt, is_finished, recipe_changes
 from esen.train.run_files import LAST, Metrics, best_path, keep_run_id, kept_run_id, rename_best
 from esen.train.stage import Stage
-from esen.train.state import TrainState
+from esen.train.state import Progress, TrainState
 from esen.train.transfer import Initial, carry_over, initial_potential
-
-
-@dataclass(frozen=True)
-class FitResult:
-    """Result of a training.
-
-    Attributes:
-        last: Checkpoint from which the training can be resumed.
-        steps: Optimiser steps in all.
-        seconds: Time spent by all processes that worked on it, one after another.
-        device: Where it was trained.
-    """
-
-    last: Path
-    steps: int
-    seconds: float
-    device: str
 
 
 def fit(
@@ -54,8 +35,8 @@ def fit(
     console: Console,
     start: Checkpoint | Initial | None = None,
     processes: Processes = ALONE,
-) -> FitResult:
-    """Train by a recipe, from the beginning or from a checkpoint, into a folder.
+) -> Progress:
+    """Train by a recipe, from the beginning or from a checkpoint, into a folder; return what was reached.
 
     Args:
         recipe: Recipe of the run; its model is complete if it starts from a checkpoint.
@@ -73,7 +54,6 @@ def fit(
         OSError: The folder cannot be written or the disk is full.
     """
     say = reporter(console)
-    check_freezing(recipe)
     for note in check_steps(recipe.train, device):
         say(note)
     if isinstance(start, Checkpoint):
@@ -104,10 +84,7 @@ def fit(
                 display.line(
                     f"{describe_stage(recipe, index)}: {epochs[index]} epochs, from the best weights so far"
                 )
-            with ExitStack() as stack:
-                trackers: tuple[Tracker, ...] = (tracker,)
-                if len(epochs) > 1:
-                    trackers += (stack.enter_context(_stage_tracker(recipe, index, folder, tracker)),)
+            with _trackers(recipe, index, folder, tracker) as trackers:
                 Stage(
                     recipe=recipe,
                     state=state,
@@ -120,8 +97,7 @@ def fit(
                     stop=stop,
                     processes=processes,
                 ).run()
-    progress = state.progress
-    return FitResult(folder / LAST, progress.step, progress.seconds, str(device))
+    return state.progress
 
 
 def _begin(
@@ -169,12 +145,15 @@ def _next_stage(state: TrainState, recipe: Recipe, folder: Path, processes: Proc
 
 
 @contextmanager
-def _stage_tracker(recipe: Recipe, index: int, folder: Path, tracker: Tracker) -> Iterator[Tracker]:
-    """Open a tracked run of the stage beneath that of the training."""
+def _trackers(recipe: Recipe, index: int, folder: Path, tracker: Tracker) -> Iterator[tuple[Tracker, ...]]:
+    """Give the tracked run and, if there are several stages, a run of the stage beneath it."""
+    if len(recipe.train.stages) == 1:
+        yield (tracker,)
+        return
     child = tracker.child(describe_stage(recipe, index), kept_run_id(folder, stage=index))
     with child:
         child.params(flatten(at_stage(recipe, index)))
-        yield child
+        yield tracker, child
     keep_run_id(folder, child.run_id, stage=index)
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import assert_never
 
 import torch
 
@@ -13,13 +12,7 @@ from esen.recipe.train import Precision, TrainSpec
 
 def weights_dtype(precision: Precision) -> torch.dtype:
     """Return the type of the weights, in which a checkpoint predicts too."""
-    match precision:
-        case "float64":
-            return torch.float64
-        case "float32" | "tf32" | "bf16":
-            return torch.float32
-        case _:
-            assert_never(precision)
+    return torch.float64 if precision == "float64" else torch.float32
 
 
 def prepared(potential: EsenPotential, train: TrainSpec) -> EsenPotential:

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from esen.data.targets import TARGETS
 
@@ -47,8 +47,8 @@ class TrainDisplay:
             speed_estimate_period=60,
             disable=not console.is_terminal,
         )
-        self._task: TaskID | None = None
-        self._title = ""
+        self._title = "before the first step"
+        self._task = self._bar.add_task(self._title, total=frames * sum(stages), rate="…", loss="…")
         self._titled = False
         self._said = time.monotonic()
 
@@ -73,15 +73,10 @@ class TrainDisplay:
             self._title = f"stage {stage + 1}/{len(self._stages)}, {self._title}"
         before = sum(self._stages[:stage]) + epoch
         completed = round(self._frames * (before + done / batches))
-        if self._task is None:
-            total = self._frames * sum(self._stages)
-            self._task = self._bar.add_task(self._title, total=total, completed=completed, rate="…", loss="…")
-        else:
-            self._bar.update(self._task, description=self._title, completed=completed)
+        self._bar.update(self._task, description=self._title, completed=completed)
 
     def step(self, frames: int, loss: float) -> None:
         """Show that a batch is done."""
-        assert self._task is not None
         task = self._bar.tasks[0]
         rate = f"{task.speed:.1f}/s" if task.speed else "…"
         self._bar.update(self._task, advance=frames, rate=rate, loss=f"{loss:.3g}")
@@ -92,8 +87,7 @@ class TrainDisplay:
 
     def validating(self) -> None:
         """Show that a validation begins."""
-        if self._task is not None:
-            self._bar.update(self._task, description=f"{self._title}, validating")
+        self._bar.update(self._task, description=f"{self._title}, validating")
 
     def stopping(self) -> None:
         """Show that the run will stop. `StopSignal` calls it from a thread, which may print."""

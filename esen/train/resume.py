@@ -10,11 +10,10 @@ from pydantic import ValidationError
 from esen.errors import InputError
 from esen.models.checkpoint import Checkpoint, read_checkpoint
 from esen.recipe import Recipe
-from esen.recipe.load import flatten
 from esen.train.data import TrainingData
 from esen.train.run_files import LAST
 from esen.train.state import Progress
-from esen.train.transfer import inherit_model
+from esen.train.transfer import changed_keys, inherit_model
 
 _FIXED = ("model.", "data.references", "train.init_from", "train.renew")
 _FREE = ("model.graph.backend",)  # may change although `model.` is fixed: the edges are the same
@@ -59,22 +58,19 @@ def run_model(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def recipe_changes(checkpoint: Checkpoint, recipe: Recipe, path: Path) -> dict[str, tuple[Any, Any]]:
-    """Return each key that differs from the checkpoint's recipe, with the value before and now; `none` for no value.
+    """Return each key that differs from the checkpoint's recipe, with the value before and now.
 
     Raises:
         InputError: The checkpoint's recipe is not valid; `path` names the file.
     """
     try:
-        whole = checkpoint.recipe | {"model": run_model(checkpoint)}
-        before = flatten(Recipe.model_validate(whole))
+        before = Recipe.model_validate(checkpoint.recipe | {"model": run_model(checkpoint)})
     except ValidationError as error:
         place = ".".join(map(str, error.errors()[0]["loc"]))
         raise InputError(
             f"{path}: its recipe does not fit this version of esen ({place}); train anew"
         ) from error
-    now = flatten(recipe)
-    pairs = {key: (before.get(key, "none"), now.get(key, "none")) for key in [*before, *now]}
-    return {key: pair for key, pair in pairs.items() if pair[0] != pair[1] and set(pair) != {"none", "null"}}
+    return changed_keys(before, recipe)
 
 
 def check_same_data(checkpoint: Checkpoint, data: TrainingData, folder: Path) -> None:
@@ -101,7 +97,7 @@ def adapt(progress: Progress, changes: Mapping[str, Any], *, has_best: bool) -> 
     if any(re.match(stage + r"batch\b", key) for key in changes):
         progress.batch = 0
     if not has_best or any(re.match(stage + r"loss\b", key) for key in changes):
-        progress.best = float("inf")
+        progress.best = None
 
 
 def is_finished(checkpoint: Checkpoint, recipe: Recipe) -> bool:

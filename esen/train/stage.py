@@ -25,21 +25,6 @@ from esen.train.step import MicroBatch, Objective
 from esen.train.validate import validate
 
 
-@dataclass(frozen=True, eq=False)
-class _Batch:
-    """A batch that is ready for its step.
-
-    Attributes:
-        indices: Frames of the batch.
-        parts: The parts that this process computes.
-        denoising: Whether atoms are displaced.
-    """
-
-    indices: list[int]
-    parts: list[MicroBatch]
-    denoising: bool
-
-
 @dataclass(eq=False)
 class Stage:
     """A stage and everything it works with. `run` takes the state to the end of the stage.
@@ -124,54 +109,53 @@ class Stage:
         self.display.epoch(progress.stage, progress.epoch, self._epochs, len(batches), progress.batch)
         left = list(enumerate(batches))[progress.batch :]
         with prefetched(self._ready, left, self._spec.prefetch) as made:
-            for batch in made:
-                self._step(batch, len(batches))
+            for indices, parts in made:
+                self._step(indices, parts, len(batches))
                 self._stop_if_asked()
                 if time.monotonic() - self._saved > 60 * self._spec.checkpoint_minutes:
                     self._save({})
 
-    def _ready(self, numbered: tuple[int, list[int]]) -> _Batch:
-        """Prepare a batch of this epoch from its number and its frames."""
+    def _ready(self, numbered: tuple[int, list[int]]) -> tuple[list[int], list[MicroBatch]]:
+        """Return the frames of a batch of this epoch, and the parts of it that this process computes."""
         number, indices = numbered
         epoch = self._epochs_before + self.state.progress.epoch
         random = denoising_draws(self._objective.dens, seed=self._spec.seed, epoch=epoch, batch=number)
         parts = self._objective.parts(self.train, indices, random)
-        device = self.state.potential.scale.device
-        return _Batch(indices, [part.ready_for(device) for part in parts], random is not None)
+        return indices, [part.ready_for(self.state.potential.scale.device) for part in parts]
 
-    def _step(self, batch: _Batch, batches: int) -> None:
+    def _step(self, indices: list[int], parts: list[MicroBatch], batches: int) -> None:
         state, progress, spec = self.state, self.state.progress, self._spec
         epoch = progress.epoch + progress.batch / batches
-        factor = learning_rate_factor(spec.schedule, epoch, self._epochs)
-        rate = spec.optimizer.learning_rate * factor
+        rate = spec.optimizer.learning_rate * learning_rate_factor(spec.schedule, epoch, self._epochs)
         for group in state.optimizer.param_groups:
             group["lr"] = rate
         state.optimizer.zero_grad()
-        terms = self._objective.add_gradient(state.potential, batch.parts)
+        terms = self._objective.add_gradient(state.potential, parts)
         clipped = torch.nn.utils.clip_grad_norm_(state.potential.parameters(), spec.optimizer.clip_norm)
         loss, norm = float(terms.total), float(clipped)
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            some = [self.train.structures[i].source or f"frame {i}" for i in batch.indices[:2]]
-            where = ", ".join(some) + (", …" if len(batch.indices) > 2 else "")
+            some = [self.train.structures[i].source or f"frame {i}" for i in indices[:2]]
+            where = ", ".join(some) + (", …" if len(indices) > 2 else "")
             raise self._diverged(
                 f"the loss became {loss} (gradient {norm:.3g}) at step {progress.step + 1}, on {where}"
             )
         # a process may have no part of a small batch
-        with must_fit(batch.parts[0].graph) if batch.parts else nullcontext():
+        with must_fit(parts[0].graph) if parts else nullcontext():
             state.optimizer.step()
         if state.average is not None:
             state.average.update_parameters(state.potential)
         progress.step += 1
         progress.batch += 1
-        named = {name: value for name, value in terms.named().items() if value and math.isfinite(value)}
-        metrics = {"train/loss": loss} | {f"train/{name}_loss": value for name, value in named.items()}
-        if batch.denoising:
-            metrics.setdefault("train/denoising_loss", 0.0)
-        metrics |= {"train/learning_rate": rate, "train/gradient_norm": norm}
+        metrics = {"train/loss": loss, "train/learning_rate": rate, "train/gradient_norm": norm}
+        for name, value in terms.named().items():
+            if value and math.isfinite(
+                value
+            ):  # zero without a label; NaN of weight 0 where nothing is predicted
+                metrics[f"train/{name}_loss"] = value
         epoch += 1 / batches
         self.metrics.step({"step": progress.step, "epoch": round(epoch, 6)} | metrics)
         self._track(metrics | {"epoch": epoch})
-        self.display.step(len(batch.indices), loss)
+        self.display.step(len(indices), loss)
 
     def _track(self, metrics: dict[str, float]) -> None:
         for tracker in self.trackers:
@@ -201,7 +185,7 @@ class Stage:
         metrics = {f"validation/{key}": value for key, value in errors.items()}
         self.metrics.validation({"step": progress.step, "epoch": float(epoch)} | metrics)
         self._track(metrics)
-        is_best = errors["loss"] < progress.best
+        is_best = progress.best is None or errors["loss"] < progress.best
         self.display.validation(epoch, errors, is_best)
         if is_best:
             progress.best = errors["loss"]

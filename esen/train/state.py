@@ -23,7 +23,7 @@ class Progress:
         epoch: Number of whole epochs of the stage that are done.
         batch: Number of batches of the next epoch that are done.
         step: Optimiser steps in all stages.
-        best: Lowest validation loss of the stage.
+        best: Lowest validation loss of the stage; None if there was no validation.
         seconds: Time spent, in earlier processes too.
         data: Fingerprint of the frames.
     """
@@ -32,7 +32,7 @@ class Progress:
     epoch: int = 0
     batch: int = 0
     step: int = 0
-    best: float = float("inf")
+    best: float | None = None
     seconds: float = 0.0
     data: str = ""
 
@@ -71,9 +71,7 @@ class TrainState:
         """
         begun = TrainState.begin(potential, recipe)
         begun.origin = self.origin
-        begun.progress = replace(
-            self.progress, stage=self.progress.stage + 1, epoch=0, batch=0, best=float("inf")
-        )
+        begun.progress = replace(self.progress, stage=self.progress.stage + 1, epoch=0, batch=0, best=None)
         return begun
 
     def evaluated(self) -> EsenPotential:
@@ -97,10 +95,10 @@ class TrainState:
         for name, parameter in self.potential.named_parameters():
             moments = self.optimizer.state.get(parameter, {})
             tensors |= with_prefix(f"optimizer/{name}", moments)
-        progress = asdict(self.progress)
-        progress["best"] = self.progress.best if self.progress.best < float("inf") else None
-        progress["model"] = recipe.model.model_dump(mode="json")
-        progress["averaged"] = int(self.average.n_averaged) if self.average is not None else 0
+        progress = asdict(self.progress) | {
+            "model": recipe.model.model_dump(mode="json"),
+            "averaged": 0 if self.average is None else int(self.average.n_averaged),
+        }
         return self._checkpoint(recipe, metrics, tensors, progress)
 
     def _checkpoint(
@@ -120,13 +118,9 @@ class TrainState:
         """Take over the content of a full checkpoint.
 
         Raises:
-            InputError: It holds no progress, or a network of another shape; `where` names the file.
+            InputError: It holds a network of another shape; `where` names the file.
         """
-        saved = dict(checkpoint.progress)
-        if not saved:
-            raise InputError(
-                f"{where}: holds weights but no state of training, so nothing can be resumed from it"
-            )
+        saved = checkpoint.progress
         weights, average = checkpoint.part("weights"), checkpoint.part("average")
         try:
             self.potential.load_state_dict(weights)
@@ -147,5 +141,4 @@ class TrainState:
         self.origin = checkpoint.origin
         for potential in (self.potential, self.evaluated()):
             potential.elements = checkpoint.elements or None
-        saved["best"] = float("inf") if saved["best"] is None else saved["best"]
         self.progress = Progress(**{f.name: saved[f.name] for f in fields(Progress) if f.name in saved})

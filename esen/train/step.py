@@ -84,8 +84,7 @@ class Objective:
         assert self.dens is not None
         frames = {i: batches.structures[i] for i in indices}
         noisy = [i for i in indices if can_be_denoised(frames[i])]
-        moved = displace([frames[i] for i in noisy], self.dens, random)
-        found = dict(zip(noisy, moved, strict=True))
+        found = {i: displace(frames[i], self.dens, random) for i in noisy}
         parts = []  # every process draws for the whole batch, so that no draw depends on their number
         for some in self._divided(batches, [i for i in mine if i in found]):
             structures, displacements = zip(*(found[i] for i in some), strict=True)
@@ -128,7 +127,7 @@ class Objective:
                 terms = self.terms(potential, part.to(device), counts)
                 if terms.total.requires_grad:
                     terms.total.backward()
-            done = done + terms.detach()
+            done = done + terms
         self.processes.add_up_gradients(potential.parameters())
         self.processes.add_up([done.total, done.terms])
         return done

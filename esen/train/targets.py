@@ -53,17 +53,13 @@ class LossTerms:
         return cls(*(torch.zeros(shape, dtype=torch.float64, device=device) for shape in ((), len(_NAMES))))
 
     def __add__(self, other: "LossTerms") -> "LossTerms":
-        """Return the loss of two parts of a batch, whose means were taken by the counts of the whole batch."""
-        return LossTerms(self.total + other.total, self.terms + other.terms)
+        """Return the loss of two parts of a batch, with means by the counts of the whole, without autograd graph."""
+        return LossTerms((self.total + other.total).detach(), self.terms + other.terms)
 
     def with_denoising(self, term: Float64[Tensor, ""], coefficient: float) -> "LossTerms":
         """Return the loss with the term of the displacements, whose weight is the coefficient."""
         terms = torch.cat([self.terms[:-1], term.detach().unsqueeze(0)])
         return LossTerms(self.total + coefficient * term, terms)
-
-    def detach(self) -> "LossTerms":
-        """Return the same without the autograd graph."""
-        return LossTerms(self.total.detach(), self.terms)
 
     def named(self) -> dict[str, float]:
         """Return the terms by name."""

@@ -9,25 +9,22 @@ from typing import Any
 import numpy as np
 import torch
 from ase.data import chemical_symbols
-from jaxtyping import Float64
 from pydantic import ValidationError
 
-from esen.data.structure import Structure
 from esen.errors import InputError
-from esen.graph.edges import edge_vectors
 from esen.models.checkpoint import Checkpoint, read_checkpoint, restore_potential
 from esen.models.dens import without_denoising
 from esen.models.potential import EsenPotential, make_potential
 from esen.recipe import BatchSpec, ModelSpec, Recipe, at_stage
-from esen.recipe.load import merged
+from esen.recipe.load import flatten, merged
 from esen.train.batches import Batches
 from esen.train.data import Report, TrainingData
 from esen.train.precision import prepared, weights_dtype
 
 _HEADS = ("network.head.", "direct.", "noise.")
-_FREE = ("forces.", "dens", "graph.backend")
-"""Keys of `model` that fine-tuning may change without a note."""
-_NOTED = ("graph.", "envelope.")
+_FREE = ("model.forces.", "model.dens", "model.graph.backend")
+"""Keys that fine-tuning may change without a note."""
+_NOTED = ("model.graph.", "model.envelope.")
 """Keys with which the same weights fit, but give other predictions before the first step."""
 _MOST_FRAMES = 2000
 """Reference energies are fitted to so many frames, evenly spaced."""
@@ -155,27 +152,26 @@ def inherit_model(recipe: Recipe, model: dict[str, Any], where: str) -> tuple[Re
         raise InputError(
             f"train.init_from: {where}: {problem['msg'].removeprefix('Value error, ')}"
         ) from None
-    before, now = _leaves(source.model_dump()), _leaves(spec.model_dump())
-    pairs = {key: (before.get(key), now.get(key)) for key in [*before, *now]}
-    pairs = {key: pair for key, pair in pairs.items() if pair[0] != pair[1] and not key.startswith(_FREE)}
+    pairs = changed_keys(changed.model_copy(update={"model": source}), changed)
+    pairs = {key: pair for key, pair in pairs.items() if not key.startswith(_FREE)}
     wrong = [
-        f"model.{key}: {ours} here, {theirs} in {where}: leave it out to take it from there"
+        f"{key}: {ours} here, {theirs} in {where}: leave it out to take it from there"
         for key, (theirs, ours) in pairs.items()
         if not key.startswith(_NOTED)
     ]
     if wrong:
         raise InputError("\n".join(wrong))
     return changed, [
-        f"note: model.{key} {theirs} → {ours}: before the first step the predictions are not those of {where}"
+        f"note: {key} {theirs} → {ours}: before the first step the predictions are not those of {where}"
         for key, (theirs, ours) in pairs.items()
     ]
 
 
-def _leaves(section: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    leaves: dict[str, Any] = {}
-    for key, value in section.items():
-        leaves |= _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return leaves
+def changed_keys(before: Recipe, now: Recipe) -> dict[str, tuple[Any, Any]]:
+    """Return each key with another value, with the value before and now; `none` where there is no such key."""
+    old, new = flatten(before), flatten(now)
+    pairs = {key: (old.get(key, "none"), new.get(key, "none")) for key in [*old, *new]}
+    return {key: pair for key, pair in pairs.items() if pair[0] != pair[1] and set(pair) != {"none", "null"}}
 
 
 def initial_potential(initial: Initial, recipe: Recipe, data: TrainingData, report: Report) -> EsenPotential:
@@ -236,20 +232,8 @@ def _renew_references(
     potential.references[place] = 0.0
     labels = np.array([s.energy for s in frames], dtype=np.float64)
     counts = np.stack([[np.count_nonzero(s.numbers == z) for z in elements] for s in frames])
-    residual = labels - _energies(potential, recipe, frames)
-    solution = np.linalg.lstsq(counts.astype(np.float64), residual, rcond=None)[0]
-    potential.references[place] = torch.from_numpy(solution).to(place.device)
-
-
-def _energies(
-    potential: EsenPotential, recipe: Recipe, frames: list[Structure]
-) -> Float64[np.ndarray, " frames"]:
     batches = Batches(frames, potential.cutoff, BatchSpec(atoms=2000), recipe.model.graph.backend)
-    found = []
-    with torch.no_grad():
-        for indices in batches.in_order():
-            graph = potential.select_edges(batches.load(indices)[0].to(potential.scale.device))
-            energies = potential.atomic_energies(graph, edge_vectors(graph))
-            sums = energies.new_zeros(graph.num_structures).index_add(0, graph.structure, energies)
-            found.append((sums + potential.offset).cpu().numpy())
-    return np.concatenate(found)
+    graphs = (batches.load(indices)[0].to(potential.scale.device) for indices in batches.in_order())
+    predicted = torch.cat([potential.eval()(graph).energy.detach().cpu() for graph in graphs]).numpy()
+    solution = np.linalg.lstsq(counts.astype(np.float64), labels - predicted, rcond=None)[0]
+    potential.references[place] = torch.from_numpy(solution).to(place.device)

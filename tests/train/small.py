@@ -23,7 +23,8 @@ from esen.recipe import Recipe
 from esen.track import NullTracker, Tracker
 from esen.train.data import load_training_data
 from esen.train.distributed import ALONE, Processes
-from esen.train.fit import FitResult, fit
+from esen.train.fit import fit
+from esen.train.state import Progress
 from esen.train.transfer import Initial
 from tests.toys import morse
 
@@ -142,7 +143,7 @@ def train(
     resumed: Checkpoint | None = None,
     initial: Initial | None = None,
     processes: Processes = ALONE,
-) -> FitResult:
+) -> Progress:
     """`fit` without a terminal, on the CPU."""
     folder.mkdir(exist_ok=True)
     return fit(

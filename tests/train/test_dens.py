@@ -1,11 +1,14 @@
 """Which batches are denoised, and how their atoms are displaced."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
 
+from esen.data.structure import Structure
 from esen.recipe import DensSpec
-from esen.train.dens import can_be_denoised, denoising_draws, displace, joined
+from esen.train.dens import Displacement, can_be_denoised, denoising_draws, displace, joined
 from tests.train.small import crystals, molecule
 
 
@@ -31,11 +34,17 @@ def test_the_draws_follow_from_seed_epoch_and_batch_alone() -> None:
     assert draws(spec, 40) != draws(spec, 40, epoch=1)
 
 
+def displaced(
+    frames: Sequence[Structure], spec: DensSpec, random: np.random.Generator
+) -> list[tuple[Structure, Displacement]]:
+    return [displace(frame, spec, random) for frame in frames]
+
+
 def test_every_atom_is_displaced_by_noise_of_the_given_size() -> None:
     frames = crystals(300)
     spec, found = DensSpec(std=0.2), []
     for before, (after, displacement) in zip(
-        frames, displace(frames, spec, np.random.default_rng(0)), strict=True
+        frames, displaced(frames, spec, np.random.default_rng(0)), strict=True
     ):
         assert displacement.corrupted.all()
         moved = after.positions - before.positions
@@ -49,7 +58,7 @@ def test_every_atom_is_displaced_by_noise_of_the_given_size() -> None:
 
 def test_of_a_share_the_others_stay_where_they_were() -> None:
     frames = crystals(300)
-    moved = displace(frames, DensSpec(corrupt_ratio=0.25), np.random.default_rng(0))
+    moved = displaced(frames, DensSpec(corrupt_ratio=0.25), np.random.default_rng(0))
     together = joined([displacement for _, displacement in moved])
     assert float(together.corrupted.double().mean()) == pytest.approx(0.25, abs=4 * np.sqrt(0.1875 / 600))
     assert not together.noise[~together.corrupted].any()
@@ -62,7 +71,7 @@ def test_of_a_share_the_others_stay_where_they_were() -> None:
 def test_the_ratio_changes_no_displacement() -> None:
     frames = crystals(20)
     all_, some = (
-        joined([d for _, d in displace(frames, DensSpec(corrupt_ratio=r), np.random.default_rng(3))])
+        joined([d for _, d in displaced(frames, DensSpec(corrupt_ratio=r), np.random.default_rng(3))])
         for r in (None, 0.5)
     )
     assert torch.equal(all_.noise[some.corrupted], some.noise[some.corrupted])

@@ -1,12 +1,15 @@
 """What a person sees: on a terminal, and in a log."""
 
 import re
+import time
 from io import StringIO
 
 import pytest
 from rich.console import Console
 
+from esen.files import StopSignal
 from esen.train.progress import TrainDisplay
+from tests.train.small import press_ctrl_c
 
 ERRORS = {"loss": 1.25, "energy_mae": 0.5, "forces_mae": 25.0}
 
@@ -80,3 +83,20 @@ def test_signals_before_the_first_epoch_and_no_epoch_at_all() -> None:
         display.stopping()
         display.validating()
     assert len(file.getvalue().splitlines()) == 1
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_the_first_signal_is_shown_while_the_bar_goes_on(terminal: bool) -> None:
+    file = StringIO()
+    display = TrainDisplay(Console(file=file, force_terminal=terminal, width=110), (1,), 10)
+    with StopSignal(display.stopping) as stop, display:
+        display.epoch(0, 0, 1, 5, 0)
+        press_ctrl_c()
+        display.step(2, 3.0)
+        end = time.monotonic() + 5
+        while "stopping after this batch" not in file.getvalue() and time.monotonic() < end:
+            time.sleep(0.001)
+        display.validation(1, ERRORS, is_best=True)
+    assert stop.raised
+    assert file.getvalue().count("stopping after this batch") == 1
+    assert "1.2500" in file.getvalue()

@@ -123,9 +123,11 @@ def test_the_gradient_is_finite_where_the_error_is_zero(norm: str) -> None:
     assert not any(leaf.grad.any() or leaf.grad.isnan().any() for leaf in leaves if leaf.grad is not None)
 
 
-def test_detached_terms_hold_no_graph() -> None:
+def test_a_sum_of_parts_holds_no_graph() -> None:
     energy = PREDICTION.energy.clone().requires_grad_()
     terms = training_loss(SPEC, 1.0, replace(PREDICTION, energy=energy), zeros(BATCH), BATCH)
     assert terms.total.requires_grad
-    assert not terms.total.detach().requires_grad
-    assert not terms.terms.requires_grad
+    whole = terms + terms
+    assert not whole.total.requires_grad
+    assert not whole.terms.requires_grad
+    assert float(whole.total) == 2 * float(terms.total.detach())

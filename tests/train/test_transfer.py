@@ -16,9 +16,9 @@ from esen.models.checkpoint import Checkpoint, load_potential, read_checkpoint, 
 from esen.models.potential import EsenPotential, make_potential
 from esen.recipe import DirectSpec, ModelSpec, Recipe
 from esen.train.data import load_training_data
-from esen.train.fit import FitResult
 from esen.train.resume import read_resumable
 from esen.train.run_files import read_metrics
+from esen.train.state import Progress
 from esen.train.transfer import Initial, carry_over, dtype_of, inherit_model, initial_potential
 from tests.train.small import crystals, molecule, recipe_of, train, write_frames
 
@@ -49,7 +49,7 @@ def fine_tuning(frames: Path, source: Path, model: dict[str, Any] | None = None,
     )
 
 
-def tune(recipe: Recipe, folder: Path) -> tuple[FitResult, list[str]]:
+def tune(recipe: Recipe, folder: Path) -> tuple[Progress, list[str]]:
     """As `esen train` does; with what it says of the start."""
     assert recipe.train.init_from is not None
     initial = Initial.read(Path(recipe.train.init_from))
@@ -107,7 +107,7 @@ def test_the_model_is_that_of_the_checkpoint(frames: Path, source: Path) -> None
                 "model.layers: 3 here, 1 in it: leave it out to take it from there",
                 "model.radial.kind: bessel here, gaussian in it: leave it out to take it from there",
                 "model.radial.count: 9 here, 4 in it: leave it out to take it from there",
-                "model.radial.width: None here, 2.0 in it: leave it out to take it from there",
+                "model.radial.width: none here, 2.0 in it: leave it out to take it from there",
             ],
         ),
         (
