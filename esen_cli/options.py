@@ -101,7 +101,7 @@ Dtype = Annotated[
     Literal["float32", "float64"] | None, device_option(help="Precision of the weights.  [default: float64]")
 ]
 BatchAtoms = Annotated[
-    int, device_option(metavar="N", min=1, help="Largest number of atoms per batch of displaced supercells.")
+    int, device_option(metavar="N", min=1, help="Largest number of atoms in a batch of structures.")
 ]
 
 Output = Annotated[

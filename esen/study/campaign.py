@@ -9,7 +9,7 @@ import json
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, get_type_hints
@@ -262,8 +262,8 @@ class Property(Generic[I, R]):
 
     def write(self, label: str, record: R) -> None:
         """Write a record, atomically."""
-        content = {f.name: getattr(record, f.name) for f in fields(record)}  # type: ignore[arg-type]
-        write_json(self.path(label, record.name), {**content, "potential": label})
+        content: Any = record
+        write_json(self.path(label, record.name), asdict(content) | {"potential": label})
 
     def records(self, task: Task[I]) -> list[R]:
         """Read the records of a task."""

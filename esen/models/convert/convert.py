@@ -100,9 +100,7 @@ def _convert(content: dict[str, Any], raw: bool) -> Imported:
 def _check_size(spec: ModelSpec, weights: Mapping[str, Tensor]) -> None:
     """Compare the number of weights with the configuration before a network is made, which might not fit in memory."""
     held = sum(tensor.numel() for tensor in weights.values())
-    # A network is built to be counted, so that one with 10 million layers has to be extrapolated.
-    one, two = (parameter_count(spec.model_copy(update={"layers": layers})) for layers in (1, 2))
-    asked = one + (spec.layers - 1) * (two - one)
+    asked = parameter_count(spec)
     if not asked / 2 <= held <= 2 * asked + 10_000:
         raise InputError(
             "its weights do not fit its configuration, which is of a network of another shape:"
