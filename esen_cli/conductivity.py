@@ -24,13 +24,10 @@ from esen_cli.options import (
     Retry,
     Track,
 )
-from esen_cli.output import print_result, print_wide, shared_run
+from esen_cli.output import campaign_run, print_campaign
 
 if TYPE_CHECKING:
     from esen.evaluate.conductivity.protocol import ConductivityProtocol
-
-_WORDS = ("potential", "material", "verdict", "verdicts")
-"""Columns of the tables that are no numbers."""
 
 
 def conductivity(  # noqa: PLR0913, PLR0917  # the options of a command are its arguments
@@ -152,45 +149,32 @@ def conductivity(  # noqa: PLR0913, PLR0917  # the options of a command are its 
     """
     changes = _changes(displacement, temperatures)
     from esen.evaluate.conductivity.protocol import PROTOCOLS
-    from esen.study.conductivity.choose import Wanted, choose_inputs
-    from esen.study.conductivity.run import run_conductivity
-    from esen.study.conductivity.work import ConductivityOptions
+    from esen.study.conductivity import SizeOptions, choose_materials, run_conductivity
 
-    inputs = choose_inputs(structures, Wanted(fc2, fc3, fc2_width, fc3_width, mesh), frames=frames)
-    name = protocol or ("phonondb-103" if all(one.of_benchmark for one in inputs) else "tight")
+    sizes = SizeOptions(fc2, fc3, fc2_width, fc3_width, mesh)
+    materials = choose_materials(structures, sizes, frames=frames)
+    name = protocol or ("phonondb-103" if all(one.of_benchmark for one in materials) else "tight")
     chosen: ConductivityProtocol = replace(PROTOCOLS[name], **changes)
     chosen = replace(chosen, relax=chosen.relax and relax, isotopes=chosen.isotopes and isotopes)
-    options = ConductivityOptions(
-        reference=reference, allow_direct=allow_direct, batch_atoms=batch_atoms, plots=plots, retry=retry
-    )
-    with shared_run("conductivity", output, track) as (share, folder, tracker):
-        result = run_conductivity(
-            [potential, *(also or ())],
-            inputs,
-            chosen,
-            options,
-            output=folder,
-            tracker=tracker,
-            share=share,
-            calculator_args=calculator_args or (),
-            dtype=dtype,
-            device=device,
-        )
-    if result is None:  # not the first process
-        return
-    print_wide(result.rows, words=_WORDS)
-    if result.summary_rows:
-        print_wide(result.summary_rows, words=_WORDS)
-    for line in result.lines:
-        typer.echo(line)
-    typer.echo("")
-    print_result([], result.paths)
-    if result.failed:
-        raise typer.Exit(1)
+    with campaign_run(
+        "conductivity",
+        [potential, *(also or ())],
+        calculator_args=calculator_args,
+        dtype=dtype,
+        device=device,
+        output=output,
+        track=track,
+        allow_direct=allow_direct,
+        batch_atoms=batch_atoms,
+        plots=plots,
+        retry=retry,
+    ) as run:
+        result = run_conductivity(run, materials, chosen, reference)
+    print_campaign(result)
 
 
 def _changes(displacement: float | None, temperatures: str | None) -> dict[str, Any]:
-    """What the user wants otherwise than the protocol."""
+    """Return the settings in which the user departs from the protocol."""
     found: dict[str, Any] = {}
     if displacement is not None:
         if not 0 < displacement < 1:

@@ -14,8 +14,6 @@ from esen.errors import InputError
 
 if TYPE_CHECKING:
     from esen.study.campaign import CampaignResult, CampaignRun
-    from esen.study.materials.share import Share
-    from esen.track import Tracker
 
 RUNS = Path("runs")
 LAST = "last.safetensors"
@@ -111,27 +109,6 @@ def not_a_run(folder: Path) -> Path:
 
 
 @contextmanager
-def shared_run(name: str, output: Path | None, track: bool) -> Iterator[tuple["Share", Path, "Tracker"]]:
-    """This process's share of a run under torchrun, the run's folder, and its tracker; only the first process tracks.
-
-    Args:
-        name: of a folder that is made if none is given.
-        output: the folder given by `--output`.
-        track: whether the run is kept in MLflow.
-
-    Raises:
-        InputError: as `agreed_folder`.
-    """
-    from esen.study.materials.share import share_of_processes
-    from esen.track import make_tracker
-
-    with share_of_processes() as share:
-        folder = agreed_folder(name, output, share)
-        with make_tracker(track and share.is_first, run_name=folder.name) as tracker:
-            yield share, folder, tracker
-
-
-@contextmanager
 def campaign_run(
     command: str,
     potentials: Sequence[str],
@@ -165,11 +142,7 @@ def campaign_run(
 
     how = PotentialOptions(calculator_args=calculator_args or (), dtype=dtype, device=device)
     with torchrun_processes() as processes:
-        chosen = processes.first_says(
-            "folder",
-            lambda: str(fresh_folder(command) if output is None else not_a_run(output.expanduser())),
-        )
-        folder = Path(chosen)
+        folder = Path(processes.first_says("folder", lambda: str(result_folder(output, command))))
         with make_tracker(track and processes.is_first, run_name=folder.name) as tracker:
             yield CampaignRun(potentials, folder, tracker, CampaignOptions(**options), how, processes)
 
@@ -195,16 +168,6 @@ def print_campaign(result: "CampaignResult | None", styles: Mapping[str, str] = 
     print_paths(result.paths)
     if result.failed:
         raise typer.Exit(1)
-
-
-def agreed_folder(name: str, given: Path | None, share: "Share") -> Path:
-    """The folder given by `--output`, or a new one; the same in all processes of torchrun.
-
-    Raises:
-        InputError: it cannot be written to, or a training left its results there.
-    """
-    chosen = share.first_says("folder", lambda: str(result_folder(given, name)))
-    return Path(chosen)
 
 
 def writable(folder: Path) -> Path:
@@ -279,14 +242,3 @@ def _text(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def print_result(
-    rows: Sequence[Mapping[str, Any]] | Sequence[Sequence[Any]], paths: Mapping[str, Path]
-) -> None:
-    """Print a table and the files that were written."""
-    print_table(rows)
-    print_paths(paths)
-
-
-print_wide = print_table

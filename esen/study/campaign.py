@@ -627,7 +627,11 @@ def _progress_bar(total: int, *, visible: bool) -> Iterator[Callable[[int, str],
 
 
 def _track(
-    tracker: Tracker, table: Table[Any], records: Mapping[str, Sequence[Any]], means: Mapping[str, Any]
+    tracker: Tracker,
+    table: Table[Any],
+    records: Mapping[str, Sequence[Any]],
+    means: Mapping[str, Any],
+    step: Callable[[Any], int],
 ) -> None:
     """Track the metrics of all records and the means of each potential.
 
@@ -639,40 +643,45 @@ def _track(
         table: whose columns say what is tracked.
         records: by label.
         means: by label, further metrics.
+        step: returns the step of the tracker for a record.
     """
     for label, mine in records.items():
         several = len(records) > 1
         target = tracker.child(label) if several else tracker
         values = {key: float(value) for key, value in means.get(label, {}).items() if value is not None}
         target.metrics({key: value for key, value in values.items() if np.isfinite(value)}, 0)
-        for record in mine if len(mine) <= _MANY else ():
-            item = f"/{record.name}" if len(mine) > 1 else ""
-            target.metrics({f"{key}{item}": value for key, value in table.metrics(record).items()}, 0)
+        names = {record.name for record in mine}
+        for record in mine if len(names) <= _MANY else ():
+            item = f"/{record.name}" if len(names) > 1 else ""
+            values = {f"{key}{item}": value for key, value in table.metrics(record).items()}
+            target.metrics(values, step(record))
         if several:
             target.close()
 
 
 def write_tables(
     run: CampaignRun,
-    work: Property[Any, R],
-    records: Mapping[str, Sequence[R]],
-    columns: Sequence[Column[R]],
+    work: Property[Any, Any],
+    records: Mapping[str, Sequence[T]],
+    columns: Sequence[Column[T]],
     settings: Mapping[str, Any],
     *,
     means: Mapping[str, Mapping[str, Any]] | None = None,
     paths: Mapping[str, Path] | None = None,
+    step: Callable[[T], int] = lambda record: 0,
     **more: Any,
-) -> tuple[Table[R], dict[str, Path]]:
+) -> tuple[Table[T], dict[str, Path]]:
     """Write `<command>.csv` and `result.json`, and track the metrics and all files.
 
     Args:
         run: of the campaign.
         work: the property.
-        records: by label.
+        records: by label; or rows of the table, if a record has several.
         columns: of the table.
         settings: what all numbers depend on.
         means: by label, further metrics.
         paths: files that were written before, by what they hold.
+        step: returns the step of the tracker for a record, such as a temperature.
         **more: further sections of `result.json`.
 
     Returns:
@@ -684,7 +693,7 @@ def write_tables(
     result = write_result(
         run.output, work.command, potentials=run.sources, settings=settings, table=table, **more
     )
-    _track(run.tracker, table, records, means or {})
+    _track(run.tracker, table, records, means or {}, step)
     written = {**(paths or {}), "table": csv, "result": result}
     for path in written.values():
         run.tracker.artifact(path)

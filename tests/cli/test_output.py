@@ -4,14 +4,13 @@ from pathlib import Path
 import pytest
 
 from esen.errors import InputError
-from esen.study.materials.share import ALONE
 from esen_cli.output import (
-    agreed_folder,
     chosen_folder,
     fresh_folder,
     not_a_run,
     print_paths,
     print_table,
+    result_folder,
     started_folder,
     writable,
 )
@@ -133,4 +132,4 @@ def test_results_of_a_run_are_not_overwritten(tmp_path: Path) -> None:
 
 def test_a_home_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert agreed_folder("relax", Path("~/cu"), ALONE) == tmp_path / "cu"
+    assert result_folder(Path("~/cu"), "relax") == tmp_path / "cu"

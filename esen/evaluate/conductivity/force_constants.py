@@ -1,6 +1,7 @@
 """Second and third derivatives of the energy, from the forces of displaced supercells or from force sets."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,16 +11,19 @@ from phonopy.structure.atoms import PhonopyAtoms
 from esen.errors import InputError, first_line
 from esen.evaluate.conductivity.material import ForceSets
 from esen.evaluate.conductivity.protocol import ConductivityProtocol
+from esen.evaluate.model import Model, Progress, no_progress
 from esen.evaluate.phonons.crystal import from_phonopy, quietly
-from esen.evaluate.phonons.force_constants import Forces
 
-Progress = Callable[[int, int], None]
-"""Called with the displaced supercells that are done, and how many there are."""
 _AT_ONCE = 64
+"""Supercells that are converted at once, because thousands would fill the memory."""
 
 
 def displace(phono3py: Phono3py, protocol: ConductivityProtocol) -> tuple[int, int]:
-    """Make the symmetry-distinct displacements; how many supercells for second and third derivatives."""
+    """Make the symmetry-distinct displacements.
+
+    Returns:
+        The number of supercells for second and for third derivatives.
+    """
     quietly(phono3py.generate_displacements, distance=protocol.displacement)
     return (
         len(phono3py.phonon_supercells_with_displacements),
@@ -28,28 +32,40 @@ def displace(phono3py: Phono3py, protocol: ConductivityProtocol) -> tuple[int, i
 
 
 def second_by_displacements(
-    phono3py: Phono3py, protocol: ConductivityProtocol, forces_of: Forces, progress: Progress | None = None
+    phono3py: Phono3py, protocol: ConductivityProtocol, model: Model, progress: Progress = no_progress
 ) -> None:
     """Give phono3py the second derivatives, by central differences where symmetry does not make them so.
+
+    Args:
+        phono3py: has displacements.
+        protocol: how force constants are computed.
+        model: the potential.
+        progress: is called with the number of supercells done and of all.
 
     Raises:
         InputError: a force is not finite.
     """
     cells = phono3py.phonon_supercells_with_displacements
-    phono3py.phonon_forces = _forces(cells, "second", forces_of, progress)
+    phono3py.phonon_forces = _forces(cells, "second", model, progress)
     produce_second(phono3py, protocol)
 
 
 def third_by_displacements(
-    phono3py: Phono3py, protocol: ConductivityProtocol, forces_of: Forces, progress: Progress | None = None
+    phono3py: Phono3py, protocol: ConductivityProtocol, model: Model, progress: Progress = no_progress
 ) -> None:
     """Give phono3py the third derivatives, from supercells with one and two displaced atoms.
+
+    Args:
+        phono3py: has displacements.
+        protocol: how force constants are computed.
+        model: the potential.
+        progress: is called with the number of supercells done and of all.
 
     Raises:
         InputError: a force is not finite.
     """
     cells = [cell for cell in phono3py.supercells_with_displacements if cell is not None]
-    phono3py.forces = _forces(cells, "third", forces_of, progress)
+    phono3py.forces = _forces(cells, "third", model, progress)
     produce_third(phono3py, protocol)
 
 
@@ -57,7 +73,7 @@ def use_force_sets(phono3py: Phono3py, sets: ForceSets, name: str) -> None:
     """Give phono3py displacements and forces from a file.
 
     Raises:
-        InputError: they do not fit.
+        InputError: they do not fit the cell.
     """
     try:
         phono3py.dataset = _copied(sets.third)
@@ -68,7 +84,7 @@ def use_force_sets(phono3py: Phono3py, sets: ForceSets, name: str) -> None:
 
 
 def produce_second(phono3py: Phono3py, protocol: ConductivityProtocol) -> None:
-    """From displacements and forces to second derivatives."""
+    """Compute the second derivatives from displacements and forces."""
     dataset = phono3py.phonon_dataset or phono3py.dataset
     quietly(phono3py.produce_fc2, fc_calculator=_solver(dataset))
     if protocol.symmetrize:
@@ -76,7 +92,7 @@ def produce_second(phono3py: Phono3py, protocol: ConductivityProtocol) -> None:
 
 
 def produce_third(phono3py: Phono3py, protocol: ConductivityProtocol) -> None:
-    """From displacements and forces to third derivatives; the second ones stay."""
+    """Compute the third derivatives from displacements and forces, and keep the second ones."""
     second = phono3py.fc2
     quietly(phono3py.produce_fc3, fc_calculator=_solver(phono3py.dataset))
     phono3py.fc2 = second
@@ -85,30 +101,30 @@ def produce_third(phono3py: Phono3py, protocol: ConductivityProtocol) -> None:
 
 
 def _solver(dataset: Any) -> Any:
-    """Random displacements need a fit; phono3py's own differences are for symmetry-distinct ones."""
+    """Return the solver: random displacements need a fit, symmetry-distinct ones phono3py's own differences."""
     return "symfc" if dataset is not None and "displacements" in dataset else None
 
 
-def _forces(
-    cells: Sequence[PhonopyAtoms], order: str, forces_of: Forces, progress: Progress | None
-) -> np.ndarray:
+def _forces(cells: Sequence[PhonopyAtoms], order: str, model: Model, progress: Progress) -> np.ndarray:
     found: list[np.ndarray] = []
+
+    def proceeded(before: int, done: int, of: int) -> None:
+        progress(before + done, len(cells))
+
     for start in range(0, len(cells), _AT_ONCE):
         some = [
             from_phonopy(cell, f"displacement {start + number} for {order} derivatives")
             for number, cell in enumerate(cells[start : start + _AT_ONCE], start=1)
         ]
-        for structure, forces in zip(some, forces_of(some), strict=True):
+        for structure, forces in zip(some, model.forces(some, partial(proceeded, start)), strict=True):
             if not np.isfinite(forces).all():
                 raise InputError(f"{structure.source}: its forces are not finite")
             found.append(forces)
-        if progress is not None:
-            progress(len(found), len(cells))
     return np.array(found, dtype=np.float64)
 
 
 def _copied(dataset: Any) -> Any:
-    """Deep, as phono3py keeps and extends what it is given."""
+    """Return a deep copy, because phono3py keeps and extends what it is given."""
     if isinstance(dataset, dict):
         return {key: _copied(value) for key, value in dataset.items()}
     if isinstance(dataset, list):

@@ -1,4 +1,4 @@
-"""What a user names: the benchmark's structures, structure files, phono3py's yaml with or without force sets."""
+"""Readers of materials: frames of the benchmark, structure files, phono3py's yaml with or without force sets."""
 
 import ast
 from dataclasses import dataclass, replace
@@ -15,24 +15,25 @@ from esen.data.structure import Structure
 from esen.data.supercells import matrix_of
 from esen.errors import InputError, first_line
 from esen.evaluate.conductivity.material import ForceSets, Material, make_phono3py
-from esen.evaluate.phonons.crystal import from_phonopy, quietly, right_handed, supercell_for
-from esen.evaluate.phonons.inputs import PACKED, is_phonopy_yaml
+from esen.evaluate.phonons.crystal import check_periodic, from_phonopy, quietly, right_handed, supercell_for
+from esen.evaluate.phonons.inputs import PACKED, is_phonopy_yaml, yaml_name
 
 _NAMES = ("material_id", "mp_id")
 _MESHES = ("q_point_mesh", "q_mesh")
 _GROUPS = ("symm.no", "spg_num", "spg")
+_NEED = "conductivity needs"
 
 
 @dataclass(frozen=True, eq=False)
 class Sizes:
-    """Supercells and mesh, where the file does not say.
+    """Supercells and mesh of materials whose file has none.
 
     Attributes:
-        fc2: supercell for second derivatives; None: as wide as `fc2_width`.
-        fc3: that for third derivatives; None: as wide as `fc3_width`.
-        fc2_width: least width in Å.
-        fc3_width: the same.
-        mesh: divisions of the Brillouin zone, or the length in Å that phono3py makes them from.
+        fc2: supercell for second derivatives; None: at least `fc2_width` wide.
+        fc3: supercell for third derivatives; None: at least `fc3_width` wide.
+        fc2_width: least width of the supercell for second derivatives, in Å.
+        fc3_width: the same for third derivatives.
+        mesh: divisions of the Brillouin zone, or the length in Å from which phono3py computes them.
     """
 
     fc2: Int64[np.ndarray, "3 3"] | None = None
@@ -41,26 +42,34 @@ class Sizes:
     fc3_width: float = 8.0
     mesh: tuple[int, int, int] | float = 50.0
 
+    @property
+    def mesh_text(self) -> str:
+        """The mesh in words."""
+        return " × ".join(map(str, self.mesh)) if isinstance(self.mesh, tuple) else f"{self.mesh:g} Å"
+
 
 def is_of_benchmark(structure: Structure) -> bool:
-    """Whether the frame says which supercells it wants, as those of phononDB-PBE-103 do."""
-    return {"fc2_supercell", "fc3_supercell"} <= set(structure.info)
+    """Whether a frame names a supercell, as those of phononDB-PBE-103 name both.
+
+    One is enough, so that a frame which lacks the other is reported by `material_of_benchmark`.
+    """
+    return not {"fc2_supercell", "fc3_supercell"}.isdisjoint(structure.info)
 
 
 def material_of_benchmark(structure: Structure) -> Material:
-    """A material of a frame of the benchmark's extxyz, which names supercells and mesh.
+    """Make the material of a frame of the benchmark's extxyz, which names supercells and mesh.
 
     Raises:
-        InputError: a key is missing or is not what it should be.
+        InputError: a key is missing or has a value that cannot be used.
     """
-    name = str(_one_of(structure, _NAMES))
-    _check_periodic(structure)
-    mesh = _numbers(structure, _first(structure, _MESHES))
+    _, name = _value(structure, *_NAMES)
+    check_periodic(structure, _NEED)
+    mesh = _numbers(structure, *_MESHES)
     if mesh.shape != (3,) or mesh.min() < 1:
         raise InputError(f"{structure.source}: the mesh is {mesh.tolist()}, expected three divisions")
     group = next((structure.info[key] for key in _GROUPS if key in structure.info), None)
     return Material(
-        name=name,
+        name=str(name),
         unitcell=structure,
         fc2_supercell=_matrix(structure, "fc2_supercell"),
         fc3_supercell=_matrix(structure, "fc3_supercell"),
@@ -71,12 +80,12 @@ def material_of_benchmark(structure: Structure) -> Material:
 
 
 def material_of_structure(structure: Structure, name: str, sizes: Sizes, symprec: float) -> Material:
-    """A material of a structure file; the primitive cell is found by spglib.
+    """Make the material of a structure file; the primitive cell is found by spglib.
 
     Raises:
         InputError: it is not periodic in three directions, or phono3py cannot use it.
     """
-    _check_periodic(structure)
+    check_periodic(structure, _NEED)
     structure = right_handed(structure)
     fc2 = supercell_for(structure.cell, sizes.fc2_width) if sizes.fc2 is None else sizes.fc2
     fc3 = supercell_for(structure.cell, sizes.fc3_width) if sizes.fc3 is None else sizes.fc3
@@ -85,7 +94,7 @@ def material_of_structure(structure: Structure, name: str, sizes: Sizes, symprec
 
 
 def is_phono3py_yaml(path: Path) -> bool:
-    """Whether it is a yaml that names phono3py: `phono3py_disp.yaml`, `phono3py_params.yaml.xz`.
+    """Whether a path is that of a yaml of phono3py, by its name: `phono3py_disp.yaml`, `phono3py_params.yaml.xz`.
 
     >>> is_phono3py_yaml(Path("phono3py_disp.yaml")), is_phono3py_yaml(Path("phonopy.yaml"))
     (True, False)
@@ -93,21 +102,21 @@ def is_phono3py_yaml(path: Path) -> bool:
     return is_phonopy_yaml(path) and "phono3py" in path.name
 
 
-def name_of_yaml(path: Path) -> str:
-    """Of the file, or of its folder where phono3py named the file.
+def phono3py_name(path: Path) -> str:
+    """Return the name of a yaml, or of its folder if the file has the name that phono3py gives it.
 
-    >>> name_of_yaml(Path("MgO/phono3py_disp.yaml.xz")), name_of_yaml(Path("phono3py-NaCl.yaml"))
+    >>> phono3py_name(Path("MgO/phono3py_disp.yaml.xz")), phono3py_name(Path("phono3py-NaCl.yaml"))
     ('MgO', 'phono3py-NaCl')
     """
-    name = path.name.split(".yaml")[0].split(".yml")[0]
+    name = yaml_name(path)
     return path.resolve().parent.name if name in ("phono3py_disp", "phono3py_params") else name
 
 
 def material_of_yaml(path: Path, sizes: Sizes, symprec: float) -> Material:
-    """A material of phono3py's yaml, packed or not.
+    """Make the material of phono3py's yaml, compressed or not.
 
-    Force sets in it, or in `FORCES_FC3` (and `FORCES_FC2`) in the same folder, are the reference. Nothing is read from
-    the folder that one works in. Non-analytical corrections are not used.
+    Force sets in it, or in `FORCES_FC3` and `FORCES_FC2` in the same folder, are the reference. Nothing is read from
+    the working directory. Non-analytical corrections are not used.
 
     Raises:
         InputError: it cannot be read, or is in other units than eV and Å.
@@ -125,7 +134,7 @@ def material_of_yaml(path: Path, sizes: Sizes, symprec: float) -> Material:
         raise InputError(f"{path}: is in the units of {found.calculator}; expected eV and Å, as of VASP")
     primitive = None if found.primitive_matrix is None else np.array(found.primitive_matrix, dtype=np.float64)
     material = Material(
-        name=name_of_yaml(path),
+        name=phono3py_name(path),
         unitcell=unitcell,
         fc2_supercell=np.array(second, dtype=np.int64).reshape(3, 3),
         fc3_supercell=third,
@@ -182,24 +191,16 @@ def _with_mesh(material: Material, sizes: Sizes, symprec: float) -> Material:
     return replace(material, mesh=(x, y, z))
 
 
-def _check_periodic(structure: Structure) -> None:
-    if not structure.pbc.all():
-        raise InputError(f"{structure.source}: conductivity needs a crystal, periodic in three directions")
+def _value(structure: Structure, *keys: str) -> tuple[str, Any]:
+    """Return the first of these keys that the frame has, and its value."""
+    for key in keys:
+        if key in structure.info:
+            return key, structure.info[key]
+    raise InputError(f"{structure.source}: has no {' or '.join(keys)}, which frames of phononDB-PBE-103 have")
 
 
-def _first(structure: Structure, keys: tuple[str, ...]) -> str:
-    return next((key for key in keys if key in structure.info), keys[0])
-
-
-def _one_of(structure: Structure, keys: tuple[str, ...]) -> Any:
-    key = _first(structure, keys)
-    if key not in structure.info:
-        raise InputError(f"{structure.source}: says no {' or '.join(keys)}, as frames of phononDB-PBE-103 do")
-    return structure.info[key]
-
-
-def _numbers(structure: Structure, key: str) -> Int64[np.ndarray, "*any"]:
-    value = _one_of(structure, (key,))
+def _numbers(structure: Structure, *keys: str) -> Int64[np.ndarray, "*any"]:
+    key, value = _value(structure, *keys)
     try:
         given = ast.literal_eval(value.removeprefix("_JSON").strip()) if isinstance(value, str) else value
         found = np.asarray(given, dtype=np.float64)

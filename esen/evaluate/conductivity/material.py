@@ -1,4 +1,4 @@
-"""A material whose thermal conductivity is wanted."""
+"""A material whose thermal conductivity is computed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ class ForceSets:
     """Displacements and forces of the reference method, in phono3py's layout.
 
     Attributes:
-        third: of the supercell for third derivatives.
-        second: of that for second derivatives; None: they follow from the same.
+        third: those of the supercell for third derivatives.
+        second: those of the supercell for second derivatives; None: these follow from `third`, too.
     """
 
     third: Mapping[str, Any]
@@ -28,19 +28,20 @@ class ForceSets:
 
 @dataclass(frozen=True, eq=False)
 class Material:
-    """What the conductivity is computed of.
+    """A crystal with its supercells and its mesh.
 
     Attributes:
-        name: unique among those of a run; an identifier of the benchmark.
+        name: unique in a run; the identifier in the benchmark.
         unitcell: the cell that both supercells are made of.
-        fc2_supercell: lattice vectors of that for second derivatives, as columns of multiples (phonopy's matrix).
+        fc2_supercell: lattice vectors of the supercell for second derivatives, as columns of multiples of those of the
+            unit cell (phonopy's matrix).
         fc3_supercell: the same for third derivatives.
         mesh: divisions of the Brillouin zone.
-        primitive: the primitive lattice vectors, as the supercells'; None: found in the cell.
-        label: what it is called in tables.
-        space_group: its number as the file says; None: not said.
+        primitive: primitive lattice vectors in the same form; None: found by spglib.
+        label: name in tables.
+        space_group: its number in the file; None: the file has none.
         reference: forces of the reference method.
-        masses: of the atoms of the unit cell, in u; None: those of the elements.
+        masses: masses of the atoms of the unit cell, in u; None: those of the elements.
     """
 
     name: str
@@ -56,16 +57,16 @@ class Material:
 
 
 MOST_POINTS = 10**6
-"""Of the mesh. The work grows with their square; the benchmark has 7000."""
+"""Largest mesh that is accepted, in points. The work grows with their square; the benchmark has 7000."""
 
 
 def make_phono3py(material: Material, symprec: float, *, single: bool = False) -> Phono3py:
-    """Phono3py of the material, without forces.
+    """Make phono3py of a material, without forces.
 
     Args:
-        material: what of.
-        symprec: to which atoms are equivalent, in Å.
-        single: whether second derivatives come from the supercell of the third, too.
+        material: the crystal with its supercells and its mesh.
+        symprec: distance in Å within which atoms are equivalent.
+        single: whether second derivatives come from the supercell for third derivatives, too.
 
     Raises:
         InputError: phono3py cannot use the cell.
@@ -87,6 +88,6 @@ def make_phono3py(material: Material, symprec: float, *, single: bool = False) -
             log_level=0,
         )
         found.mesh_numbers = material.mesh
-    except Exception as error:  # of spglib, phonopy and phono3py, by whatever name
+    except Exception as error:  # of spglib, phonopy and phono3py, of any type
         raise InputError(f"{material.name}: phono3py cannot use the cell ({first_line(error)})") from error
     return found

@@ -1,4 +1,4 @@
-"""How far a conductivity is from its reference: in total, and mode by mode (Póta et al., arXiv:2408.00755)."""
+"""Errors of a conductivity against its reference, in total and mode by mode (Póta et al., arXiv:2408.00755)."""
 
 import numpy as np
 from jaxtyping import Float64
@@ -7,11 +7,11 @@ from scipy.stats import wasserstein_distance
 from esen.errors import InputError
 
 WORST = 2.0
-"""Of SRME and SRE: what a material gets that has no conductivity."""
+"""SRME and SRE of a material without a conductivity."""
 
 
 def mean_of_trace(tensor: Float64[np.ndarray, "*any 6"]) -> Float64[np.ndarray, "*any"]:
-    """Trace / 3 of symmetric tensors xx, yy, zz, yz, xz, xy.
+    """Return trace / 3 of symmetric tensors with components xx, yy, zz, yz, xz, xy.
 
     >>> mean_of_trace(np.array([1.0, 2.0, 6.0, 9.0, 9.0, 9.0])).item()
     3.0
@@ -24,14 +24,14 @@ def mode_conductivity(
     coherence: Float64[np.ndarray, "T Q s s 6"],
     heat_capacity: Float64[np.ndarray, "T Q s"],
 ) -> Float64[np.ndarray, "T Q s 6"]:
-    """What each mode contributes, particle-like and by coherence with others.
+    """Return the contribution of each mode, particle-like and by coherence with other modes.
 
-    A pair (i, j) is divided between its two modes by heat capacities C:
+    A pair (i, j) is divided between its two modes in proportion to heat capacities C:
 
         κ_j = κ^P_j + 2 Σ_i κ^C_ij C_i / (C_i + C_j)
 
-    The sum is over the index whose heat capacity stands above, as in the code of the benchmark, from which the
-    reference data come: a mode is given the share of its partner. Sums over modes are the same either way.
+    The sum is over the index whose heat capacity is in the numerator, as in the code of the benchmark, which made the
+    reference data: a mode is given the share of its partner. Sums over modes do not depend on this choice.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         pair = heat_capacity[..., :, None] + heat_capacity[..., None, :]
@@ -49,15 +49,6 @@ def srd(predicted: float, reference: float) -> float:
     return WORST * (predicted - reference) / total if total else 0.0
 
 
-def sre(predicted: float, reference: float) -> float:
-    """Symmetric relative error |SRD|, from 0 to 2.
-
-    >>> sre(1.0, 3.0)
-    1.0
-    """
-    return abs(srd(predicted, reference))
-
-
 def srme(
     predicted: Float64[np.ndarray, "Q s"],
     reference: Float64[np.ndarray, "P r"],
@@ -67,9 +58,9 @@ def srme(
     """Symmetric relative mean error 2 · (Σ |κ_qs − κ_qs^ref| / Σ w_q) / (κ + κ_ref), from 0 to 2.
 
     Args:
-        predicted: contributions of the modes at irreducible points; that of a point counts all its equivalents.
-        reference: the same.
-        weights: how many points each of them stands for.
+        predicted: contributions of the modes at irreducible points; those of a point count all its equivalents.
+        reference: the same of the reference.
+        weights: number of points of the mesh that each point stands for.
         totals: κ and κ_ref.
 
     Raises:
@@ -96,7 +87,7 @@ def spectrum_distance(
     reference: Float64[np.ndarray, "P r"],
     reference_weights: Float64[np.ndarray, " P"],
 ) -> float:
-    """Wasserstein-1 distance of two spectra in THz: how far frequencies are moved in the mean.
+    """Return the Wasserstein-1 distance of two spectra in THz: the mean shift of the frequencies.
 
     >>> flat = np.array([[1.0, 2.0], [3.0, 4.0]])
     >>> round(spectrum_distance(flat + 0.5, np.array([1.0, 8.0]), flat, np.array([1.0, 8.0])), 12)

@@ -1,4 +1,4 @@
-"""How thermal conductivity is computed: every number that it depends on, apart from potential and material."""
+"""Protocols of thermal conductivity: all numbers that it depends on, apart from potential and material."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -6,33 +6,34 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class ConductivityProtocol:
-    """How.
+    """How the thermal conductivity is computed.
 
     Attributes:
         name: as the user writes it.
         relax: whether positions and lattice are relaxed first, by FIRE and `FrechetCellFilter`.
-        fmax: the largest force that may be left, in eV/Å.
-        relax_steps: at most.
+        fmax: largest force that the relaxation may leave, in eV/Å.
+        relax_steps: largest number of steps of the relaxation.
         keep_symmetry: whether the relaxation keeps the space group.
-        relax_symprec: to which that one is found, in Å.
-        tilt: whether the relaxation may change the angles of the lattice, too.
-        displacement: in Å, for second and third derivatives. The benchmark's default is 0.01; results published with
-            other values exist, such as 0.03 of eSEN-30M-OAM: compare at the same one.
-        symmetrize: make force constants of second and third order obey translation and permutation.
-        symprec: to which atoms are equivalent and space groups are compared, in Å.
+        relax_symprec: distance in Å within which that space group is found.
+        tilt: whether the relaxation may change the angles of the lattice.
+        displacement: in Å, for second and third derivatives. The benchmark's default is 0.01; some results are
+            published with other values, such as 0.03 of eSEN-30M-OAM. Compare results at the same displacement.
+        symmetrize: whether force constants of both orders are made to obey translation and permutation.
+        symprec: distance in Å within which atoms are equivalent and space groups are compared.
         temperatures: in K.
         isotopes: whether the natural mixture of isotopes scatters.
         boundary_mfp: mean free path between boundaries, in µm.
-        transport: of Wigner's equation (Simoncelli, Marzari, Mauri, Nat. Phys. 15, 809 (2019)), in the
+        transport: form of Wigner's equation (Simoncelli, Marzari, Mauri, Nat. Phys. 15, 809 (2019)), in the
             relaxation-time approximation.
-        average: integration weights of the tetrahedron method as means over degenerate modes and over rotated
-            tetrahedra. Without it rounding decides among the eigenvectors of degenerate modes: noise of 1e-12 eV/Å in
-            the forces moves κ of aluminium (EMT, 11³) by 0.3 %, with it by 1e-8. The benchmark does without.
-        degenerate: modes closer than this count as one, in THz: what they exchange is particle-like.
+        average: whether integration weights of the tetrahedron method are averaged over degenerate modes and over
+            rotated tetrahedra. Without it, rounding chooses among the eigenvectors of degenerate modes: noise of
+            1e-12 eV/Å in the forces changes κ of aluminium (EMT, 11³) by 0.3 %, with it by 1e-8. The benchmark does not
+            average.
+        degenerate: modes closer than this, in THz, count as degenerate, and their coupling as particle-like.
         acoustic_limit: frequency of the three lowest modes at Γ below which they are imaginary, in THz.
-        optical_limit: that of the others at Γ.
-        other_limit: that of all modes elsewhere.
-        source: whose protocol it is.
+        optical_limit: the same for the other modes at Γ.
+        other_limit: the same for all modes elsewhere.
+        source: who published the protocol.
     """
 
     name: str
@@ -92,7 +93,7 @@ PROTOCOLS = {
             relax_symprec=1e-5,
             tilt=True,
             average=True,
-            other_limit=-1e-3,  # as for phonons: frequencies of zero are found as ± a little
+            other_limit=-1e-3,  # frequencies of zero are computed as small positive or negative numbers
             source="esen",
         ),
     )

@@ -1,4 +1,4 @@
-"""Mode-resolved conductivities in files, as phononDB-PBE-103 has them: columns that pandas wrote as JSON."""
+"""Files of mode-resolved conductivities in the layout of phononDB-PBE-103: columns that pandas wrote as JSON."""
 
 import gzip
 import json
@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from esen.errors import InputError
+from esen.errors import InputError, typed_line
 from esen.evaluate.conductivity.metrics import mean_of_trace
-from esen.evaluate.conductivity.run import Conductivity
 from esen.files import write_atomically
 
 _IDS = ("mp_id", "material_id")
@@ -23,23 +22,26 @@ _WEIGHTS = ("weights", "mode_weights")
 _FREQUENCIES = ("frequencies", "ph_freqs", "phonon_frequencies")
 _GROUPS = ("symm.no", "spg_num", "initial_space_group_number", "init_spg_num")
 _AVERAGED = ("_ave", "_avg")
+_KELVIN = 300.0
+"""Temperature of files that do not name any."""
 
 
 @dataclass(frozen=True, eq=False)
 class ReferenceConductivity:
-    """What is compared: κ and its modes, means over the directions.
+    """Conductivity that others are compared with: κ and its modes, averaged over the directions.
 
     Attributes:
         material: its identifier.
         temperatures: in K.
         kappa: total, trace / 3, in W/m/K.
-        modes: contributions of the modes at irreducible points, each counting all equivalent points; κ = Σ_qs / Σ_q w.
-        weights: how many points of the mesh each stands for.
+        modes: contributions of the modes at irreducible points; those of a point count all its equivalents, so that
+            κ = Σ_qs κ_qs / Σ_q w_q.
+        weights: number of points of the mesh that each point stands for.
         frequencies: in THz; None: not known.
         points: in units of the primitive reciprocal lattice; None: not known.
         heat_capacity: of the modes, in eV/K; None: not known.
         mesh: divisions of the Brillouin zone; None: not known.
-        label: what it is called in tables.
+        label: its name in tables.
         space_group: its number; None: not known.
     """
 
@@ -56,37 +58,14 @@ class ReferenceConductivity:
     space_group: int | None = None
 
 
-def reference_of(found: Conductivity) -> ReferenceConductivity:
-    """Of a conductivity that was computed, so that it may be compared, or written for others to be.
-
-    Raises:
-        InputError: there is none.
-    """
-    if found.transport is None:
-        raise InputError(f"{found.material.name}: has no conductivity ({found.reason})")
-    return ReferenceConductivity(
-        material=found.material.name,
-        temperatures=found.transport.temperatures,
-        kappa=found.transport.mean,
-        modes=mean_of_trace(found.transport.modes),
-        weights=found.harmonic.weights,
-        frequencies=found.harmonic.frequencies,
-        points=found.harmonic.points,
-        heat_capacity=found.transport.heat_capacity,
-        mesh=found.material.mesh,
-        label=found.material.label,
-        space_group=found.groups[1],
-    )
-
-
 def read_reference(path: Path) -> dict[str, ReferenceConductivity]:
-    """A file as `2024-11-09-kappas-phononDB-PBE-noNAC.json.gz`, by identifier.
+    """Read a file such as `2024-11-09-kappas-phononDB-PBE-noNAC.json.gz`, by identifier of the material.
 
-    Names of columns are those of the benchmark, before and after it moved to Matbench Discovery; tensors are
+    The names of the columns are those of the benchmark, before and after it moved to Matbench Discovery. Tensors are
     averaged over the directions.
 
     Raises:
-        InputError: it is not such a file.
+        InputError: the file is missing, is not JSON, or has no such columns.
     """
     try:
         with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
@@ -110,7 +89,7 @@ def read_reference(path: Path) -> dict[str, ReferenceConductivity]:
 
 
 def write_reference(path: Path, materials: Sequence[ReferenceConductivity]) -> None:
-    """A file of the same layout, packed where its name ends in .gz, written at once or not at all."""
+    """Write a file of the same layout atomically, compressed if its name ends in .gz."""
     table: dict[str, dict[str, Any]] = {}
     for number, one in enumerate(materials):
         row = {
@@ -134,32 +113,34 @@ def write_reference(path: Path, materials: Sequence[ReferenceConductivity]) -> N
 
 
 def _row(path: Path, columns: Mapping[str, Any], row: str) -> ReferenceConductivity:
+    def optional(*names: str) -> Any:
+        return next((columns[name].get(row) for name in names if name in columns), None)
+
     material = str(_pick(columns, _IDS)[1][row])
     try:
         total, kappas = _pick(columns, _TOTAL)
         name, modes = _pick(columns, _MODES)
-        mesh = columns.get("q_mesh", {}).get(row)
+        temperatures, mesh, group = optional("temperatures"), optional("q_mesh"), optional(*_GROUPS)
         known = {
-            "temperatures": np.atleast_1d(_array(columns.get("temperatures", {}).get(row, [300.0]))),
+            "temperatures": np.atleast_1d(_array(_KELVIN if temperatures is None else temperatures)),
             "kappa": np.atleast_1d(_averaged(total, kappas[row])),
             "modes": _averaged(name, modes[row]),
             "weights": _array(_pick(columns, _WEIGHTS)[1][row]),
         }
-        frequencies = _known(columns, _FREQUENCIES, row)
+        frequencies = _optional_array(optional(*_FREQUENCIES))
         _check(**known, frequencies=frequencies)
         return ReferenceConductivity(
             material=material,
             **known,
             frequencies=frequencies,
-            points=_known(columns, ("qpoints", "q_points"), row),
-            heat_capacity=_known(columns, ("heat_capacity",), row),
+            points=_optional_array(optional("qpoints", "q_points")),
+            heat_capacity=_optional_array(optional("heat_capacity")),
             mesh=None if mesh is None else (int(mesh[0]), int(mesh[1]), int(mesh[2])),
-            label=str(columns.get("name", {}).get(row) or ""),
-            space_group=_group(columns, row),
+            label=str(optional("name") or ""),
+            space_group=None if group is None else int(group),
         )
     except (ValueError, TypeError, KeyError, IndexError) as error:
-        words = str(error).splitlines()[0] if isinstance(error, ValueError) else repr(error).splitlines()[0]
-        raise InputError(f"{path}: {material} has no usable conductivity ({words})") from error
+        raise InputError(f"{path}: {material} has no usable conductivity ({typed_line(error)})") from error
 
 
 def _check(
@@ -192,20 +173,12 @@ def _pick(columns: Mapping[str, Any], names: tuple[str, ...]) -> tuple[str, Mapp
     return name, columns[name]
 
 
-def _known(
-    columns: Mapping[str, Any], names: tuple[str, ...], row: str
-) -> Float64[np.ndarray, "*any"] | None:
-    value = next((columns[name].get(row) for name in names if name in columns), None)
+def _optional_array(value: Any) -> Float64[np.ndarray, "*any"] | None:
     return None if value is None else _array(value)
 
 
-def _group(columns: Mapping[str, Any], row: str) -> int | None:
-    value = next((columns[name].get(row) for name in _GROUPS if name in columns), None)
-    return None if value is None else int(value)
-
-
 def _averaged(name: str, value: Any) -> Float64[np.ndarray, "*any"]:
-    """Tensors to their means over the directions; what is named so is one already."""
+    """Average tensors over the directions. A column that is called `_ave` or `_avg` is averaged already."""
     found = _array(value)
     if name.endswith(_AVERAGED):
         return found

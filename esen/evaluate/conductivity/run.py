@@ -1,6 +1,7 @@
-"""One material from its unit cell to its thermal conductivity."""
+"""Thermal conductivity of one material, from its unit cell."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,6 @@ from phonopy.phonon.grid import get_ir_grid_points
 
 from esen.errors import InputError, first_line
 from esen.evaluate.conductivity.force_constants import (
-    Progress,
     displace,
     produce_second,
     produce_third,
@@ -20,10 +20,13 @@ from esen.evaluate.conductivity.force_constants import (
 )
 from esen.evaluate.conductivity.material import Material, make_phono3py
 from esen.evaluate.conductivity.protocol import ConductivityProtocol
-from esen.evaluate.conductivity.transport import Transport, solve
-from esen.evaluate.model import Model
-from esen.evaluate.phonons.crystal import quietly
+from esen.evaluate.conductivity.transport import Transport, solve, unscattered_share
+from esen.evaluate.model import Model, Progress, no_progress
+from esen.evaluate.phonons.crystal import narrow_supercell, quietly
 from esen.evaluate.relax import Relaxed, RelaxSpec, relax, space_group
+
+_UNSCATTERED = 0.01
+"""Share of κ above which modes without scattering are remarked."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,12 +34,12 @@ class Harmonic:
     """Phonons on the mesh.
 
     Attributes:
-        points: irreducible, in units of the primitive reciprocal lattice.
-        weights: how many points of the mesh each stands for.
+        points: irreducible points, in units of the primitive reciprocal lattice.
+        weights: number of points of the mesh that each of them stands for.
         frequencies: in THz, imaginary ones negative.
-        imaginary: how many modes of all points are.
+        imaginary: number of imaginary modes on the whole mesh.
         lowest: the lowest frequency.
-        lowest_at: where it is.
+        lowest_at: its point.
     """
 
     points: Float64[np.ndarray, "Q 3"]
@@ -49,15 +52,15 @@ class Harmonic:
 
 @dataclass(frozen=True, eq=False)
 class Conductivity:
-    """Of one material.
+    """Thermal conductivity of one material.
 
     Attributes:
         material: with the cell that it was computed at.
-        relaxed: how it got there; None: it was taken as it is.
+        relaxed: the relaxation that led there; None: the cell was taken as it is.
         groups: numbers of the space group before and after the relaxation.
         harmonic: phonons on the mesh.
-        displacements: how many supercells for second and for third derivatives; zeros for force sets.
-        transport: None where `reason` says why not.
+        displacements: number of supercells for second and for third derivatives; zeros for force sets.
+        transport: None where `reason` says why there is no conductivity.
     """
 
     material: Material
@@ -69,7 +72,7 @@ class Conductivity:
 
     @property
     def reason(self) -> str | None:
-        """Why there is no conductivity."""
+        """Why there is no conductivity; None if there is one."""
         if self.harmonic.imaginary:
             at = ", ".join(f"{x:.3g}" for x in self.harmonic.lowest_at)
             return f"imaginary modes: {self.harmonic.lowest:.3f} THz at ({at})"
@@ -81,7 +84,7 @@ class Conductivity:
 def relaxed_material(
     material: Material, calculator: Any, protocol: ConductivityProtocol
 ) -> tuple[Material, Relaxed]:
-    """The material with its unit cell relaxed; its space groups are those at `protocol.symprec`.
+    """Relax the unit cell. The space groups before and after are those at `protocol.symprec`.
 
     Raises:
         InputError: the calculator raises, or what it gives is not finite.
@@ -104,26 +107,30 @@ def conductivity_at(
     relaxed: Relaxed | None,
     model: Model,
     protocol: ConductivityProtocol,
-    progress: Progress | None = None,
+    progress: Progress = no_progress,
 ) -> Conductivity:
-    """Displace the material as it is, and solve. Third derivatives are computed of stable materials alone.
+    """Displace the atoms of the material as it is, and solve. Third derivatives are for stable materials alone.
 
     Args:
-        material: at the cell that the conductivity is wanted of.
-        relaxed: how it got there.
+        material: at the cell at which the conductivity is computed.
+        relaxed: the relaxation that led there.
         model: the potential.
-        protocol: how.
-        progress: called with the supercells for third derivatives that are done, and how many there are.
+        protocol: how the conductivity is computed.
+        progress: is called with the number of displaced supercells done and of all, of both orders.
 
     Raises:
-        InputError: the potential cannot compute the material, or phono3py cannot use it; the message says.
+        InputError: the potential cannot compute the material, or phono3py cannot use it.
     """
     model.check_elements(material.unitcell)
     phono3py = make_phono3py(material, protocol.symprec)
     group = space_group(material.unitcell, protocol.symprec)
     sizes = displace(phono3py, protocol)
+
+    def proceeded(before: int, done: int, of: int) -> None:
+        progress(before + done, sum(sizes))
+
     try:
-        second_by_displacements(phono3py, protocol, model.forces)
+        second_by_displacements(phono3py, protocol, model, partial(proceeded, 0))
         found = Conductivity(
             material=material,
             relaxed=relaxed,
@@ -134,7 +141,7 @@ def conductivity_at(
         )
         if found.reason is not None:
             return found
-        third_by_displacements(phono3py, protocol, model.forces, progress)
+        third_by_displacements(phono3py, protocol, model, partial(proceeded, sizes[0]))
     except InputError as error:
         where = "" if str(error).startswith(material.name) else f"{material.name}: "
         raise InputError(f"{where}{error}") from error
@@ -142,10 +149,10 @@ def conductivity_at(
 
 
 def reference_conductivity(material: Material, protocol: ConductivityProtocol) -> Conductivity:
-    """That of the reference method, from the force sets of the material, by the same steps.
+    """Compute the conductivity of the reference method from the force sets of the material, by the same steps.
 
     Raises:
-        InputError: there are none, or phono3py cannot use them.
+        InputError: there are no force sets, or phono3py cannot use them.
     """
     if material.reference is None:
         raise InputError(f"{material.name}: has no force sets of a reference method")
@@ -166,7 +173,7 @@ def reference_conductivity(material: Material, protocol: ConductivityProtocol) -
 
 
 def harmonic(phono3py: Phono3py, protocol: ConductivityProtocol) -> Harmonic:
-    """Phonons on the whole mesh, of a phono3py that has second derivatives."""
+    """Compute the phonons on the whole mesh with a phono3py that has second derivatives."""
     quietly(phono3py.init_phph_interaction, symmetrize_fc3q=False)
     quietly(phono3py.run_phonon_solver)
     every, _, addresses = phono3py.get_phonon_data()
@@ -192,7 +199,7 @@ def imaginary_modes(
     frequencies: Float64[np.ndarray, "Q s"],
     protocol: ConductivityProtocol,
 ) -> int:
-    """How many modes are below the limits of the protocol, or no number at all.
+    """Count the modes whose frequency is below the limits of the protocol or not a number.
 
     >>> from esen.evaluate.conductivity.protocol import PROTOCOLS
     >>> points = np.array([[0.0, 0.0, 0.0], [0.5, 0.0, 0.0]])
@@ -205,3 +212,26 @@ def imaginary_modes(
     limits[at_gamma, :3] = protocol.acoustic_limit
     limits[at_gamma, 3:] = protocol.optical_limit
     return int(((frequencies < limits) | np.isnan(frequencies)).sum())
+
+
+def notes_on(found: Conductivity, model: Model | None, protocol: ConductivityProtocol) -> tuple[str, ...]:
+    """Return remarks on a result: narrow supercells, and modes that nothing scatters.
+
+    Args:
+        found: the result.
+        model: the potential; None for force sets, whose supercells are not judged.
+        protocol: how it was computed.
+    """
+    material, notes = found.material, []
+    for order, matrix in (("second", material.fc2_supercell), ("third", material.fc3_supercell)):
+        if model is not None:
+            cell = matrix.T @ material.unitcell.cell
+            name = f"the supercell for {order} derivatives"
+            notes += narrow_supercell(cell, 2 * model.potential.cutoff, name)
+    share = 0.0 if found.transport is None else unscattered_share(found.transport, protocol)
+    if share > _UNSCATTERED:
+        notes.append(
+            f"{share:.0%} of κ is carried by modes that nothing but the boundary scatters: the mesh is too coarse to"
+            " find their partners, or the temperature is too low"
+        )
+    return tuple(notes)

@@ -24,12 +24,12 @@ class Transport:
 
     Attributes:
         temperatures: in K.
-        particle: κ^P: phonons as particles; modes of the same frequency exchange energy within it.
-        coherence: κ^C: tunnelling between modes of different frequency.
-        diagonal: κ of Peierls and Boltzmann, from each mode alone: what phono3py prints without Wigner's equation.
+        particle: κ^P, phonons as particles; it includes the coupling of modes with the same frequency.
+        coherence: κ^C, tunnelling between modes of different frequency.
+        diagonal: κ of the Peierls-Boltzmann equation, from each mode alone, which phono3py prints without Wigner's.
         modes: contributions to the total.
         heat_capacity: C of the modes, in eV/K.
-        half_widths: γ in THz, from other phonons, isotopes and boundaries; the lifetime is 1 / (4 π γ) in ps.
+        half_widths: γ in THz, by scattering with phonons, isotopes and boundaries; the lifetime is 1 / (4 π γ) in ps.
         velocities: group velocities at the irreducible points, in THz Å (100 m/s).
     """
 
@@ -52,18 +52,12 @@ class Transport:
         """Trace / 3 of the total."""
         return mean_of_trace(self.total)
 
-    @property
-    def lifetimes(self) -> Float64[np.ndarray, "T Q s"]:
-        """τ = 1 / (4 π γ) in ps; infinite where nothing scatters."""
-        with np.errstate(divide="ignore"):
-            return np.asarray(1 / (4 * np.pi * self.half_widths))
-
 
 def solve(phono3py: Phono3py, protocol: ConductivityProtocol, name: str) -> Transport:
-    """The conductivity, of a phono3py with derivatives of second and third order.
+    """Solve for the conductivity with a phono3py that has derivatives of second and third order.
 
     Raises:
-        InputError: phono3py fails, or what it gives is not finite.
+        InputError: phono3py fails, or the conductivity is not finite.
     """
     try:
         quietly(
@@ -106,10 +100,10 @@ def solve(phono3py: Phono3py, protocol: ConductivityProtocol, name: str) -> Tran
 def split(
     pairs: Float64[np.ndarray, "T Q s s 6"], frequencies: Float64[np.ndarray, "Q s"], degenerate: float
 ) -> tuple[Float64[np.ndarray, "T Q s 6"], Float64[np.ndarray, "T Q s s 6"]]:
-    """Particle-like contributions of modes, and those by coherence of pairs of modes.
+    """Split the contributions of pairs of modes into particle-like ones of modes and coherences of pairs.
 
-    Phono3py 4.9 calls what couples two modes inter-band, be they degenerate or not. As published, and as the
-    reference data are, pairs of the same frequency belong to the particles, half to either mode.
+    Phono3py 4.9 counts all pairs of different modes as inter-band. In the publication and in the reference data, pairs
+    of the same frequency are particle-like, half of them belonging to either mode.
     """
     same = np.abs(frequencies[:, :, None] - frequencies[:, None, :]) < degenerate
     within = np.where(same[None, ..., None], pairs, 0.0)
@@ -118,7 +112,7 @@ def split(
 
 
 def unscattered_share(transport: Transport, protocol: ConductivityProtocol) -> float:
-    """How much of κ is carried by modes that nothing but the boundary scatters, at the temperature where it is most."""
+    """Return the share of κ carried by modes that only the boundary scatters, the largest over the temperatures."""
     speed = np.linalg.norm(transport.velocities, axis=-1)
     boundary = speed * _BOUNDARY_THZ / protocol.boundary_mfp
     free = transport.half_widths <= boundary * (1 + 1e-6)

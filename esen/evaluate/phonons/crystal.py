@@ -11,6 +11,7 @@ from phonopy import Phonopy
 from phonopy.structure.atoms import PhonopyAtoms
 
 from esen.data.structure import Structure
+from esen.errors import InputError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -103,6 +104,39 @@ def supercell_for(cell: Float64[np.ndarray, "3 3"], shortest: float) -> Int64[np
 def widths_of(cell: Float64[np.ndarray, "3 3"]) -> Float64[np.ndarray, " 3"]:
     """Distances between opposite faces, in Å."""
     return np.asarray(1 / np.linalg.norm(np.linalg.inv(cell), axis=0))
+
+
+def narrow_supercell(
+    cell: Float64[np.ndarray, "3 3"], reach: float, name: str = "the supercell"
+) -> list[str]:
+    """Return a remark if a supercell is narrower than twice the cutoff, else nothing.
+
+    Args:
+        cell: of the supercell.
+        reach: twice the cutoff of the potential, in Å.
+        name: of the supercell in the remark.
+    """
+    width = float(widths_of(cell).min())
+    if width >= reach:
+        return []
+    return [
+        f"{name} is {width:.2f} Å wide, less than twice the cutoff ({reach:g} Å): a displaced atom is felt together"
+        " with its images"
+    ]
+
+
+def check_periodic(structure: Structure, property_name: str) -> None:
+    """Check that a structure is periodic in three directions.
+
+    Args:
+        structure: to be checked.
+        property_name: subject of the message, such as `phonons need`.
+
+    Raises:
+        InputError: it is not.
+    """
+    if not structure.pbc.all():
+        raise InputError(f"{structure.source}: {property_name} a crystal, periodic in three directions")
 
 
 def quietly(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

@@ -17,6 +17,7 @@ from esen.errors import InputError, first_line
 from esen.evaluate.phonons.crystal import (
     Crystal,
     Known,
+    check_periodic,
     from_phonopy,
     quietly,
     right_handed,
@@ -75,8 +76,7 @@ def crystal_of_structure(
     Raises:
         InputError: it is not periodic in three directions.
     """
-    if not structure.pbc.all():
-        raise InputError(f"{structure.source}: phonons need a crystal, periodic in three directions")
+    check_periodic(structure, "phonons need")
     structure = right_handed(structure)
     matrix = supercell_for(structure.cell, shortest) if supercell is None else supercell
     try:

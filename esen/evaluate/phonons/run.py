@@ -11,7 +11,7 @@ from phonopy import Phonopy
 from esen.data.structure import Structure
 from esen.errors import InputError, first_line
 from esen.evaluate.model import Model, Progress, no_progress
-from esen.evaluate.phonons.crystal import Crystal, make_phonopy, widths_of
+from esen.evaluate.phonons.crystal import Crystal, make_phonopy, narrow_supercell
 from esen.evaluate.phonons.force_constants import by_displacements, by_hessian
 from esen.evaluate.phonons.properties import Properties, measure
 from esen.evaluate.phonons.protocol import PhononProtocol
@@ -70,14 +70,8 @@ def phonons_at(
 
 
 def notes_on(phonons: Phonopy, model: Model) -> tuple[str, ...]:
-    """What is to be known of a result: whether the supercell is narrower than the forces reach."""
-    width, reach = float(widths_of(phonons.supercell.cell).min()), 2 * model.potential.cutoff
-    if width >= reach:
-        return ()
-    return (
-        f"the supercell is {width:.2f} Å wide, less than twice the cutoff ({reach:g} Å): a displaced atom is felt"
-        " together with its images",
-    )
+    """Return remarks on a result: whether the supercell is narrower than the forces reach."""
+    return tuple(narrow_supercell(phonons.supercell.cell, 2 * model.potential.cutoff))
 
 
 def relaxed_crystal(crystal: Crystal, calculator: Any, protocol: PhononProtocol) -> tuple[Crystal, Relaxed]:

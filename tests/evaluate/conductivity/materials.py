@@ -12,7 +12,9 @@ from ase.calculators.emt import EMT
 
 from esen.evaluate.conductivity.inputs import Sizes, material_of_structure
 from esen.evaluate.conductivity.material import Material
+from esen.evaluate.conductivity.modes import modes_of
 from esen.evaluate.conductivity.protocol import PROTOCOLS
+from esen.evaluate.conductivity.reference import ReferenceConductivity
 from esen.evaluate.conductivity.run import Conductivity, conductivity_at
 from esen.evaluate.phonons.run import Model
 from tests.evaluate.phonons.crystals import model_of, structure_of
@@ -51,6 +53,13 @@ def emt() -> Model:
 def coarse() -> Conductivity:
     """Aluminium on a coarse mesh."""
     return conductivity_at(aluminium(), None, emt(), TIGHT)
+
+
+def coarse_reference() -> ReferenceConductivity:
+    """Its conductivity, as others are compared with it."""
+    found = modes_of(coarse()).as_reference("Al", "Al", 225)
+    assert found is not None
+    return found
 
 
 def alloy() -> Material:

@@ -14,9 +14,10 @@ from esen.data.structure import Structure
 from esen.errors import InputError
 from esen.evaluate.conductivity.force_constants import displace, third_by_displacements
 from esen.evaluate.conductivity.material import make_phono3py
+from esen.evaluate.conductivity.modes import modes_of
 from esen.evaluate.conductivity.run import conductivity_at, imaginary_modes, relaxed_material
+from esen.evaluate.model import Model, Progress, no_progress
 from esen.evaluate.phonons.crystal import from_phonopy
-from esen.evaluate.phonons.run import Model
 from esen.md.calculator import AsePotential
 from tests.evaluate.conductivity.materials import (
     PUBLISHED,
@@ -38,9 +39,11 @@ def test_aluminium_of_the_issue() -> None:
     material, how = relaxed_material(start, EMT(), TIGHT)
     assert how.converged
     assert how.groups == (225, 225)
-    found = conductivity_at(material, how, emt(), TIGHT)
+    seen: list[tuple[int, int]] = []
+    found = conductivity_at(material, how, emt(), TIGHT, lambda done, of: seen.append((done, of)))
     assert found.reason is None
     assert found.displacements == (1, 37)
+    assert (seen[0], seen[-1]) == ((1, 38), (38, 38))
     assert found.transport is not None
     assert found.transport.diagonal[0, 0] == pytest.approx(8.0712, abs=1e-3)
     np.testing.assert_allclose(
@@ -103,7 +106,7 @@ def test_single_modes_are_kinetic_theory() -> None:
         transport.heat_capacity[0]
         * 1.602176634e-19
         * speed**2
-        * np.where(moving, transport.lifetimes[0], 0)
+        * np.where(moving, modes_of(found).lifetimes[0], 0)
         * 1e-12
     )
     kappa = (each.sum(axis=1) * weights).sum() / (3 * weights.sum() * volume)
@@ -142,24 +145,26 @@ def test_the_relaxation_of_the_benchmark_keeps_angles() -> None:
 
 
 def test_batches_and_progress() -> None:
-    """The potential is asked for one supercell at a time; each is finished before progress is told."""
+    """Progress is reported after each batch."""
     seen: list[tuple[int, int]] = []
     material, single = aluminium(fc3=1), replace(emt(), batch_atoms=1)
     forces = []
     for model in (single, emt()):
         phono3py = make_phono3py(material, 1e-5)
         displace(phono3py, TIGHT)
-        third_by_displacements(phono3py, TIGHT, model.forces, lambda done, of: seen.append((done, of)))
+        third_by_displacements(phono3py, TIGHT, model, lambda done, of: seen.append((done, of)))
         forces.append(phono3py.forces)
-    assert seen == [(7, 7)] * 2
+    assert seen == [*((number, 7) for number in range(1, 8)), (7, 7)]
     np.testing.assert_allclose(*forces, atol=1e-10)
 
 
 def test_rounding_does_not_matter_where_weights_are_means() -> None:
     class Noisy(Model):
-        def forces(self, structures: Sequence[Structure]) -> list[np.ndarray]:
-            rng = np.random.default_rng(0)
-            return [found + 1e-12 * rng.normal(size=found.shape) for found in super().forces(structures)]
+        def forces(
+            self, structures: Sequence[Structure], progress: Progress = no_progress
+        ) -> list[np.ndarray]:
+            rng, exact = np.random.default_rng(0), super().forces(structures, progress)
+            return [found + 1e-12 * rng.normal(size=found.shape) for found in exact]
 
     found = conductivity_at(aluminium(), None, Noisy(AsePotential(EMT()), EMT()), TIGHT).transport
     exact = coarse().transport

@@ -1,9 +1,9 @@
-"""Pictures: which modes carry the heat of a material, and conductivities of many materials against references."""
+"""Figures of conductivities: the modes that carry the heat of a material, and many materials against references."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float64
@@ -11,25 +11,27 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from esen.evaluate.conductivity.metrics import WORST, mean_of_trace
+from esen.evaluate.conductivity.modes import Modes
 from esen.evaluate.conductivity.reference import ReferenceConductivity
-from esen.study.conductivity.modes import Modes
-from esen.study.conductivity.record import Record
 from esen.study.plots.style import REFERENCE, shades, write_figure
+
+if TYPE_CHECKING:
+    from esen.study.conductivity import ConductivityRecord
 
 _POINTS = 400
 _SMEARING = 0.012
-"""Of the highest frequency: width of the Gaussians that make a spectrum of modes."""
+"""Width of the Gaussians that broaden a spectrum, as a fraction of the highest frequency."""
 _LARGEST_AREA = 90.0
 _BINS = np.linspace(0, WORST, 21)
 
 
 @dataclass(frozen=True, eq=False)
 class Carriers:
-    """Modes that carry heat, at one temperature.
+    """Modes that carry heat at one temperature.
 
     Attributes:
         frequencies: in THz.
-        kappa: what each contributes in W/m/K; the sum is the conductivity.
+        kappa: contributions in W/m/K; their sum is the conductivity.
         lifetimes: in ps; None: not known.
     """
 
@@ -39,7 +41,7 @@ class Carriers:
 
 
 def carriers_of(modes: Modes) -> Carriers | None:
-    """At the first temperature; None: there is no conductivity."""
+    """Return the carriers at the first temperature; None if there is no conductivity."""
     if not len(modes.temperatures):
         return None
     kappa = mean_of_trace(modes.modes[0]) / modes.weights.sum()
@@ -47,7 +49,7 @@ def carriers_of(modes: Modes) -> Carriers | None:
 
 
 def carriers_of_reference(reference: ReferenceConductivity) -> Carriers | None:
-    """At the first temperature; None: the file does not say the frequencies."""
+    """Return the carriers at the first temperature; None if the reference has no frequencies."""
     if reference.frequencies is None or reference.frequencies.shape != reference.modes.shape[1:]:
         return None
     return Carriers(reference.frequencies.ravel(), (reference.modes[0] / reference.weights.sum()).ravel())
@@ -56,13 +58,13 @@ def carriers_of_reference(reference: ReferenceConductivity) -> Carriers | None:
 def modes_plot(
     potentials: Mapping[str, Carriers], reference: Carriers | None, title: str, path: Path
 ) -> None:
-    """Lifetimes, spectrum of the conductivity, and its sum up to each frequency; the reference in grey.
+    """Draw lifetimes, the spectrum of the conductivity, and its sum up to each frequency; the reference in grey.
 
     Args:
-        potentials: by what they are called.
-        reference: beneath them.
-        title: the material, and the temperature.
-        path: of the picture.
+        potentials: carriers of each potential, by its label.
+        reference: carriers that are drawn beneath them.
+        title: of the figure.
+        path: of the figure.
 
     Raises:
         OSError: the file cannot be written.
@@ -77,7 +79,7 @@ def modes_plot(
     high = 1.03 * max(float(one.frequencies.max()) for _, one, _, _ in curves)
     grid = np.linspace(0, high, _POINTS)
     for name, one, colour, width in curves:
-        style = {"color": colour, "linewidth": width, "label": f"{name}: {_short(one.kappa.sum())} W/m/K"}
+        style = {"color": colour, "linewidth": width, "label": f"{name}: {one.kappa.sum():.4g} W/m/K"}
         spectrum.plot(grid, _spectrum(one, grid, _SMEARING * high), **style)
         cumulative.step(*_cumulative(one, high), where="post", **style)
         _scatter(lifetimes, one, colour)
@@ -93,50 +95,51 @@ def modes_plot(
     for axes in (lifetimes, spectrum, cumulative):
         axes.set(xlim=(0, high), xlabel="frequency ν (THz)")
         axes.title.set_fontsize(9)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.tick_params(labelsize=8)
+        _style(axes)
     figure.suptitle(title, fontsize=11)
     handles, labels = cumulative.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", fontsize=8, frameon=False, ncols=4)
     write_figure(figure, path)
 
 
-def parity_plot(
-    records: Mapping[str, Sequence[Record]], references: Mapping[str, ReferenceConductivity], path: Path
-) -> None:
-    """Conductivities over their references, and how many materials have each SRME.
+def parity_plot(records: "Mapping[str, Sequence[ConductivityRecord]]", path: Path) -> None:
+    """Draw conductivities over their references, and the histogram of the SRME.
+
+    Args:
+        records: those with a reference, by the label of the potential.
+        path: of the figure.
 
     Raises:
         OSError: the file cannot be written.
     """
     figure = Figure(figsize=(9.6, 4.4), dpi=140, layout="constrained")
     left, right = figure.subplots(1, 2)
-    ends = [float(one.kappa[0]) for one in references.values() if one.kappa[0] > 0]
-    markers: list[tuple[list[float], str]] = []
-    errors: dict[str, list[float]] = {}
+    ends: list[float] = []
+    missing: list[tuple[list[float], str]] = []
     colours = shades(len(records))
     for (label, mine), colour in zip(records.items(), colours, strict=True):
-        scored = [record for record in mine if record.score is not None]
-        known = [(r.reference_kappa, r.kappa("total", r.reference_kelvin)) for r in scored]
-        there = [(x, y) for x, y in known if np.isfinite(y) and y > 0 and x > 0]
-        ends += [y for _, y in there]
-        markers.append(([x for x, y in known if not np.isfinite(y) and x > 0], colour))
-        left.plot(
-            *_columns(there), "o", color=colour, markersize=4.5, alpha=0.75, markeredgewidth=0, label=label
-        )
-        errors[label] = [record.srme for record in scored]
+        pairs = [(r.reference_kappa, r.kappa("total", r.reference_kelvin)) for r in mine]
+        pairs = [(x, y) for x, y in pairs if x > 0]
+        known = np.array([(x, y) for x, y in pairs if y > 0]).reshape(-1, 2)
+        ends += [x for x, _ in pairs] + known[:, 1].tolist()
+        missing.append(([x for x, y in pairs if not np.isfinite(y)], colour))
+        left.plot(*known.T, "o", color=colour, markersize=4.5, alpha=0.75, markeredgewidth=0, label=label)
     if ends:
-        _diagonal(left, min(ends) / 1.6, max(ends) * 1.6, markers)
+        _diagonal(left, min(ends) / 1.6, max(ends) * 1.6, missing)
     left.set(xlabel="κ of the reference (W/m/K)", ylabel="κ (W/m/K)")
     left.legend(fontsize=8, frameon=False, loc="upper left")
     right.set(xlabel="SRME", ylabel="materials", xlim=(0, WORST))
     right.yaxis.get_major_locator().set_params(integer=True)
-    _histogram(right, errors, colours)
+    _histogram(right, {label: [record.srme for record in mine] for label, mine in records.items()}, colours)
     for axes in (left, right):
         axes.set_box_aspect(1)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.tick_params(labelsize=8)
+        _style(axes)
     write_figure(figure, path)
+
+
+def _style(axes: Any) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=8)
 
 
 def _spectrum(one: Carriers, grid: np.ndarray, width: float) -> Float64[np.ndarray, " K"]:
@@ -173,7 +176,7 @@ def _scatter(axes: Any, one: Carriers, colour: str) -> None:
 
 
 def _finish_lifetimes(axes: Any, grid: np.ndarray, high: float) -> None:
-    """With the limit of Ioffe and Regel, below which a phonon does not live for one oscillation: τ = 1 / ω."""
+    """Draw the limit of Ioffe and Regel, τ = 1 / ω, below which a phonon lives for less than one oscillation."""
     axes.set_yscale("log")
     if not axes.collections:
         axes.text(0.5, 0.5, "no lifetimes", ha="center", transform=axes.transAxes, color=REFERENCE)
@@ -188,7 +191,7 @@ def _finish_lifetimes(axes: Any, grid: np.ndarray, high: float) -> None:
 
 
 def _histogram(axes: Any, errors: Mapping[str, Sequence[float]], colours: Sequence[str]) -> None:
-    """Bars side by side, and a line at each mean."""
+    """Draw bars side by side, and a line at each mean."""
     labels = [f"{label}: mean {np.mean(values):.3f}" for label, values in errors.items()]
     axes.hist(list(errors.values()), bins=_BINS, color=list(colours), label=labels, alpha=0.75)
     for values, colour in zip(errors.values(), colours, strict=True):
@@ -198,7 +201,7 @@ def _histogram(axes: Any, errors: Mapping[str, Sequence[float]], colours: Sequen
 
 
 def _diagonal(axes: Any, low: float, high: float, without: Sequence[tuple[list[float], str]]) -> None:
-    """Equality, and twice and half of it; crosses at the bottom for materials that have no conductivity."""
+    """Draw the diagonal, a band of a factor of two, and crosses at the bottom for materials without a conductivity."""
     line = np.array([low, high])
     axes.fill_between(line, line / 2, line * 2, color="#eeeeee", linewidth=0, zorder=0)
     axes.plot(line, line, color=REFERENCE, linewidth=0.9, zorder=1)
@@ -210,11 +213,3 @@ def _diagonal(axes: Any, low: float, high: float, without: Sequence[tuple[list[f
         axis.set_minor_formatter(NullFormatter())
     if any(places for places, _ in without):
         axes.text(0.98, 0.06, "×: no κ", ha="right", fontsize=8, transform=axes.transAxes, color="#444444")
-
-
-def _columns(pairs: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
-    return [x for x, _ in pairs], [y for _, y in pairs]
-
-
-def _short(value: float) -> str:
-    return f"{value:.4g}"

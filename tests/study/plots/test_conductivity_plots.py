@@ -1,4 +1,4 @@
-"""Pictures of modes and of many materials."""
+"""Figures of modes and of many materials."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,18 +7,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from esen.evaluate.conductivity.reference import reference_of
-from esen.study.conductivity.modes import Modes, modes_of
-from esen.study.conductivity.plots import (
+from esen.evaluate.conductivity.modes import Modes, modes_of
+from esen.files import read_arrays_as, write_arrays
+from esen.study.conductivity import ConductivityRecord
+from esen.study.plots.conductivity import (
     Carriers,
     carriers_of,
     carriers_of_reference,
     modes_plot,
     parity_plot,
 )
-from esen.study.conductivity.record import Record
-from esen.study.materials.arrays import read_arrays, write_arrays
-from tests.evaluate.conductivity.materials import coarse
+from tests.evaluate.conductivity.materials import coarse, coarse_reference
 
 
 def is_picture(path: Path) -> bool:
@@ -29,9 +28,9 @@ def is_picture(path: Path) -> bool:
 def test_carriers_add_up_to_the_conductivity(tmp_path: Path) -> None:
     found = coarse()
     assert found.transport is not None
-    write_arrays(tmp_path / "al.npz", modes_of(found))
-    kept = read_arrays(tmp_path / "al.npz", Modes)
-    mine, reference = carriers_of(kept), carriers_of_reference(reference_of(found))
+    write_arrays(tmp_path / "al.npz", vars(modes_of(found)))
+    kept = read_arrays_as(tmp_path / "al.npz", Modes)
+    mine, reference = carriers_of(kept), carriers_of_reference(coarse_reference())
     assert mine is not None
     assert reference is not None
     assert mine.kappa.sum() == pytest.approx(found.transport.mean[0])
@@ -44,13 +43,13 @@ def test_carriers_add_up_to_the_conductivity(tmp_path: Path) -> None:
     assert all(is_picture(tmp_path / f"{name}.png") for name in ("both", "reference", "many"))
     again = kept.as_reference("Al", "", 225)
     assert again is not None
-    assert (again.modes == reference_of(found).modes).all()
+    assert (again.modes == coarse_reference().modes).all()
 
 
 def test_many_materials(tmp_path: Path) -> None:
-    one = reference_of(coarse())
+    one = coarse_reference()
     kappa = float(one.kappa[0])
-    record = Record(
+    record = ConductivityRecord(
         "Al",
         temperatures=(300.0,),
         kappas={"total": [2 * kappa]},
@@ -61,5 +60,5 @@ def test_many_materials(tmp_path: Path) -> None:
         srd=0.6,
     )
     failed = replace(record, temperatures=(), kappas=None, failure="no", srme=2.0, srd=-2.0)
-    parity_plot({"a": [record, failed], "b": [failed]}, {"Al": one}, tmp_path / "parity.png")
+    parity_plot({"a": [record, failed], "b": [failed]}, tmp_path / "parity.png")
     assert is_picture(tmp_path / "parity.png")

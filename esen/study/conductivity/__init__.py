@@ -1,1 +1,0 @@
-"""Thermal conductivity of many materials with several potentials, against references."""
