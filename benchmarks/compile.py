@@ -25,7 +25,7 @@ from esen.models.potential import EsenPotential, make_potential
 from esen.recipe.model import ModelSpec
 from esen.recipe.train import LossSpec, StageSpec, TrainSpec
 from esen.train.precision import matrix_products, prepared
-from esen.train.step import Part
+from esen.train.step import MicroBatch
 from esen.train.targets import training_loss
 
 SIZES = {"cpu": (2, 3), "cuda": (3, 5, 7)}
@@ -64,14 +64,14 @@ def main() -> None:
     eager = prepared(make_potential(spec, seed=0), train).to(device).train()
     compiled = copy.deepcopy(eager).use_compilation(True)
 
-    def part_of(repeats: int) -> Part:
+    def part_of(repeats: int) -> MicroBatch:
         atoms = silicon(repeats)
         frame = Structure(
             atoms.numbers.astype("int64"), atoms.positions, atoms.cell.array, atoms.pbc, energy=0.0
         )
-        return Part(make_graph(frame, spec.cutoff), make_labels(frame)).to(device)
+        return MicroBatch(make_graph(frame, spec.cutoff), make_labels(frame)).to(device)
 
-    def seconds(potential: EsenPotential, part: Part) -> float:
+    def seconds(potential: EsenPotential, part: MicroBatch) -> float:
         potential.zero_grad()
         start = time.perf_counter()
         prediction = potential(part.graph)

@@ -282,7 +282,7 @@ def test_a_folder_that_is_in_use_is_refused(recipe: Recipe, tmp_path: Path) -> N
     (tmp_path / "run").mkdir()
     with locked(tmp_path / "run"):
         for resume in (False, True):
-            with pytest.raises(InputError, match="another process is at work in it"):
+            with pytest.raises(InputError, match="another process"):
                 run_training(recipe, tmp_path / "run", resume=resume, device="cpu")
     assert not names(tmp_path / "run")
 
@@ -305,9 +305,7 @@ def test_a_signal_in_the_evaluation(recipe: Recipe, tmp_path: Path, monkeypatch:
         os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(esen.study.train, "evaluate_with_progress", evaluate)
-    with pytest.raises(
-        Interrupted, match="in the evaluation; the training is finished; go on with: esen train"
-    ):
+    with pytest.raises(Interrupted, match=r"training is finished.*esen train"):
         run_training(recipe, tmp_path / "run", device="cpu")
     monkeypatch.undo()
     assert run_training(recipe, tmp_path / "run", resume=True, device="cpu").summary[0]["frames"] == 2
@@ -321,7 +319,7 @@ def test_a_second_ctrl_c_stops_at_once(
         press_ctrl_c()
 
     at_step(5, twice, monkeypatch)
-    with pytest.raises(Interrupted, match=r"^interrupted; go on with: esen train"):
+    with pytest.raises(Interrupted, match=r"^interrupted.*esen train"):
         run_training(recipe, tmp_path / "run", device="cpu")
     monkeypatch.undo()
     run_training(recipe, tmp_path / "run", resume=True, device="cpu")
@@ -337,9 +335,7 @@ def test_a_full_disk_says_what_to_do(
         raise OSError(28, "No space left on device")
 
     at_step(step, lambda: monkeypatch.setattr("os.fsync", full), monkeypatch)
-    with pytest.raises(
-        InputError, match=r"No space left on device\); make room; .*go on with: esen train"
-    ) as error:
+    with pytest.raises(InputError, match=r"No space left.*esen train") as error:
         run_training(recipe, tmp_path / "run", device="cpu")
     assert "\n" not in str(error.value)
     monkeypatch.undo()
@@ -354,7 +350,7 @@ def test_a_full_disk_in_the_evaluation(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("esen.study.mae.parity_plot", full)
-    with pytest.raises(InputError, match="the training is finished, evaluate with: esen train"):
+    with pytest.raises(InputError, match=r"training is finished.*esen train"):
         run_training(recipe, tmp_path / "run", device="cpu")
 
 

@@ -114,7 +114,7 @@ def test_an_element_of_one_frame_stays_in_training(tmp_path: Path) -> None:
 
 
 def test_frames_that_share_no_element_cannot_be_divided(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"2 frames cannot be divided.*data\.validation"):
+    with pytest.raises(InputError, match=r"data\.validation"):
         load(tmp_path, [molecule(8), molecule(12)], train__loss={"stress": 0})
 
 
@@ -123,7 +123,7 @@ def test_frames_with_an_element_that_is_not_trained_on_are_left_out() -> None:
     known = known_frames([molecule(8), molecule(8, 26), molecule(12)], {8, 12}, "test", said.append)
     assert [s.numbers.tolist() for s in known] == [[8], [12]]
     assert said == ["note: 1 of 3 test frames are left out: they hold Fe, which no training frame does"]
-    with pytest.raises(InputError, match=r"data\.validation: every frame holds Fe"):
+    with pytest.raises(InputError, match=r"data\.validation.*Fe"):
         known_frames([molecule(26)], {8}, "validation", said.append)
 
 
@@ -189,9 +189,7 @@ def test_a_backend_that_is_not_installed_is_refused_before_anything_is_read(
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch_cluster", None)
     recipe = recipe_of(tmp_path / "not there.xyz", model__graph={"kind": "knn", "backend": "torch_cluster"})
-    with pytest.raises(
-        InputError, match=r"^model\.graph\.backend is torch_cluster, which cannot be imported"
-    ):
+    with pytest.raises(InputError, match=r"^model\.graph\.backend is torch_cluster"):
         load_training_data(recipe, lambda _: None)
 
 
@@ -279,9 +277,7 @@ def test_other_keys_for_other_sources(tmp_path: Path) -> None:
     data = load_training_data(recipe_of(tmp_path, data__train=[one, other | keys]), lambda _: None)
     assert len(data.train) + len(data.validation) == 8
     assert data.train[-1].stress is not None
-    with pytest.raises(
-        InputError, match=r"b\.xyz, frame 0: no energy under 'energy'; .* write data\.energy_key: E"
-    ):
+    with pytest.raises(InputError, match=r"b\.xyz, frame 0.*data\.energy_key: E"):
         load_training_data(recipe_of(tmp_path, data__train=[one, other]), lambda _: None)
 
 
@@ -294,7 +290,7 @@ def test_references_of_a_file_and_of_isolated_atoms(tmp_path: Path) -> None:
     for seed in range(4):  # wherever the atoms are, the references are theirs
         data, _ = load(tmp_path, [*crystals(5), *atoms], data__references="isolated_atoms", train__seed=seed)
         assert (data.references.energies[8], data.references.energies[12]) == (-1.0, -1.0)
-    with pytest.raises(InputError, match="isolated_atoms: no isolated atom of O, Mg"):
+    with pytest.raises(InputError, match=r"isolated.*O, Mg"):
         load(tmp_path, list(crystals(5)), data__references="isolated_atoms")
 
 

@@ -70,7 +70,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     stages: str, step: int, frames: Path, two_stages: Recipe, uninterrupted: dict[str, Path], tmp_path: Path
 ) -> None:
     recipe = two_stages if stages == "two" else recipe_of(frames)
-    with pytest.raises(Interrupted, match=f"interrupted at step {step}, all is saved"):
+    with pytest.raises(Interrupted, match=f"step {step}, all is saved"):
         train(recipe, tmp_path, Recorder(step, press_ctrl_c))
     resumed = read_resumable(tmp_path, recipe)
     assert resumed is not None
@@ -306,7 +306,7 @@ def test_a_validation_that_is_no_number_is_no_best(
     frames: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("esen.train.stage.validate", lambda *_, **__: {"loss": float("nan")})
-    with pytest.raises(InputError, match=r"the validation loss became nan at step 4: lower train\.optimizer"):
+    with pytest.raises(InputError, match=r"validation loss became nan at step 4.*train\.optimizer"):
         train(recipe_of(frames), tmp_path)
     assert [p.name for p in tmp_path.glob("*.safetensors")] == ["last.safetensors"]
     assert read_checkpoint(tmp_path / "last.safetensors").progress["step"] == 0

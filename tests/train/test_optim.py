@@ -129,6 +129,6 @@ def test_a_pattern_that_names_nothing_is_told_what_there_is() -> None:
 
 
 def test_something_must_be_trained() -> None:
-    with pytest.raises(InputError, match=r"train\.freeze: \[network\] leaves nothing to train"):
+    with pytest.raises(InputError, match=r"train\.freeze.*nothing to train"):
         check_patterns(["network"], NAMES)
     check_patterns(["backbone"], NAMES)

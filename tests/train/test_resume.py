@@ -69,7 +69,7 @@ def test_the_backend_may_change(recipe: Recipe, tmp_path: Path) -> None:
 
 def test_weights_alone_cannot_be_resumed(recipe: Recipe, tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "last.safetensors", replace(checkpoint_of(recipe), progress={}))
-    with pytest.raises(InputError, match="holds weights but no state of training"):
+    with pytest.raises(InputError, match="no state of training"):
         read_resumable(tmp_path, recipe)
 
 
@@ -77,7 +77,7 @@ def test_a_recipe_that_this_version_cannot_read(recipe: Recipe, tmp_path: Path) 
     checkpoint = checkpoint_of(recipe)
     checkpoint.recipe["train"]["stages"] = []
     save_checkpoint(tmp_path / "last.safetensors", checkpoint)
-    with pytest.raises(InputError, match=r"does not fit this version of esen \(train\.stages\)"):
+    with pytest.raises(InputError, match=r"train\.stages"):
         read_resumable(tmp_path, recipe)
 
 
@@ -184,7 +184,7 @@ def test_other_frames_are_refused(tmp_path: Path) -> None:
     checkpoint = checkpoint_of(recipe, data=data.fingerprint)
     check_same_data(checkpoint, data, tmp_path)
     write_frames(tmp_path / "a.xyz", crystals(6))
-    with pytest.raises(InputError, match=r"last\.safetensors: was trained on other frames"):
+    with pytest.raises(InputError, match=r"other frames"):
         check_same_data(checkpoint, load_training_data(recipe, lambda _: None), tmp_path)
 
 

@@ -106,7 +106,7 @@ def test_without_an_average_the_weights_themselves_are_evaluated() -> None:
 
 def test_another_shape_is_refused(recipe: Recipe) -> None:
     other = recipe_of(Path("none.xyz"), model__hidden_channels=5)
-    with pytest.raises(InputError, match="last: belongs to a model of another shape"):
+    with pytest.raises(InputError, match=r"^last: .*shape"):
         begin(recipe, seed=1).restore(begin(other, seed=1).full_checkpoint(other, {}), "last")
 
 
