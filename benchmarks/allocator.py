@@ -1,8 +1,8 @@
-"""What keeping freed memory is worth: CPU seconds of a prediction with and without `keep_freed_memory`.
+"""Compare the CPU time of a prediction with and without `keep_freed_memory`.
 
     python benchmarks/allocator.py
 
-Each is measured in a process of its own, by turns; medians, and their ratio, in one run.
+Each variant is measured in separate processes that take turns. The medians and their ratio are printed.
 """
 
 import statistics
@@ -13,8 +13,8 @@ import time
 ROUNDS, REPEATS = 3, 5
 
 
-def seconds_a_prediction(keep: bool) -> float:
-    """Median CPU seconds of energy, forces and stress of 216 atoms, by the paper's two-layer model (3.2 M)."""
+def seconds_per_prediction(keep: bool) -> float:
+    """Return the median CPU seconds of a prediction for 216 atoms by the paper's two-layer model (3.2 M)."""
     import torch
     from ase.build import bulk
 
@@ -42,7 +42,7 @@ def seconds_a_prediction(keep: bool) -> float:
 
 
 def main() -> None:
-    """Measure both by turns."""
+    """Measure both variants in turn and print the result."""
     measured: dict[str, list[float]] = {"keep": [], "free": []}
     for _ in range(ROUNDS):
         for how, values in measured.items():
@@ -51,11 +51,11 @@ def main() -> None:
             )
             values.append(float(output.stdout))
     keep, free = (statistics.median(measured[how]) for how in ("keep", "free"))
-    print(f"CPU s a prediction: {free:.3f} without, {keep:.3f} with; ratio {free / keep:.2f}")
+    print(f"CPU s per prediction: {free:.3f} without, {keep:.3f} with; ratio {free / keep:.2f}")
 
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        print(seconds_a_prediction(sys.argv[1] == "keep"))
+        print(seconds_per_prediction(sys.argv[1] == "keep"))
     else:
         main()

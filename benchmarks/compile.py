@@ -1,10 +1,10 @@
-"""Steps of conservative training as they are and compiled, in one process that alternates between both.
+"""Compare eager and compiled steps of conservative training, in one process that alternates between both.
 
     python benchmarks/compile.py [--model quickstart|3|30] [--precision float32|…] [--device cpu|cuda] [--steps 9]
 
-A step is the gradient of the loss (energy, forces, stress) of silicon of several sizes; both take turns at each.
-Printed are the seconds of the first compiled step, which compiles; the medians of the later ones, on one thread of a
-CPU or on a GPU; and by how much the gradients of both differ, as a share of the largest.
+A step is the gradient of the loss (energy, forces, stress) of silicon crystals of several sizes. The script prints the
+seconds of the first compiled step, which includes the compilation, the medians of the later steps, on one thread of a
+CPU or on a GPU, and the largest difference of the gradients relative to the largest gradient.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from esen.train.step import MicroBatch
 from esen.train.targets import training_loss
 
 SIZES = {"cpu": (2, 3), "cuda": (3, 5, 7)}
-"""Cells of eight atoms along each direction."""
+"""Numbers of cells of eight atoms along each direction."""
 
 
 def options() -> argparse.Namespace:
@@ -41,8 +41,8 @@ def options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def apart(one: EsenPotential, other: EsenPotential) -> float:
-    """The largest difference of the gradients of two potentials, as a share of the largest gradient."""
+def gradient_difference(one: EsenPotential, other: EsenPotential) -> float:
+    """Return the largest difference of the gradients of two potentials, relative to the largest gradient."""
     pairs = [(a.grad, b.grad) for a, b in zip(one.parameters(), other.parameters(), strict=True)]
     known = [(a, b) for a, b in pairs if a is not None and b is not None]
     return max(float((a - b).abs().max()) for a, b in known) / max(float(a.abs().max()) for a, _ in known)
@@ -64,18 +64,18 @@ def main() -> None:
     eager = prepared(make_potential(spec, seed=0), train).to(device).train()
     compiled = copy.deepcopy(eager).use_compilation(True)
 
-    def part_of(repeats: int) -> MicroBatch:
+    def batch_of(repeats: int) -> MicroBatch:
         atoms = silicon(repeats)
         frame = Structure(
             atoms.numbers.astype("int64"), atoms.positions, atoms.cell.array, atoms.pbc, energy=0.0
         )
         return MicroBatch(make_graph(frame, spec.cutoff), make_labels(frame)).to(device)
 
-    def seconds(potential: EsenPotential, part: MicroBatch) -> float:
+    def seconds(potential: EsenPotential, batch: MicroBatch) -> float:
         potential.zero_grad()
         start = time.perf_counter()
-        prediction = potential(part.graph)
-        loss = training_loss(LossSpec(), 1.0, prediction, part.labels, part.graph).total
+        prediction = potential(batch.graph)
+        loss = training_loss(LossSpec(), 1.0, prediction, batch.labels, batch.graph).total
         (loss + prediction.forces.square().sum() + prediction.stress.square().sum()).backward()
         if device.type == "cuda":
             torch.cuda.synchronize()
@@ -83,18 +83,16 @@ def main() -> None:
 
     print(f"{asked.model}, {asked.precision}, {device}, torch {torch.__version__}")
     with matrix_products(asked.precision, device):
-        seconds(eager, part_of(2))
-        print(f"first compiled step: {seconds(compiled, part_of(2)):.0f} s")
+        seconds(eager, batch_of(2))
+        print(f"first compiled step: {seconds(compiled, batch_of(2)):.0f} s")
         print(f"{'atoms':>6}{'edges':>9}{'eager, s':>11}{'compiled, s':>13}{'ratio':>8}{'gradients':>12}")
         for repeats in SIZES[asked.device]:
-            part = part_of(repeats)
-            seconds(compiled, part)
-            pairs = [(seconds(eager, part), seconds(compiled, part)) for _ in range(asked.steps)]
+            batch = batch_of(repeats)
+            seconds(compiled, batch)
+            pairs = [(seconds(eager, batch), seconds(compiled, batch)) for _ in range(asked.steps)]
             slow, fast = (statistics.median(times) for times in zip(*pairs, strict=True))
-            row = (
-                f"{part.graph.num_atoms:6}{part.graph.num_edges:9}{slow:11.3f}{fast:13.3f}{slow / fast:8.2f}"
-            )
-            print(f"{row}{apart(eager, compiled):12.1e}", flush=True)
+            row = f"{batch.graph.num_atoms:6}{batch.graph.num_edges:9}{slow:11.3f}{fast:13.3f}{slow / fast:8.2f}"
+            print(f"{row}{gradient_difference(eager, compiled):12.1e}", flush=True)
 
 
 if __name__ == "__main__":

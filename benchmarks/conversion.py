@@ -1,10 +1,10 @@
-"""Speed of the conversion to a memory-mapped training set, with ASE's reader as the peer, and memory of a random epoch.
+"""Measure the conversion to a memory-mapped training set against ASE's reader, and the memory of a random epoch.
 
     python benchmarks/conversion.py FRAMES.xyz.gz [--frames 1000000] [--processes 1 2] [--folder DIR]
 
-The frames of the file are repeated, with atoms moved at random by 0.001 Å, up to the number that is asked for. One run
-writes the extended XYZ, reads a tenth of it by `ase.io.iread`, converts it with each number of processes, and in a new
-process opens the set and reads every frame once in random order. It prints wall-clock and CPU seconds.
+The frames of the file are repeated up to the requested number, with atoms displaced at random by 0.001 Å. One run
+writes the extended XYZ, reads a tenth of it by `ase.io.iread`, and converts it with each number of processes. A new
+process then opens the set and reads every frame once in random order. The script prints wall-clock and CPU seconds.
 """
 
 import argparse
@@ -55,23 +55,23 @@ def write_frames(structures: list[Structure], count: int, path: Path) -> None:
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float, float]:
-    """Return the result, wall-clock seconds, and CPU seconds including those of ended children."""
+    """Return the result, the wall-clock seconds, and the CPU seconds including those of ended child processes."""
     start, used = time.perf_counter(), cpu_seconds()
     result = work()
     return result, time.perf_counter() - start, cpu_seconds() - used
 
 
 def cpu_seconds() -> float:
-    """Return the CPU seconds of this process and its ended children."""
+    """Return the CPU seconds of this process and its ended child processes."""
     own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
     return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
 
 
 def open_and_run(path: Path) -> dict[str, float]:
-    """Open a set in this new process, and read one frame, then all in random order."""
+    """Open a set in this new process, read one frame, and then read all frames in random order."""
 
     def memory() -> float:
-        """Return the peak resident memory in MB, including pages of files; getrusage would include the parent's."""
+        """Return the peak resident memory in MB, including pages of files; getrusage would include the parent."""
         (line,) = [x for x in Path("/proc/self/status").read_text().splitlines() if x.startswith("VmHWM")]
         return int(line.split()[1]) / 1024
 
@@ -98,14 +98,14 @@ def open_and_run(path: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure and print; with `--look` the script calls itself."""
+    """Run all measurements. The script calls itself with `--look` to read the set in a new process."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("file", type=Path)
     parser.add_argument("--frames", type=int, default=100_000)
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--folder", type=Path, help="for the files, several GB; a temporary one if not given")
+    parser.add_argument("--folder", type=Path, help="folder for several GB of temporary files")
     parser.add_argument("--look", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.look:

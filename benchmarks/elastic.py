@@ -1,4 +1,4 @@
-"""Elastic constants against an independent calculation: second derivatives of the energy alone, for EMT metals.
+"""Compare elastic constants of EMT metals with second derivatives of the energy, computed independently.
 
     python benchmarks/elastic.py [--metals Cu Al Ni Au] [--tolerance 0.5]
 
@@ -10,7 +10,8 @@ all 21 pairs of components,
 
 at h = 0.002 and 0.004, extrapolated to zero by Richardson's formula. `esen` differentiates the stress of EMT with its
 default strains. The bulk modulus of the equation of state is compared with V0 d²U/dV².
-Prints both and the largest relative difference of C11, C12, C44; exit code 1 above the tolerance, in percent.
+The script prints both and the largest relative difference of C11, C12 and C44. It exits with code 1 if the difference
+exceeds the tolerance, in percent.
 """
 
 import argparse

@@ -1,7 +1,7 @@
-"""The published eSEN (fairchem-core 1.10), for `inference.py` and `training.py`: run by the interpreter that has it.
+"""Measure the published eSEN (fairchem-core 1.10) for `inference.py` and `training.py`, in an environment that has it.
 
-python fairchem1.py MODEL CALLS WEIGHTS.pt    predicts; writes its random weights, as its own checkpoints have them
-python fairchem1.py MODEL CALLS train         steps of training
+python fairchem1.py MODEL CALLS WEIGHTS.pt    predicts, and writes the random weights as a checkpoint of fairchem
+python fairchem1.py MODEL CALLS train         measures steps of training
 """
 
 import sys
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from fairchem.core.common.registry import registry
-from fairchem.core.models.esen import esen  # noqa: F401  # registers the names
+from fairchem.core.models.esen import esen  # noqa: F401  # registers the models
 from measure import report, silicon
 from torch_geometric.data import Batch, Data
 
@@ -48,7 +48,10 @@ def predict(model: torch.nn.Module, calls: int) -> None:
 
 
 def train(model: torch.nn.Module, calls: int) -> None:
-    """The published loss: energy 20 × per-atom MAE, forces 20 × L2 norm, stress 5 × MAE; labels are zeros."""
+    """Measure steps with the published loss: 20 × MAE of energy per atom + 20 × L2 norm of forces + 5 × MAE of stress.
+
+    All labels are zero.
+    """
     atoms = silicon()
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-9)

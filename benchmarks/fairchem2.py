@@ -1,8 +1,8 @@
-"""eSCN-MD of fairchem-core 2, the network that followed eSEN, for `inference.py`: run by the interpreter that has it.
+"""Measure eSCN-MD of fairchem-core 2, the successor of eSEN, for `inference.py`, in an environment that has it.
 
-python fairchem2.py MODEL CALLS MODE    with MODE `general` or `umas_fast_pytorch`, its fastest on a CPU
+python fairchem2.py MODEL CALLS MODE    MODE is `general` or `umas_fast_pytorch`, the fastest on a CPU
 
-It has eSEN's blocks and 1 % more parameters; its weights here are random.
+The network has eSEN's blocks and 1 % more parameters. Its weights are random.
 """
 
 import sys

@@ -1,12 +1,12 @@
-"""Energy, forces and stress of 216 silicon atoms on one thread: our two modes, the machine's limit, and peers.
+"""Measure energy, forces and stress of 216 silicon atoms on one thread: both memory modes, peers, hardware limit.
 
     python benchmarks/inference.py [--model 3|30] [--rounds 3] [--fairchem1 PYTHON] [--fairchem2 PYTHON]
 
-`3` is the paper's two-layer model (3.2 M parameters), `30` its eSEN-30M. A peer is measured where the interpreter that
-has it is named. All programs take turns, each time in a new process; a round's time is the median of its later calls,
-its memory the peak of all, and the figures are medians over rounds. With fairchem 1 all of ours run its weights, and
-the results are compared. CPU seconds, not wall time. The limit is the arithmetic of the matrix products (`esen recipe
-show`) at the rate of a float32 matrix product measured in the same process.
+`3` is the paper's two-layer model (3.2 M parameters) and `30` is its eSEN-30M. A peer is measured if the interpreter of
+its environment is given. The programs take turns, each time in a new process. The time of a round is the median CPU
+time of all calls but the first, its memory is the peak of all calls, and the printed numbers are medians over rounds.
+If fairchem 1 is measured, esen uses its weights, and the results are compared. The limit is the arithmetic of the
+matrix products (`esen recipe show`) at the rate of a float32 matrix product measured in the same process.
 """
 
 import argparse
@@ -23,7 +23,7 @@ CALLS = {"3": 5, "30": 3}
 
 
 def ours(size: str, calls: int, mode: str, weights: str) -> None:
-    """One process of ours."""
+    """Measure esen in this process."""
     import torch
     from measure import report, silicon
 
@@ -54,7 +54,7 @@ def ours(size: str, calls: int, mode: str, weights: str) -> None:
 
 
 def gigaflop(size: str) -> float:
-    """Of all matrix products of energy, forces and stress, at the crystal's real number of edges."""
+    """Return the GFLOP of all matrix products of energy, forces and stress, for the number of edges of the crystal."""
     from esen.models.cost import step_cost
     from esen.recipe.model import ModelSpec
     from esen.recipe.train import BatchSpec
@@ -98,7 +98,7 @@ def main() -> None:
 
 
 def table(size: str, measured: dict[str, list[dict[str, Any]]]) -> None:
-    """Print medians over rounds, and how far results are from the first program's where weights are the same."""
+    """Print the medians over rounds and, if the weights are the same, the differences between the results."""
     work = gigaflop(size)
     first = next(iter(measured))
     print(

@@ -1,4 +1,4 @@
-"""What every program of a comparison does alike: the crystal, the clock, the memory, and the machine's own limit."""
+"""Shared parts of the benchmarks: the crystal, the measurement of time and memory, and the rate of matrix products."""
 
 import json
 import os
@@ -13,14 +13,14 @@ from typing import Any
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[_name] = "1"
 
-import numpy as np  # noqa: E402  # threads are counted on import
-import torch  # noqa: E402  # the same
+import numpy as np  # noqa: E402  # the number of threads is read on import
+import torch  # noqa: E402  # as above
 
 torch.set_num_threads(1)
 
 
 def silicon(repeats: int = 3) -> Any:
-    """216 atoms of silicon (64 if repeated twice), rattled by 0.05 Å, for ASE."""
+    """Return 216 atoms of silicon as ASE atoms (64 if repeated twice), rattled by 0.05 Å."""
     from ase.build import bulk
 
     atoms = bulk("Si", cubic=True).repeat(repeats)
@@ -29,7 +29,7 @@ def silicon(repeats: int = 3) -> Any:
 
 
 def gemm_rate(size: int = 1024, repeats: int = 12) -> float:
-    """FLOP a CPU second of a float32 matrix product, one thread: what nothing here can exceed."""
+    """Return the FLOP per CPU second of a float32 matrix product on one thread, an upper limit for all programs."""
     a, b = torch.randn(size, size), torch.randn(size, size)
     seconds = []
     for _ in range(repeats):
@@ -40,9 +40,9 @@ def gemm_rate(size: int = 1024, repeats: int = 12) -> float:
 
 
 def report(predict: Callable[[], tuple[float, np.ndarray]], calls: int) -> None:
-    """Call `predict` (energy in eV, forces in eV/Å) and print, as one line of JSON, times, memory, and results.
+    """Call `predict` (energy in eV, forces in eV/Å) and print times, memory and results as one line of JSON.
 
-    Memory is the largest resident size reached, above that before the first call.
+    The memory is the peak resident size minus the resident size before the first call.
     """
     before = _resident()
     seconds = []

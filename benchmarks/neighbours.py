@@ -1,9 +1,9 @@
-"""Time of the backends of `model.graph.backend`: milliseconds from structures to edges, and the ratio to vesin.
+"""Measure the backends of `model.graph.backend`: milliseconds from structures to edges, and the ratio to vesin.
 
     python benchmarks/neighbours.py
 
-All backends run by turns in one process, and the best of several times counts; backends that are not installed are left
-out. The edges are compared, too. The time in which Warp, which nvalchemi uses, compiles its kernels is not counted.
+All backends take turns in one process, and the best of several times counts. Backends that are not installed are left
+out. The edges are compared as well. The time in which Warp compiles the kernels of nvalchemi is not counted.
 """
 
 import time
@@ -38,9 +38,9 @@ def rattled(atoms: Atoms, repeats: tuple[int, int, int], seed: int) -> Structure
 
 
 def milliseconds(structures: list[Structure], backends: list[Backend]) -> dict[Backend, float]:
-    """Return the best of several times, with the backends by turns."""
+    """Return the best of several times of each backend; the backends take turns."""
     best = dict.fromkeys(backends, float("inf"))
-    for _ in range(REPEATS + 1):  # the first is seldom the best, so that it needs no special care
+    for _ in range(REPEATS + 1):  # the first is rarely the best, so it needs no special treatment
         for backend in backends:
             start = time.perf_counter()
             find_edges(structures, CUTOFF, backend)
@@ -49,7 +49,7 @@ def milliseconds(structures: list[Structure], backends: list[Backend]) -> dict[B
 
 
 def main() -> None:
-    """Measure, compare and print."""
+    """Measure the backends, compare their edges, and print a table."""
     torch.set_num_threads(1)
     backends: list[Backend] = []
     for backend in BACKENDS:

@@ -1,11 +1,11 @@
-"""Time per step of the integrator and its neighbour list, compared with the bare model and with ASE's loop.
+"""Compare the time per step of the integrator and its neighbour list with the bare model and with ASE's loop.
 
     python benchmarks/nve.py [--model 3|small] [--repeats 3] [--steps 20] [--rounds 5] [--device cpu]
 
-Silicon at 1000 K with steps of 1 fs. In turn: the bare model on a graph made beforehand, a step of `BatchNve`, a step
-of ASE's `VelocityVerlet` with `EsenCalculator`. `3` is the paper's two-layer model (3.2 M parameters), `small` that of
-quickstart, both with random weights. Times are CPU seconds of one thread, or wall seconds on a GPU; medians over
-rounds.
+The system is silicon at 1000 K with a time step of 1 fs. Three programs take turns: the bare model on a graph that was
+made before, a step of `BatchNve`, and a step of ASE's `VelocityVerlet` with `EsenCalculator`. `3` is the paper's
+two-layer model (3.2 M parameters) and `small` is that of quickstart, both with random weights. Times are CPU seconds of
+one thread, or wall-clock seconds on a GPU, as medians over rounds.
 """
 
 import argparse
@@ -88,7 +88,7 @@ def main() -> None:
     for program in programs.values():
         seconds_per_step(program, 2, options.device)  # warm-up
     for _ in range(options.rounds):
-        graph = graph_now()  # the atoms have moved, and with them the number of edges
+        graph = graph_now()  # the atoms have moved, so the number of edges has changed
         for name, program in programs.items():
             times[name].append(seconds_per_step(program, options.steps, options.device))
     bare = statistics.median(times["bare model"])
@@ -102,7 +102,7 @@ def main() -> None:
             f"{name:12} {1000 * middle:8.1f} ms per step, {statistics.median(ratios):6.3f} × the bare model"
             f" ({min(ratios):.3f} to {max(ratios):.3f})"
         )
-    print(f"{86400 / bare / 1e6:.3f} million bare calls a day")
+    print(f"{86400 / bare / 1e6:.3f} million bare calls per day")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""What it is worth to relax many small crystals together: one batch a step against ASE, one crystal after the other.
+"""Compare the relaxation of many small crystals in one batch with ASE, one crystal after the other.
 
     python benchmarks/relax.py [--model small|3] [--crystals 24] [--rounds 3] [--steps 20] [--device cpu]
 
-Perturbed crystals of 2 to 8 atoms, positions and cell, by the same algorithm (ASE's FIRE and FrechetCellFilter) for
-the same number of steps, with random weights in float64: `small` is the quickstart's model, `3` the paper's of two
-layers (3.2 M parameters). By turns: all in one batch by `relax` and `together`, and each by itself by ASE as it is,
-with `EsenCalculator`. The ends must agree.
-One thread; CPU seconds, on a GPU wall seconds; medians over rounds.
+Positions and cells of perturbed crystals of 2 to 8 atoms are relaxed by the same algorithm (ASE's FIRE and
+FrechetCellFilter) for the same number of steps, with random weights in float64. `small` is the quickstart's model and
+`3` is the paper's model of two layers (3.2 M parameters). Two programs take turns: `relax` and `together` with all
+crystals in one batch, and plain ASE with `EsenCalculator` for each crystal. Their final steps and energies must agree.
+Times are CPU seconds of one thread, or wall-clock seconds on a GPU, as medians over rounds.
 """
 
 import argparse
@@ -40,7 +40,7 @@ def spec_of(name: str) -> ModelSpec:
 
 
 def crystals(count: int) -> list[Structure]:
-    """By turns MgO (2 atoms), silicon (2), copper (4), silicon (8), strained by 1 % and rattled by 0.05 Å."""
+    """Return MgO (2 atoms), silicon (2), copper (4) and silicon (8) in turn, strained by 1 % and rattled by 0.05 Å."""
     made = []
     for seed in range(count):
         atoms = [
@@ -77,7 +77,7 @@ def batched(
 def plain(
     calculator: EsenCalculator, structures: list[Structure], spec: RelaxSpec
 ) -> list[tuple[int, float]]:
-    """Steps and energy of each, by ASE alone."""
+    """Return the number of steps and the final energy of each structure, relaxed by plain ASE."""
     ends = []
     for s in structures:
         atoms = Atoms(s.numbers, s.positions, cell=s.cell, pbc=s.pbc, calculator=calculator)
@@ -124,9 +124,11 @@ def main() -> None:
         assert (steps == steps_alone).all()
     steps = steps.sum()
     atoms = sum(map(len, structures))
-    print(f"{len(structures)} crystals, {atoms} atoms, {steps} steps in all, {gemm_rate() / 1e9:.1f} GFLOP/s")
+    print(
+        f"{len(structures)} crystals, {atoms} atoms, {steps} steps in total, {gemm_rate() / 1e9:.1f} GFLOP/s"
+    )
     for name, values in times.items():
-        print(f"{name:12} {1000 * statistics.median(values) / steps:8.2f} ms a step of one crystal")
+        print(f"{name:12} {1000 * statistics.median(values) / steps:8.2f} ms per step and crystal")
     ratios = [one / both for one, both in zip(times["one by one"], times["together"], strict=True)]
     print(
         f"together is {statistics.median(ratios):.2f} times as fast ({min(ratios):.2f} to {max(ratios):.2f});"

@@ -1,9 +1,9 @@
-"""One step of conservative training on one thread: 216 silicon atoms, our two modes beside the published code.
+"""Measure a step of conservative training of 216 silicon atoms on one thread: both memory modes and the published code.
 
     python benchmarks/training.py [--model 3|30] [--rounds 3] [--fairchem1 PYTHON]
 
-A step makes the graph, predicts, differentiates the loss (energy, forces, stress), clips, and updates by AdamW. As in
-`inference.py`: processes take turns, CPU seconds, medians of later calls and over rounds, memory above the start.
+A step makes the graph, predicts, differentiates the loss (energy, forces, stress), clips the gradient, and updates the
+weights by AdamW. Time and memory are measured as in `inference.py`.
 """
 
 import argparse
@@ -17,7 +17,7 @@ CALLS = {"3": 5, "30": 3}
 
 
 def ours(size: str, calls: int, mode: str) -> None:
-    """One process of ours."""
+    """Measure esen in this process."""
     import numpy as np
     import torch
     from measure import report, silicon
@@ -69,13 +69,13 @@ def main() -> None:
         for name, command in programs.items():
             measured[name].append(run(command))
     print(f"{size} M parameters, 216 Si, torch {measured['esen, fast'][0]['torch']}")
-    print(f"{'':20}{'CPU s a step':>14}{'atoms/s':>10}{'MiB':>8}{'speed':>8}{'memory':>8}")
+    print(f"{'':20}{'CPU s per step':>15}{'atoms/s':>10}{'MiB':>8}{'speed':>8}{'memory':>8}")
     reference: dict[str, float] = {}
     for name, rounds in measured.items():
         seconds = statistics.median(statistics.median(r["seconds"][1:]) for r in rounds)
         peak = statistics.median(r["peak"] for r in rounds) / 2**20
         reference = reference or {"seconds": seconds, "peak": peak}
-        row = f"{name:20}{seconds:14.2f}{216 / seconds:10.1f}{peak:8.0f}"
+        row = f"{name:20}{seconds:15.2f}{216 / seconds:10.1f}{peak:8.0f}"
         print(row + f"{reference['seconds'] / seconds:8.2f}{peak / reference['peak']:8.2f}")
 
 

@@ -1,14 +1,14 @@
-"""Direct forces with DeNS, then a gradient of the energy, against a gradient throughout: errors and time, three seeds.
+"""Compare two-stage training (direct forces with DeNS, then conservative) with conservative training, for three seeds.
 
     python benchmarks/two_stage.py                             # 270 frames of MgO that come with esen
-    python benchmarks/two_stage.py --mptrj FRAMES.xyz.gz       # 1000 frames of MPtrj, of one's own
-    taskset -c 0 python benchmarks/two_stage.py --variant conservative &         # both at once, a core each
+    python benchmarks/two_stage.py --mptrj FRAMES.xyz.gz       # 1000 frames of MPtrj from your own file
+    taskset -c 0 python benchmarks/two_stage.py --variant conservative &         # both at once, on one core each
     taskset -c 1 python benchmarks/two_stage.py --variant "two stages, DeNS"
 
-Every variant has the same network, frames, batches, learning rate and number of epochs. Test errors are of
-`best.safetensors`: of the conservative stage. Time is that of `fit`, validation included; CPU time is of this process.
-One thread, the variants by turns unless one is named. Rows are added to
---output as they come; a run that is there is not done again.
+Both variants have the same network, frames, batches, learning rate and number of epochs. Test errors are those of
+`best.safetensors`, from the conservative stage. The time is that of `fit`, including validation; the CPU time is that
+of this process, with one thread. The variants take turns unless one is named. Rows are appended to --output as they
+are measured, and runs that it already contains are not repeated.
 """
 
 import argparse
@@ -39,7 +39,7 @@ VARIANTS = ("conservative", "two stages, DeNS")
 
 
 def stages_of(variant: str, epochs: int) -> list[dict[str, Any]]:
-    """As the paper divides its 100 epochs: 60 % direct, 40 % conservative."""
+    """Return the stages of a variant, divided as in the paper: 60 % direct and 40 % conservative epochs."""
     if variant == "conservative":
         return [{"epochs": epochs}]
     direct = 6 * epochs // 10
@@ -47,7 +47,7 @@ def stages_of(variant: str, epochs: int) -> list[dict[str, Any]]:
 
 
 def mgo_recipe(stages: list[dict[str, Any]], seed: int) -> Recipe:
-    """The quickstart's training with half its channels, and two frames a batch."""
+    """Return the quickstart recipe with half the channels and two frames per batch."""
     return Recipe.model_validate(
         {
             "model": {"cutoff": 4.0, "sphere_channels": 16, "hidden_channels": 16, "edge_channels": 16},
@@ -68,7 +68,7 @@ def mgo_recipe(stages: list[dict[str, Any]], seed: int) -> Recipe:
 
 
 def mptrj_recipe(path: Path, stages: list[dict[str, Any]], seed: int) -> Recipe:
-    """800 frames to train on, 100 to validate, 100 to test, in the order of the file."""
+    """Return a recipe with 800 training, 100 validation and 100 test frames, in the order of the file."""
 
     def frames(some: str) -> list[dict[str, str]]:
         return [{"path": str(path), "frames": some}]
@@ -89,7 +89,7 @@ def mptrj_recipe(path: Path, stages: list[dict[str, Any]], seed: int) -> Recipe:
 
 
 def measure(recipe: Recipe) -> dict[str, float]:
-    """Train, and evaluate on the test frames: errors in meV/atom, meV/Å, meV/Å³; seconds."""
+    """Train and evaluate on the test frames; return errors in meV/atom, meV/Å and meV/Å³, and times in s."""
     data = load_training_data(recipe, lambda _: None)
     test = load_structures(recipe.data.test, Reading.of(recipe.data))
     test = known_frames(test, data.references.elements, "test", lambda _: None)
@@ -110,12 +110,12 @@ def measure(recipe: Recipe) -> dict[str, float]:
 
 
 def number(value: float) -> str:
-    """To a hundredth; from ten on to the next whole one."""
+    """Format a number below ten with two decimals, and a larger one as an integer."""
     return f"{value:.2f}" if value < 10 else f"{value:.0f}"
 
 
 def show(title: str, rows: list[dict[str, Any]]) -> Table:
-    """A line a run, and the mean and standard deviation of each variant."""
+    """Return a table with one row per run, and the mean and standard deviation of each variant."""
     table = Table(title=title)
     columns = {"energy": "meV/atom", "forces": "meV/Å", "stress": "meV/Å³", "wall": "s", "cpu": "s"}
     table.add_column("variant")
@@ -138,12 +138,12 @@ def show(title: str, rows: list[dict[str, Any]]) -> Table:
 
 
 def main() -> None:
-    """Measure what is not there yet, and print all."""
+    """Measure the runs that are missing from the output file, and print all runs."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--mptrj", type=Path, help="1000 frames of MPtrj with energy, forces and stress")
-    parser.add_argument("--variant", choices=VARIANTS, action="append", help="measure this alone")
+    parser.add_argument("--variant", choices=VARIANTS, action="append", help="measure only this variant")
     parser.add_argument("--output", type=Path, default=Path("two_stage.jsonl"))
     options = parser.parse_args()
     torch.set_num_threads(1)
