@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from ase.data import chemical_symbols
 from ase.formula import Formula
-from jaxtyping import Int64
 
 from esen.data.structure import Structure
 from esen.data.structures import read_named_structures
@@ -384,11 +383,17 @@ class SizeOptions:
             InputError: a value is wrong.
         """
         usual = Sizes()
+        widths = (("--fc2", self.fc2, self.fc2_width), ("--fc3", self.fc3, self.fc3_width))
+        for option, supercell, width in widths:
+            if width is not None and not 0 < width < np.inf:
+                raise InputError(f"{option}-width {width:g}: expected a length above 0 in Å, such as 12")
+            if width is not None and supercell is not None:
+                raise InputError(f"{option}-width: the supercell is given by {option}; leave one of them out")
         return Sizes(
-            fc2=_supercell("--fc2", self.fc2, self.fc2_width),
-            fc3=_supercell("--fc3", self.fc3, self.fc3_width),
-            fc2_width=_width("--fc2-width", self.fc2_width, usual.fc2_width),
-            fc3_width=_width("--fc3-width", self.fc3_width, usual.fc3_width),
+            fc2=None if self.fc2 is None else parse_supercell(self.fc2, "--fc2"),
+            fc3=None if self.fc3 is None else parse_supercell(self.fc3, "--fc3"),
+            fc2_width=usual.fc2_width if self.fc2_width is None else self.fc2_width,
+            fc3_width=usual.fc3_width if self.fc3_width is None else self.fc3_width,
             mesh=usual.mesh if self.mesh is None else parse_mesh(self.mesh),
         )
 
@@ -509,21 +514,6 @@ def _frame_digest(structure: Structure) -> str:
     return digest(f"{geometry_digest(structure)} {sorted(structure.info.items())}".encode())
 
 
-def _supercell(option: str, text: str | None, width: float | None) -> Int64[np.ndarray, "3 3"] | None:
-    if text is None:
-        return None
-    if width is not None:
-        raise InputError(f"{option}-width: the supercell is given by {option}; leave one of them out")
-    return parse_supercell(text, option)
-
-
-def _width(option: str, given: float | None, usual: float) -> float:
-    value = usual if given is None else given
-    if not 0 < value < np.inf:
-        raise InputError(f"{option} {value:g}: expected a length above 0 in Å, such as {usual:g}")
-    return value
-
-
 def _refuse_unused(
     items: Sequence[ConductivityItem], given: SizeOptions, yamls: int, frames: str | None
 ) -> None:
@@ -588,28 +578,12 @@ def read_references(path: Path | None, names: Sequence[str], protocol: Conductiv
         raise InputError(
             f"--reference {path}: has none of the materials {first_few(names)}; it has {first_few(list(every))}"
         )
-    found = {name: _at_common(path, name, one, protocol.temperatures) for name, one in found.items()}
-    return References(found, dict.fromkeys(found, str(path)), path, len(every))
-
-
-def _at_common(
-    path: Path, name: str, one: ReferenceConductivity, computed: Sequence[float]
-) -> ReferenceConductivity:
-    """Return the reference at the first of its temperatures that is computed."""
-    for place, kelvin in enumerate(one.temperatures):
-        if np.isclose(computed, kelvin).any():
-            only = slice(place, place + 1)
-            return replace(
-                one,
-                temperatures=one.temperatures[only],
-                kappa=one.kappa[only],
-                modes=one.modes[only],
-                heat_capacity=None if one.heat_capacity is None else one.heat_capacity[only],
-            )
-    known, wanted = (", ".join(f"{value:g}" for value in values) for values in (one.temperatures, computed))
-    raise InputError(
-        f"--reference {path}: {name} is at {known} K, computed are {wanted} K; add it to --temperatures"
-    )
+    sources = dict.fromkeys(found, str(path))
+    try:
+        found = {name: one.at_one_of(protocol.temperatures) for name, one in found.items()}
+    except InputError as error:
+        raise InputError(f"--reference {path}: {error}; add it to --temperatures") from error
+    return References(found, sources, path, len(every))
 
 
 # The property
@@ -733,15 +707,8 @@ class ConductivityProperty(Property[ConductivityItem, ConductivityRecord]):
         return Score(spectrum=spectrum_distance(*spectrum), reason=record.reason)
 
 
-_NOT_COMPARED: dict[str, Any] = {
-    "reference": "",
-    "reference_kelvin": NAN,
-    "reference_kappa": NAN,
-    "srme": NAN,
-    "srd": NAN,
-    "spectrum": NAN,
-    "score_reason": "",
-}
+_COMPARISON = ("reference", "reference_kelvin", "reference_kappa", "srme", "srd", "spectrum", "score_reason")
+_NOT_COMPARED = {name: getattr(ConductivityRecord(""), name) for name in _COMPARISON}
 
 
 def described(material: Material) -> ConductivityRecord:

@@ -4,7 +4,7 @@ import gzip
 import json
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,28 @@ class ReferenceConductivity:
     mesh: tuple[int, int, int] | None = None
     label: str = ""
     space_group: int | None = None
+
+    def at_one_of(self, temperatures: Sequence[float]) -> "ReferenceConductivity":
+        """Return the same at the first of its temperatures that is among those given.
+
+        Args:
+            temperatures: in K.
+
+        Raises:
+            InputError: none of them is.
+        """
+        for place, kelvin in enumerate(self.temperatures):
+            if np.isclose(temperatures, kelvin).any():
+                only = slice(place, place + 1)
+                return replace(
+                    self,
+                    temperatures=self.temperatures[only],
+                    kappa=self.kappa[only],
+                    modes=self.modes[only],
+                    heat_capacity=None if self.heat_capacity is None else self.heat_capacity[only],
+                )
+        known, wanted = (", ".join(f"{t:g}" for t in values) for values in (self.temperatures, temperatures))
+        raise InputError(f"{self.material} is at {known} K, computed are {wanted} K")
 
 
 def read_reference(path: Path) -> dict[str, ReferenceConductivity]:

@@ -1,4 +1,4 @@
-"""A crystal whose phonons are wanted, and what is known of them."""
+"""A crystal whose phonons are computed, and its reference values."""
 
 import warnings
 from collections.abc import Callable
@@ -36,16 +36,16 @@ class Known:
 
 @dataclass(frozen=True, eq=False)
 class Crystal:
-    """What phonons are computed of.
+    """A crystal with its supercell.
 
     Attributes:
-        name: unique among those of a run.
+        name: unique in a run.
         unitcell: the cell that the supercell is made of.
         supercell: its lattice vectors, as columns of multiples of those of the unit cell (phonopy's matrix).
-        primitive: the primitive lattice vectors, likewise.
+        primitive: primitive lattice vectors in the same form.
         known: reference values.
-        reference: phonopy with force constants of the reference method, where there are force sets.
-        masses: of the atoms of the unit cell, in u; None: those of the elements.
+        reference: phonopy with force constants of the reference method; None: there are none.
+        masses: masses of the atoms of the unit cell, in u; None: those of the elements.
     """
 
     name: str
@@ -58,19 +58,19 @@ class Crystal:
 
 
 def right_handed(structure: Structure) -> Structure:
-    """The same lattice and atoms in a right-handed basis, which phonopy wants."""
+    """Return the same lattice and atoms in a right-handed basis, which phonopy requires."""
     return replace(structure, cell=-structure.cell) if np.linalg.det(structure.cell) < 0 else structure
 
 
 def to_phonopy(structure: Structure, masses: Float64[np.ndarray, " N"] | None = None) -> PhonopyAtoms:
-    """The atoms as phonopy has them; without masses, with its masses of the elements."""
+    """Convert to phonopy's atoms; without masses they have phonopy's masses of the elements."""
     return PhonopyAtoms(
         numbers=structure.numbers, cell=structure.cell, positions=structure.positions, masses=masses
     )
 
 
 def from_phonopy(atoms: PhonopyAtoms, source: str) -> Structure:
-    """Phonopy's atoms, periodic in three directions."""
+    """Convert phonopy's atoms to a structure that is periodic in three directions."""
     return Structure(
         numbers=np.array(atoms.numbers, dtype=np.int64),
         positions=np.array(atoms.positions, dtype=np.float64),
@@ -81,7 +81,7 @@ def from_phonopy(atoms: PhonopyAtoms, source: str) -> Structure:
 
 
 def make_phonopy(crystal: Crystal, symprec: float) -> Phonopy:
-    """Phonopy of the crystal, without forces."""
+    """Make phonopy of a crystal, without forces."""
     return quietly(
         Phonopy,
         to_phonopy(crystal.unitcell, crystal.masses),
@@ -93,16 +93,16 @@ def make_phonopy(crystal: Crystal, symprec: float) -> Phonopy:
 
 
 def supercell_for(cell: Float64[np.ndarray, "3 3"], shortest: float) -> Int64[np.ndarray, "3 3"]:
-    """The smallest multiples of the lattice vectors whose cell is at least `shortest` Å wide everywhere.
+    """Return the smallest multiples of the lattice vectors whose cell is at least `shortest` Å wide in all directions.
 
-    Width is measured between opposite faces: 1 / |row of the inverse|.
+    The width is the distance of opposite faces, 1 / |column of the inverse|.
     """
     widths = widths_of(cell)
     return np.diag(np.maximum(1, np.ceil(shortest / widths - 1e-6))).astype(np.int64)
 
 
 def widths_of(cell: Float64[np.ndarray, "3 3"]) -> Float64[np.ndarray, " 3"]:
-    """Distances between opposite faces, in Å."""
+    """Return the distances between opposite faces, in Å."""
     return np.asarray(1 / np.linalg.norm(np.linalg.inv(cell), axis=0))
 
 
@@ -140,7 +140,7 @@ def check_periodic(structure: Structure, property_name: str) -> None:
 
 
 def quietly(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """What one of phonopy's functions gives, without its notes on other versions of itself."""
+    """Call a function of phonopy without its warnings of other versions of itself."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return function(*args, **kwargs)

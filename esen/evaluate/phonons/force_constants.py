@@ -17,7 +17,7 @@ from esen.graph.batch import make_graph
 from esen.graph.types import Potential
 
 Forces = Callable[[Sequence[Structure]], list[np.ndarray]]
-"""From structures to the forces on their atoms, (N, 3) in eV/Å each."""
+"""Computes the forces on the atoms of structures, (N, 3) in eV/Å each."""
 
 
 def by_displacements(phonons: Phonopy, protocol: PhononProtocol, forces_of: Forces) -> None:
@@ -70,10 +70,10 @@ def by_hessian(phonons: Phonopy, differentiable: Potential, device: str, batch_a
 def hessian_rows(
     differentiable: Potential, structure: Structure, atoms: Sequence[int], device: str, batch_atoms: int = 512
 ) -> Float64[np.ndarray, "k N 3 3"]:
-    """Φ_iα,jβ = −∂F_iα/∂r_jβ in eV/Å² of some atoms i and all j, by a backward pass through the forces a row.
+    """Compute Φ_iα,jβ = −∂F_iα/∂r_jβ in eV/Å² for some atoms i and all j, one backward pass per row.
 
-    Rows go through the backward pass together, as many as make `batch_atoms` atoms. In a cell smaller than twice the
-    reach of the network, atoms j stand for all their images, as they do for displacements of the same cell.
+    Rows are computed together up to `batch_atoms` atoms. In a cell narrower than twice the reach of the network, atoms
+    j stand for all their images, as they do in displaced supercells.
     """
     graph = make_graph(structure, differentiable.cutoff, differentiable.backend).to(device)
     positions = graph.positions.clone().requires_grad_()
@@ -90,7 +90,7 @@ def hessian_rows(
 
 
 def _rows(components: Tensor, positions: Tensor, *, last: bool) -> np.ndarray:
-    """Derivatives of each of several components by all positions, in one batched backward pass."""
+    """Differentiate several components by all positions in one batched backward pass."""
     directions = torch.eye(len(components), dtype=components.dtype, device=components.device)
     (rows,) = torch.autograd.grad(
         components,

@@ -1,4 +1,4 @@
-"""What a user names: structure files, phonopy's yaml with or without forces, folders of the MDR benchmark."""
+"""Readers of crystals: structure files, phonopy's yaml with or without forces, folders of the MDR benchmark."""
 
 import csv
 import json
@@ -38,7 +38,7 @@ _COLUMNS = {
 
 
 def is_phonopy_yaml(path: Path) -> bool:
-    """By its name.
+    """Whether a path is that of a yaml, by its name.
 
     >>> is_phonopy_yaml(Path("mp-149.yaml.bz2")), is_phonopy_yaml(Path("si.cif"))
     (True, False)
@@ -64,17 +64,17 @@ def crystal_of_structure(
     shortest: float,
     symprec: float,
 ) -> Crystal:
-    """A crystal of a structure file; the primitive cell is found by spglib.
+    """Make the crystal of a structure file; the primitive cell is found by spglib.
 
     Args:
         structure: the unit cell.
         name: of the crystal.
-        supercell: phonopy's matrix; None: as large as `shortest` asks for.
+        supercell: phonopy's matrix; None: the smallest that is at least `shortest` wide.
         shortest: least width of the supercell, in Å.
-        symprec: to which the primitive cell is found, in Å.
+        symprec: distance in Å within which the primitive cell is found.
 
     Raises:
-        InputError: it is not periodic in three directions.
+        InputError: the structure is not periodic in three directions, or phonopy cannot use it.
     """
     check_periodic(structure, "phonons need")
     structure = right_handed(structure)
@@ -88,12 +88,12 @@ def crystal_of_structure(
 
 
 def crystal_of_yaml(path: Path, protocol: PhononProtocol) -> Crystal:
-    """A crystal of phonopy's yaml, packed or not. Where it has force sets or force constants, they are the reference.
+    """Make the crystal of phonopy's yaml, compressed or not. Its force sets or force constants are the reference.
 
     Non-analytical corrections are not used.
 
     Raises:
-        InputError: it cannot be read.
+        InputError: phonopy cannot read the file.
     """
     try:
         how: dict[str, Any] = {
@@ -127,10 +127,10 @@ def _has_forces(phonons: Phonopy) -> bool:
 
 
 def folder_crystals(folder: Path) -> tuple[list[Path], dict[str, Known]]:
-    """The yaml files of a folder of the MDR benchmark, and the values of its index by name.
+    """Return the yaml files of a folder of the MDR benchmark, and the values of its index by name.
 
     Raises:
-        InputError: there are no such files, or the index cannot be read.
+        InputError: the folder holds no yaml, or the index cannot be read.
     """
     files = sorted(path for path in folder.rglob("*") if path.is_file() and is_phonopy_yaml(path))
     if not files:
@@ -143,10 +143,10 @@ def folder_crystals(folder: Path) -> tuple[list[Path], dict[str, Known]]:
 
 
 def read_index(path: Path) -> dict[str, Known]:
-    """`pbe.json` or `pbe.csv` of the MDR benchmark: a row a material, by `mp_id`.
+    """Read `pbe.json` or `pbe.csv` of the MDR benchmark, which has one row per material, by `mp_id`.
 
     Raises:
-        InputError: it is not such a table.
+        InputError: the file is not such a table.
     """
     try:
         text = path.read_text()
@@ -161,7 +161,7 @@ def read_index(path: Path) -> dict[str, Known]:
 
 
 def _json_rows(content: Any) -> Sequence[Mapping[str, Any]]:
-    """Rows, columns, columns of numbered or named values, `split` or `table`: what pandas may have written."""
+    """Return the rows of any of pandas' layouts: records, index, columns, lists, `split` or `table`."""
     if isinstance(content, list):
         return content
     if "data" in content:

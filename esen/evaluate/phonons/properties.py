@@ -1,4 +1,4 @@
-"""What force constants say: frequencies, thermal properties, stability."""
+"""Properties that follow from force constants: frequencies, thermal properties, stability."""
 
 from dataclasses import dataclass
 
@@ -13,9 +13,9 @@ from esen.evaluate.phonons.protocol import THZ_TO_KELVIN, PhononProtocol
 
 ROOM = 300.0
 ACOUSTIC_KELVIN = -35.0
-"""At Γ, below which acoustic modes are imaginary: what is above is the rotation of rounding (Loew et al.)."""
+"""Frequency below which acoustic modes at Γ are imaginary; rounding moves them by less (Loew et al.)."""
 OTHER_THZ = -1e-3
-"""Elsewhere; frequencies of zero are found as ± a little."""
+"""The same for other modes; frequencies of zero are computed as small positive or negative numbers."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ QUANTITIES = (
 
 @dataclass(frozen=True, eq=False)
 class Thermal:
-    """Per primitive cell, a value a temperature.
+    """Thermal properties per primitive cell, one value per temperature.
 
     Attributes:
         temperatures: in K.
@@ -67,17 +67,17 @@ class Thermal:
 
 @dataclass(frozen=True, eq=False)
 class Properties:
-    """What is compared.
+    """Properties of one crystal that are compared.
 
     Attributes:
-        max_mdr: the highest frequency in K as the MDR benchmark takes it: at the points that are commensurate with the
-            matrix from unit cell to supercell, read in the primitive reciprocal basis.
-        max_commensurate: that at the points which are commensurate with the supercell, in K.
-        max_mesh: that on the mesh, in THz.
-        thermal: F, S, C_V; imaginary modes are left out of them.
-        imaginary: how many modes on mesh and commensurate points are.
-        lowest: the lowest frequency in THz, imaginary ones negative.
-        lowest_at: where it is, in units of the primitive reciprocal lattice.
+        max_mdr: highest frequency in K by the convention of the MDR benchmark: at the points that are commensurate with
+            the matrix from unit cell to supercell, read in the primitive reciprocal basis.
+        max_commensurate: highest frequency at the points that are commensurate with the supercell, in K.
+        max_mesh: highest frequency on the mesh, in THz.
+        thermal: F, S, C_V without imaginary modes.
+        imaginary: number of imaginary modes on the mesh and at commensurate points.
+        lowest: lowest frequency in THz, imaginary ones negative.
+        lowest_at: its point, in units of the primitive reciprocal lattice.
     """
 
     max_mdr: float
@@ -95,7 +95,7 @@ class Properties:
 
 
 def measure(phonons: Phonopy, protocol: PhononProtocol) -> Properties:
-    """All of `Properties`, of a phonopy that has force constants."""
+    """Compute the properties with a phonopy that has force constants."""
     mdr = frequencies_at(phonons, get_commensurate_points(phonons.supercell_matrix))
     points = true_commensurate_points(phonons)
     commensurate = frequencies_at(phonons, points)
@@ -138,20 +138,20 @@ def values_of(properties: Properties) -> dict[str, float]:
 
 
 def frequencies_at(phonons: Phonopy, points: Float64[np.ndarray, "Q 3"]) -> Float64[np.ndarray, "Q modes"]:
-    """In THz, imaginary ones negative; points in units of the primitive reciprocal lattice."""
+    """Return frequencies in THz, imaginary ones negative, at points in units of the primitive reciprocal lattice."""
     quietly(phonons.run_qpoints, points)
     assert phonons.qpoints is not None
     return np.array(phonons.qpoints.frequencies, dtype=np.float64)
 
 
 def true_commensurate_points(phonons: Phonopy) -> Float64[np.ndarray, "Q 3"]:
-    """The points whose waves repeat with the supercell, in units of the primitive reciprocal lattice."""
+    """Return the points whose waves repeat with the supercell, in units of the primitive reciprocal lattice."""
     matrix = np.rint(np.linalg.inv(phonons.primitive_matrix) @ phonons.supercell_matrix).astype(int)
     return np.array(get_commensurate_points(matrix), dtype=np.float64)
 
 
 def frequency_rmse(phonons: Phonopy, reference: Phonopy, protocol: PhononProtocol) -> float:
-    """Root mean square of the differences of all frequencies on the mesh, in THz, in their order at each point.
+    """Return the root mean square error of all frequencies on the mesh, in THz, sorted at each point.
 
     Points are compared by their place in units of the primitive reciprocal lattice, so that the cells may differ.
     """
@@ -164,7 +164,7 @@ def frequency_rmse(phonons: Phonopy, reference: Phonopy, protocol: PhononProtoco
 
 
 def imaginary_modes(points: Float64[np.ndarray, "Q 3"], frequencies: Float64[np.ndarray, "Q modes"]) -> int:
-    """How many modes are imaginary: below −35 K among the three lowest at Γ, below zero elsewhere."""
+    """Count imaginary modes: those below −35 K among the three lowest at Γ, and others below −0.001 THz."""
     at_gamma = np.abs(points - np.rint(points)).max(axis=1) < 1e-8
     limits = np.full(frequencies.shape, OTHER_THZ)
     limits[at_gamma, :3] = ACOUSTIC_KELVIN / THZ_TO_KELVIN

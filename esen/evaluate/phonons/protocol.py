@@ -1,31 +1,32 @@
-"""How phonons are computed: every number that the result depends on, apart from potential and crystal."""
+"""Protocols of phonons: all numbers that the result depends on, apart from potential and crystal."""
 
 from dataclasses import dataclass, replace
 from typing import Literal
 
 THZ_TO_KELVIN = 47.9924307
-"""h / k_B, by which the MDR benchmark states frequencies in K."""
+"""h / k_B; the MDR benchmark states frequencies in K."""
 
 
 @dataclass(frozen=True)
 class PhononProtocol:
-    """How.
+    """How phonons are computed.
 
     Attributes:
         name: as the user writes it.
-        relax: which cell is relaxed, positions and lattice; None: it is taken as it is.
-        fmax: the largest force that may be left, in eV/Å.
-        relax_steps: at most.
+        relax: which cell is relaxed, positions and lattice; None: no relaxation.
+        fmax: largest force that the relaxation may leave, in eV/Å.
+        relax_steps: largest number of steps of the relaxation.
         keep_symmetry: whether the relaxation keeps the space group.
         displacement: in Å.
-        diagonal: displacements along diagonals of the lattice, too, where one of them replaces several.
+        diagonal: whether atoms are also displaced along diagonals of the lattice, where one such displacement replaces
+            several.
         method: displaced supercells, or exact second derivatives.
-        subtract_mean: take the mean force of each displaced supercell out.
-        symmetrize: make the force constants obey translation and permutation.
-        symprec: to which atoms are equivalent, in Å.
-        mesh: divisions of the Brillouin zone, or the length in Å that phonopy makes them from.
+        subtract_mean: whether the mean force of each displaced supercell is subtracted.
+        symmetrize: whether force constants are made to obey translation and permutation.
+        symprec: distance in Å within which atoms are equivalent.
+        mesh: divisions of the Brillouin zone, or the length in Å from which phonopy computes them.
         temperatures: in K; 300 is among them.
-        source: whose protocol it is.
+        source: who published the protocol.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""One crystal from its unit cell to what is measured of its phonons."""
+"""Phonons of one crystal, from its unit cell."""
 
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,13 +20,13 @@ from esen.evaluate.relax import Relaxed, RelaxSpec, relax
 
 @dataclass(frozen=True, eq=False)
 class Phonons:
-    """Of one crystal.
+    """Phonons of one crystal.
 
     Attributes:
-        crystal: with the cell that it was computed at.
-        relaxed: how it got there; None: it was taken as it is.
+        crystal: with the cell that they were computed at.
+        relaxed: the relaxation that led there; None: the cell was taken as it is.
         phonopy: with force constants.
-        properties: what they say.
+        properties: computed from the force constants.
     """
 
     crystal: Crystal
@@ -42,17 +42,17 @@ def phonons_at(
     protocol: PhononProtocol,
     progress: Progress = no_progress,
 ) -> Phonons:
-    """Displace or differentiate the crystal as it is, and measure.
+    """Compute the force constants of a crystal as it is, by displacements or exactly, and the properties.
 
     Args:
-        crystal: at the cell that phonons are wanted of.
-        how: it got there.
+        crystal: at the cell at which phonons are computed.
+        how: the relaxation that led there.
         model: the potential.
-        protocol: how.
+        protocol: how phonons are computed.
         progress: is called with the number of displaced supercells done and of all.
 
     Raises:
-        InputError: the potential cannot compute the crystal, or phonopy cannot use its cell; the message says.
+        InputError: the potential cannot compute the crystal, or phonopy cannot use its cell.
     """
     try:
         phonons = make_phonopy(crystal, protocol.symprec)
@@ -75,7 +75,7 @@ def notes_on(phonons: Phonopy, model: Model) -> tuple[str, ...]:
 
 
 def relaxed_crystal(crystal: Crystal, calculator: Any, protocol: PhononProtocol) -> tuple[Crystal, Relaxed]:
-    """The crystal with its unit cell, or its primitive cell and the unit cell made of that, relaxed."""
+    """Relax the unit cell, or the primitive cell, of which the unit cell is then made."""
     spec = RelaxSpec(
         fmax=protocol.fmax,
         steps=protocol.relax_steps,
@@ -91,7 +91,7 @@ def relaxed_crystal(crystal: Crystal, calculator: Any, protocol: PhononProtocol)
 
 
 def primitive_cell(crystal: Crystal) -> tuple[Structure, Int64[np.ndarray, " atoms"]]:
-    """The primitive cell, and of each atom of the unit cell the atom of the primitive cell that it repeats."""
+    """Return the primitive cell, and for each atom of the unit cell the index of the atom that it repeats."""
     unit = crystal.unitcell
     cell = crystal.primitive.T @ unit.cell  # columns of the matrix are the new vectors
     scaled = np.linalg.solve(cell.T, unit.positions.T).T
@@ -113,7 +113,7 @@ def primitive_cell(crystal: Crystal) -> tuple[Structure, Int64[np.ndarray, " ato
 
 
 def unit_cell(crystal: Crystal, primitive: Structure, place: Int64[np.ndarray, " atoms"]) -> Structure:
-    """The unit cell made of a relaxed primitive cell: each atom moves as the one that it repeats."""
+    """Make the unit cell of a relaxed primitive cell: each atom moves as the one that it repeats."""
     before, _ = primitive_cell(crystal)
     unit = crystal.unitcell
     cell = np.linalg.inv(crystal.primitive.T) @ primitive.cell
