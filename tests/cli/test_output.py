@@ -65,7 +65,7 @@ def test_a_run_is_not_written_over() -> None:
 def test_a_file_cannot_hold_a_run() -> None:
     Path("file").touch()
     for folder in (Path("file"), Path("file/deeper/run")):
-        with pytest.raises(InputError, match="file is a file"):
+        with pytest.raises(InputError, match="is a file"):
             writable(folder)
 
 
@@ -77,7 +77,7 @@ def test_a_folder_without_permission(monkeypatch: pytest.MonkeyPatch) -> None:
         return False
 
     monkeypatch.setattr(os, "access", refuse)
-    with pytest.raises(InputError, match="new/run: no permission"):
+    with pytest.raises(InputError, match=r"new/run: .*permission"):
         writable(Path("new/run"))
     assert asked == [(Path.cwd(), os.W_OK | os.X_OK)]
 

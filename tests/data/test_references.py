@@ -98,12 +98,12 @@ def test_a_file(tmp_path, text):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"O": -2}', "no energy of Mg"),
-        ('{"O": "-2", "Mg": 1}', "O is '-2', expected a number"),
-        ('{"Ox": -2}', "'Ox' is no element"),
-        ('{"O": NaN}', "O is nan"),
-        ("[1]", "expected energies by element"),
-        ("{", "cannot be read as JSON"),
+        ('{"O": -2}', "Mg"),
+        ('{"O": "-2", "Mg": 1}', "O .*'-2'"),
+        ('{"Ox": -2}', "'Ox'"),
+        ('{"O": NaN}', "O .*nan"),
+        ("[1]", "element"),
+        ("{", "JSON"),
     ],
 )
 def test_a_bad_file(tmp_path, text, message):

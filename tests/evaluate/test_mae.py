@@ -248,7 +248,7 @@ def test_one_label_is_enough(label: str) -> None:
 
 
 def test_nothing_to_evaluate_is_said() -> None:
-    with pytest.raises(InputError, match="there are no structures"):
+    with pytest.raises(InputError, match="no structures"):
         evaluate_mae(lennard_jones(), [])
 
 
@@ -259,5 +259,5 @@ def test_too_large_a_batch_names_its_size() -> None:
         def __call__(self, graph: Graph) -> Prediction:
             raise torch.OutOfMemoryError("CUDA out of memory")
 
-    with pytest.raises(InputError, match=r"1 structures of 4 atoms and \d+ edges .* fewer atoms than 4"):
+    with pytest.raises(InputError, match=r"4 atoms and \d+ edges .*4"):
         evaluate_mae(Greedy(truth), [labelled(truth, crystal(0))])

@@ -76,7 +76,7 @@ class _Broken(Calculator):
 
 @pytest.mark.parametrize(
     ("how", "message"),
-    [("raise", "relaxation ended by RuntimeError: no neighbours"), ("nan", "not finite")],
+    [("raise", "RuntimeError: no neighbours"), ("nan", "not finite")],
 )
 def test_broken_calculators_are_one_line(how: str, message: str) -> None:
     with pytest.raises(InputError, match=message) as caught:
@@ -211,7 +211,7 @@ def test_atoms_that_change_places_have_melted() -> None:
 
 def test_a_calculator_without_stress_says_so() -> None:
     simple = structure_of(cubic(), "au.cif")
-    with pytest.raises(InputError, match=r"^au\.cif: the calculator Springs lacks .* --no-cell"):
+    with pytest.raises(InputError, match=r"^au\.cif: .*Springs .*--no-cell"):
         relax(simple, Springs(1.0, 0.1), RelaxSpec())
     held = relax(simple, Springs(1.0, 0.1), RelaxSpec(cell=False))
     assert held.converged
@@ -219,7 +219,7 @@ def test_a_calculator_without_stress_says_so() -> None:
 
 
 def test_no_atoms_are_refused() -> None:
-    with pytest.raises(InputError, match=r"none\.xyz: there are no atoms"):
+    with pytest.raises(InputError, match=r"none\.xyz: .*no atoms"):
         relax(structure_of(Atoms(cell=[3, 3, 3], pbc=True), "none.xyz"), EMT(), RelaxSpec())
 
 
@@ -235,14 +235,14 @@ def test_nearest_distances() -> None:
 def test_lengths_in_nanometres_are_refused_at_once() -> None:
     atoms = bulk("Cu", cubic=True)
     atoms.set_cell(atoms.cell / 10, scale_atoms=True)
-    with pytest.raises(InputError, match=r"atoms are 0\.26 Å apart, closer than any; are its lengths in Å\?"):
+    with pytest.raises(InputError, match=r"0\.26 Å"):
         relax(structure_of(atoms), EMT(), RelaxSpec())
 
 
 def test_a_calculator_that_raised_is_used_again() -> None:
     calculator = EMT()
-    with pytest.raises(InputError, match="No EMT-potential for Mg"):
+    with pytest.raises(InputError, match=r"EMT.* Mg"):
         relax(structure_of(bulk("Mg")), calculator, RelaxSpec())
-    with pytest.raises(InputError, match="No EMT-potential for Mg"):  # not a missing neighbour list
+    with pytest.raises(InputError, match=r"EMT.* Mg"):  # not a missing neighbour list
         relax(structure_of(bulk("Mg", "fcc", a=4.5)), calculator, RelaxSpec())
     assert relax(structure_of(bulk("Cu")), calculator, RelaxSpec()).converged

@@ -203,9 +203,7 @@ def test_an_installation_that_does_not_fit_its_torch_is_one_line_too(monkeypatch
         raise OSError("_radius_cpu.so: undefined symbol: _ZN3c10\nand more")
 
     monkeypatch.setattr(esen.graph.backends.torch_cluster, "make_finder", broken)
-    with pytest.raises(
-        InputError, match=r"cannot be imported \(_radius_cpu\.so: undefined symbol: _ZN3c10\); run"
-    ):
+    with pytest.raises(InputError, match=r"_radius_cpu\.so: undefined symbol: _ZN3c10"):
         require_backend("torch_cluster")
 
 
@@ -220,5 +218,5 @@ def test_a_bad_structure_is_named(backend: Backend) -> None:
     bad = Structure(
         np.ones(1, dtype=np.int64), np.full((1, 3), np.nan), np.eye(3), PERIODIC, source="x.xyz, frame 7"
     )
-    with pytest.raises(InputError, match=r"^x\.xyz, frame 7: positions or cell are not finite"):
+    with pytest.raises(InputError, match=r"^x\.xyz, frame 7: .*not finite"):
         make_graph([of([0, 0, 0], np.eye(3)), bad], 5.0, backend)

@@ -214,7 +214,7 @@ def test_an_unknown_element_is_said_and_leaves_nothing_behind() -> None:
 def test_two_atoms_in_one_place_are_said(run_folder: Path) -> None:
     atoms = Atoms("Cu2", positions=[[0, 0, 0], [0, 0, 0]])
     atoms.calc = EsenCalculator(run_folder)
-    with pytest.raises(InputError, match=r"atoms 0 and 1 are 0\.000 Å apart"):
+    with pytest.raises(InputError, match=r"atoms 0 and 1 .*0\.000 Å"):
         atoms.get_potential_energy()
     atoms.positions[1, 0] = 2.0
     assert np.isfinite(atoms.get_potential_energy())
@@ -246,7 +246,7 @@ def test_dtype_is_for_checkpoints() -> None:
 
 
 def test_unknown_dtype_is_said() -> None:
-    with pytest.raises(InputError, match="dtype is 'fp32', expected float32 or float64"):
+    with pytest.raises(InputError, match=r"dtype .*'fp32'"):
         choose_dtype("fp32")
 
 
@@ -288,7 +288,7 @@ def test_missing_checkpoint(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:99"])
 def test_missing_device(name: str) -> None:
-    with pytest.raises(InputError, match=f"device '{name}' is not there"):
+    with pytest.raises(InputError, match=f"device '{name}'"):
         choose_device(name)
 
 
@@ -362,12 +362,12 @@ def test_forces_of_another_shape_are_one_line() -> None:
     frame = Structure(
         np.array([29, 29]), np.array([[0, 0, 0], [0, 0, 2.4]]), np.zeros((3, 3)), np.zeros(3, dtype=bool)
     )
-    with pytest.raises(InputError, match=r"forces of the shape \(1, 3\), expected \(2, 3\)"):
+    with pytest.raises(InputError, match=r"forces .*\(1, 3\).*\(2, 3\)"):
         AsePotential(Wrong())(make_graph(frame, 0.0))
 
 
 def test_memory_is_checked_and_is_for_a_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match="memory is for a checkpoint; call the potential's use_memory"):
+    with pytest.raises(InputError, match="use_memory"):
         EsenCalculator(morse(), memory="lean")
     asked: list[str] = []
 
@@ -377,6 +377,6 @@ def test_memory_is_checked_and_is_for_a_checkpoint(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr("esen.md.calculator.memory_mode", refuse)  # the type checker would come before it
     for potential in (morse(), "no such file"):
-        with pytest.raises(InputError, match="memory is 'fast'"):
+        with pytest.raises(InputError, match=r"memory .*'fast'"):
             EsenCalculator(potential, memory="fast")
     assert asked == ["fast", "fast"]

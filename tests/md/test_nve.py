@@ -278,7 +278,7 @@ def test_a_potential_that_raises_for_one_system(call: int) -> None:
 
 
 def test_a_batch_that_does_not_fit_says_what_to_do() -> None:
-    with pytest.raises(InputError, match=r"3 systems of \d+ atoms together; .*--batch-atoms"):
+    with pytest.raises(InputError, match=r"3 systems .*\d+ atoms .*--batch-atoms"):
         of_both(RaisesLater(lennard_jones(), 0, torch.OutOfMemoryError("CUDA out of memory")))
 
 

@@ -148,7 +148,7 @@ def test_fair_runs_what_is_there(data: Path, tmp_path: Path, caplog: pytest.LogC
     assert found(data / "benchmarking_master_collection") == {"fair-tm23": ["Cu"]}
     assert "fair-md22 left out" in caplog.text
     caplog.clear()
-    with pytest.raises(InputError, match=r"has no data of fair; .*Ag_melt_.* or md22_AT-AT.npz"):
+    with pytest.raises(InputError, match=r"fair.*Ag_melt_.* or md22_AT-AT\.npz"):
         (tmp_path / "empty").mkdir()
         found(tmp_path / "empty")
     assert not caplog.records
@@ -169,10 +169,10 @@ def test_missing_data_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "set.zip").write_bytes(b"PK")
     for name, file in (("tm23", "Ag_melt_nequip_test.xyz"), ("md22", "md22_AT-AT.npz")):
         for folder, words in (
-            (None, "no data folder; give --data FOLDER"),
+            (None, "--data"),
             (tmp_path / "nowhere", "no such folder"),
-            (tmp_path / "set.zip", "a zip must be unpacked"),
-            (tmp_path, f"has no file of {name}"),
+            (tmp_path / "set.zip", "unpacked"),
+            (tmp_path, name),
         ):
             with pytest.raises(InputError, match=words) as caught:
                 protocol_systems(name, folder)
@@ -204,10 +204,10 @@ def test_lambench_takes_the_files_of_a_folder(tmp_path: Path, caplog: pytest.Log
     assert ["README.md" in r.getMessage() for r in caplog.records] == [True]
     assert [s.name for s in protocol_systems("lambench", tmp_path, ["B"])] == ["b"]
     for folder, words in (
-        (None, "no data folder"),
-        (tmp_path / "a.cif", "is a file"),
+        (None, "--data"),
+        (tmp_path / "a.cif", r"a\.cif"),
         (tmp_path / "no", "no such folder"),
-        (tmp_path / "more", "has no file that can be read"),
+        (tmp_path / "more", "more"),
     ):
         with pytest.raises(InputError, match=words):
             protocol_systems("lambench", folder)

@@ -290,13 +290,13 @@ def test_a_damaged_state_is_one_line(tmp_path: Path, how: str) -> None:
 def test_a_state_of_something_else_is_one_line(tmp_path: Path) -> None:
     run = stopped(tmp_path / "a")
     run.kind = None
-    with pytest.raises(InputError, match="other files of frames"):
+    with pytest.raises(InputError, match="files of frames"):
         run.go(resume=True)
     arrays = read_arrays(run.state)
     for missing in ("marks", "positions", "live"):
         np.savez(run.state, **{k: v for k, v in arrays.items() if k != missing})
         run.kind = "extxyz"
-        with pytest.raises(InputError, match=rf"has no '{missing}'"):
+        with pytest.raises(InputError, match=f"'{missing}'"):
             run.go(resume=True)
 
 

@@ -164,8 +164,8 @@ def test_only_what_is_differentiated_is_compiled(compiled_graphs: list[Any]) -> 
 @pytest.mark.parametrize(
     ("device", "there", "message"),
     [
-        ("cpu", False, r"no C\+\+ compiler \(g\+\+, clang\+\+, c\+\+\) .* write train\.compile: false"),
-        ("cuda", True, r"Triton is not installed.* write train\.compile: false"),
+        ("cpu", False, r"\(g\+\+, clang\+\+, c\+\+\).*train\.compile: false"),
+        ("cuda", True, r"Triton.*train\.compile: false"),
     ],
 )
 def test_missing_tools_are_one_line(
@@ -180,7 +180,7 @@ def test_missing_tools_are_one_line(
 
 def test_the_named_compiler_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler -O2")
-    with pytest.raises(InputError, match=r"no C\+\+ compiler \(no-such-compiler"):
+    with pytest.raises(InputError, match=r"no-such-compiler"):
         require_compiler(torch.device("cpu"))
 
 
@@ -214,9 +214,7 @@ def test_a_failure_on_the_derivative_is_one_line(monkeypatch: pytest.MonkeyPatch
         return lambda *inputs: Refuses.apply(graph(*inputs))
 
     monkeypatch.setattr(torch, "compile", broken)
-    with pytest.raises(
-        InputError, match=r"could not compile the network \(no derivative\); write train.compile"
-    ):
+    with pytest.raises(InputError, match=r"no derivative.*train\.compile"):
         network(_DIRECT).use_compilation(True)(cluster(9))
 
 

@@ -58,9 +58,9 @@ def test_the_memory_of_a_machine() -> None:
 def test_a_mode_that_there_is_not_is_one_line() -> None:
     assert [memory_mode(name) for name in ("fast", "lean", "auto")] == ["fast", "lean", "auto"]
     for name, words in (
-        ("slim", r"memory is 'slim', expected 'auto', 'lean' or 'fast'$"),
-        ("leen", r"memory is 'leen', expected .*; did you mean 'lean'\?$"),
-        ("", "memory is '', expected"),
+        ("slim", "memory .*'slim'.*'auto', 'lean' or 'fast'$"),
+        ("leen", r"memory .*'leen'.*did you mean 'lean'\?$"),
+        ("", "memory .*''"),
     ):
         with pytest.raises(InputError, match=words):
             memory_mode(name)
@@ -73,5 +73,5 @@ def test_a_potential_takes_no_other_mode(monkeypatch: pytest.MonkeyPatch) -> Non
         raise InputError(f"memory is {name!r}")
 
     monkeypatch.setattr("esen.models.potential.memory_mode", refuse)
-    with pytest.raises(InputError, match="memory is 'lean'"):
+    with pytest.raises(InputError, match=r"memory .*'lean'"):
         potential_of("one layer").use_memory("lean")

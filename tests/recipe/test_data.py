@@ -33,7 +33,7 @@ def test_bad_sources(change: dict[str, Any]) -> None:
 @pytest.mark.parametrize("name", ["validation", "test"])
 @pytest.mark.parametrize("change", [{"repeat": 2}, {"weight": 0.5}])
 def test_only_training_frames_are_weighted(name: str, change: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError, match=rf"{name}\[0\]\.{next(iter(change))} must be 1"):
+    with pytest.raises(ValidationError, match=rf"{name}\[0\]\.{next(iter(change))}"):
         spec(**{name: [{"path": "b.xyz", **change}]})
 
 
@@ -71,7 +71,7 @@ def test_references_of_a_file_have_a_path(tmp_path: Path) -> None:
     ("references", "message"),
     [
         ("least_square", r"data\.references: .*did you mean 'least_squares'"),
-        ("{}", r"data\.references\.file: this key is missing"),
+        ("{}", r"data\.references\.file: .*missing"),
         ("{file: r.json, method: fit}", r"data\.references\.method: no such key"),
         ("{file: 3}", r"data\.references\.file: given 3"),
     ],

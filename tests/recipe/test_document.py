@@ -56,25 +56,25 @@ def test_not_a_number() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a: 1\nb: 2\na: 3\n", "x:3: the key 'a' stands twice; the first is on line 1"),
-        ("s:\n  {k: 1, k: 2}", "x:2: the key 'k' stands twice; the first is on line 2"),
-        ("a: 1\n\tb: 2\n", "x:2: .*indent with spaces, not tabs"),
-        ("a: *.xyz", "x:1: .*put quotes around text that begins with \\*"),
-        ("a: b: c", "x:1: .*put quotes around text that holds a colon"),
-        ("a: [1, 2", "x:1: not valid YAML"),
+        ("a: 1\nb: 2\na: 3\n", "x:3: .*'a' .*line 1"),
+        ("s:\n  {k: 1, k: 2}", "x:2: .*'k' .*line 2"),
+        ("a: 1\n\tb: 2\n", "x:2: .*tabs"),
+        ("a: *.xyz", "x:1: .*quotes .*\\*"),
+        ("a: b: c", "x:1: .*quotes .*colon"),
+        ("a: [1, 2", "x:1: .*YAML"),
         ("a:\n   b: 1\n  c: 2", "x:3: .*indentation"),
-        ("a: 1\n---\nb: 2\n", "x:2: .*one recipe per file"),
-        ("ok: 1\na: \x01", r"x:2: holds the character '\\x01'"),
-        ("1: a", "x:1: a key must be a word, but here it is 1"),
-        ("a: 1\n? [b]\n: c", "x:2: a key must be a word, but here it is a list or section"),
+        ("a: 1\n---\nb: 2\n", "x:2: .*one recipe"),
+        ("ok: 1\na: \x01", r"x:2: .*'\\x01'"),
+        ("1: a", "x:1: .*key .*1"),
+        ("a: 1\n? [b]\n: c", "x:2: .*key "),
         ("a: !!binary aGk=", "x:1: .*!!binary"),
         ("a: !!python/object:os.system {}", "x:1: .*!!python/object:os.system"),
         ("a: !!int b", "x:1: .*!!int"),
         ("a: !!str 3", "x:1: .*!!str"),
         ("a: &b [*b]", "x: .*alias"),
         ("&a {<<: *a}", "x: .*alias"),
-        ('a: "\\ud800"', "x:1: .* is not valid Unicode text"),
-        ("[" * 5000, "x: lists or sections are nested"),
+        ('a: "\\ud800"', "x:1: .*Unicode"),
+        ("[" * 5000, "x: .*nested"),
     ],
 )
 def test_what_a_recipe_has_no_use_for_is_refused_in_one_line(text: str, message: str) -> None:
@@ -101,7 +101,7 @@ def test_aliases_do_not_multiply_a_file_into_gigabytes(entry: str) -> None:
         lines.append(
             f"a{level}: &a{level} " + (f"[{many}]" if entry.startswith("[") else f"{{<<: [{many}]}}")
         )
-    with pytest.raises(InputError, match="100,000 values") as caught:
+    with pytest.raises(InputError, match="100,000 ") as caught:
         parse_document("\n".join(lines), "x")
     assert "\n" not in str(caught.value)
 
@@ -127,9 +127,9 @@ def test_the_value_of_a_setting_is_text_unless_it_is_a_scalar_or_a_flow(text: st
 
 def test_the_value_of_a_setting_may_be_a_list_or_a_map() -> None:
     assert parse_value("[1, 2e-1, {a: on}]", "x") == [1, 0.2, {"a": "on"}]
-    with pytest.raises(InputError, match=r"--set a=\[1: not valid YAML"):
+    with pytest.raises(InputError, match=r"--set a=\[1: .*YAML"):
         parse_value("[1", "--set a=[1")
-    with pytest.raises(InputError, match="not valid Unicode"):
+    with pytest.raises(InputError, match="Unicode"):
         parse_value("\udcff", "x")
 
 

@@ -67,9 +67,9 @@ def test_mistakes_name_the_file_they_stand_in(tmp_path: Path) -> None:
     ("line", "message"),
     [
         ("extends: bse.yaml", r"child\.yaml:1: extends: .*bse\.yaml: .*did you mean .*base\.yaml"),
-        ("extends: 3", r"extends: given 3, expected a recipe"),
-        ("extends: child.yaml", "leads back to this recipe"),
-        ("extends: other.yaml", "leads back to this recipe"),
+        ("extends: 3", r"child\.yaml:1: extends: .*3"),
+        ("extends: child.yaml", "leads back"),
+        ("extends: other.yaml", "leads back"),
     ],
 )
 def test_a_base_that_cannot_be(line: str, message: str, tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ def test_a_byte_order_mark_is_no_mistake(good: Path) -> None:
 
 
 def test_a_file_that_is_not_there(good: Path) -> None:
-    with pytest.raises(InputError, match=r"goood.yaml: there is no such recipe; did you mean .*good.yaml\?"):
+    with pytest.raises(InputError, match=r"goood\.yaml: .*did you mean .*good\.yaml\?"):
         load_recipe(good.with_name("goood.yaml"))
     with pytest.raises(InputError, match=r"did you mean .*good.yaml\?"):
         load_recipe(good.with_name("good"))
@@ -140,16 +140,16 @@ def test_a_file_that_is_not_there(good: Path) -> None:
         load_recipe(good.parent / "none" / "good.yaml")
     with pytest.raises(InputError, match="directory"):
         load_recipe(good.parent)
-    with pytest.raises(InputError, match="cannot be read: Not a directory"):
+    with pytest.raises(InputError, match="Not a directory"):
         load_recipe(good / "x.yaml")
-    with pytest.raises(InputError, match=r"cannot be read: .*null byte"):
+    with pytest.raises(InputError, match=r"null byte"):
         load_recipe(Path("a\0b"))
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="the superuser may read everything")
 def test_a_file_that_may_not_be_read(good: Path) -> None:
     good.chmod(0)
-    with pytest.raises(InputError, match="cannot be read: Permission denied"):
+    with pytest.raises(InputError, match="Permission denied"):
         load_recipe(good)
 
 

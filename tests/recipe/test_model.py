@@ -31,13 +31,13 @@ def test_editors_are_told_of_even_numbers() -> None:
 
 
 def test_the_order_does_not_exceed_the_degree() -> None:
-    with pytest.raises(ValidationError, match="mmax is 3, but it cannot exceed lmax, which is 2"):
+    with pytest.raises(ValidationError, match=r"mmax .*3.*lmax.*2"):
         ModelSpec(lmax=2, mmax=3)
 
 
 def test_a_direct_stress_of_rank_two_needs_l_2() -> None:
     direct = {"kind": "direct"}
-    with pytest.raises(ValidationError, match="needs lmax 2 or more, but lmax is 1"):
+    with pytest.raises(ValidationError, match=r"lmax .*2.*1"):
         ModelSpec.model_validate({"lmax": 1, "mmax": 1, "forces": direct})
     for stress in ({"kind": "none"}, {"kind": "outer"}):
         ModelSpec.model_validate({"lmax": 1, "mmax": 1, "forces": direct | {"stress": stress}})

@@ -14,7 +14,7 @@ def _apply(data: dict[str, Any], *texts: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("text", ["model.lmax", "=3", "model..lmax=3", ".lmax=3", "", "model.=3"])
 def test_a_setting_is_a_key_and_a_value(text: str) -> None:
-    with pytest.raises(InputError, match=r"expected KEY=VALUE, such as model\.lmax=3"):
+    with pytest.raises(InputError, match=r"KEY=VALUE"):
         parse_override(text)
 
 

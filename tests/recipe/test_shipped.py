@@ -77,7 +77,7 @@ def test_a_wrong_name_is_answered_with_the_nearest(work: Path, name: str, hint: 
     Path("mine.yaml").touch()
     Path("sub").mkdir()
     Path("sub/mine2.yml").touch()
-    with pytest.raises(InputError, match="there is no such recipe") as caught:
+    with pytest.raises(InputError, match="no such recipe") as caught:
         load_recipe(find_recipe(name))
     assert hint in str(caught.value)
 

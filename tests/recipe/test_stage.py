@@ -70,9 +70,9 @@ def test_a_recipe_that_extends_one_with_stages_still_states_only_what_differs(tm
 @pytest.mark.parametrize(
     ("train", "message"),
     [
-        ({"stages": [{"epochs": 0}]}, "epochs: 0 is for init_from"),
-        ({"stages": [{"epochs": 1}], "renew": ["references"]}, "renew is about the checkpoint of init_from"),
-        ({"stages": [{"epochs": 1}], "compile": True, "memory": "lean"}, "compile: true keeps all in memory"),
+        ({"stages": [{"epochs": 0}]}, "epochs: 0 .*init_from"),
+        ({"stages": [{"epochs": 1}], "renew": ["references"]}, "renew .*init_from"),
+        ({"stages": [{"epochs": 1}], "compile": True, "memory": "lean"}, "compile: true .*memory"),
         ({"stages": [{"epochs": 1}], "precision": "float16"}, "'float32', 'float64', 'tf32' or 'bf16'"),
         ({"stages": [{"epochs": 1}], "prefetch": -1}, "greater than or equal to 0"),
         ({"stages": [{"epochs": 1, "dens": {"std": 0}}]}, "greater than 0"),
@@ -85,7 +85,7 @@ def test_a_recipe_that_extends_one_with_stages_still_states_only_what_differs(tm
                     {"epochs": 1, "forces": {"kind": "direct", "stress": {"kind": "none"}}},
                 ]
             },
-            r"train\.stages\[1\]\.forces\.stress\.kind is none, so train\.stages\[1\]\.loss\.stress must be 0, not 5",
+            r"train\.stages\[1\]\.forces\.stress\.kind .*none.*train\.stages\[1\]\.loss\.stress .*0.*5",
         ),
     ],
 )
@@ -95,7 +95,7 @@ def test_what_makes_no_sense_is_refused(train: dict[str, Any], message: str) -> 
 
 
 def test_a_direct_stage_needs_lmax_2() -> None:
-    with pytest.raises(ValidationError, match=r"train\.stages\[0\]: forces\.kind is direct.* needs lmax 2"):
+    with pytest.raises(ValidationError, match=r"train\.stages\[0\]: forces\.kind .*direct.* lmax 2"):
         recipe_of({"epochs": 1, "forces": {"kind": "direct"}}, model={"lmax": 1, "mmax": 1})
     direct = {"kind": "direct", "stress": {"kind": "none"}}
     recipe_of({"epochs": 1, "forces": direct, "loss": {"stress": 0}}, model={"lmax": 1, "mmax": 1})

@@ -78,10 +78,10 @@ def test_more_may_come_but_nothing_else(tmp_path: Path) -> None:
     claim(output, {"settings": {"mesh": np.array([2, 2])}, "crystals": {"b": "b.cif"}})
     kept = json.loads((output / "manifest.json").read_text())
     assert kept == {"settings": {"mesh": [2, 2]}, "crystals": {"a": "a.cif", "b": "b.cif"}}
-    with pytest.raises(InputError, match=r"was computed with settings: mesh \[2, 2\], now \[3, 3\]"):
+    with pytest.raises(InputError, match=r"settings: mesh \[2, 2\].*\[3, 3\]"):
         claim(output, {"settings": {"mesh": (3, 3)}, "crystals": {}})
     (output / "manifest.json").write_text("[]")
-    with pytest.raises(InputError, match="not a manifest"):
+    with pytest.raises(InputError, match=r"manifest\.json"):
         earlier_manifest(output, {"settings": {}})
 
 
@@ -218,7 +218,7 @@ def test_records_of_other_settings_are_refused_and_kept(tmp_path: Path) -> None:
     log = tmp_path / "log"
     lengths(["bad"], log, size=1)
     retry = CampaignOptions(retry=True, isolated=False)
-    with pytest.raises(InputError, match="size 1, now 2"):
+    with pytest.raises(InputError, match=r"size 1.*2"):
         lengths(["bad"], log, retry, size=2)
     assert (tmp_path / "out/emt/bad.json").exists()
     assert json.loads((tmp_path / "out/manifest.json").read_text())["settings"] == {"size": 1}

@@ -135,7 +135,7 @@ def test_a_default_structure_that_the_potential_does_not_know_is_named(
         return Resolved(text, made.potential, "cpu", "its own", None, made.calculator)
 
     monkeypatch.setattr("esen.study.check.resolve_potential", resolve)
-    with pytest.raises(InputError, match=r"^Mg4O4 .*no structure was given.*my:factory my\.xyz"):
+    with pytest.raises(InputError, match=r"^Mg4O4 .*my:factory my\.xyz"):
         run_check("my:factory", output=tmp_path / "out", laws=["rotation"])
     iron = tmp_path / "iron.xyz"
     write(iron, bulk("Fe"), format="extxyz")

@@ -82,13 +82,13 @@ def test_a_recipe_that_is_resumed_is_completed_from_the_run(run: Path, tmp_path:
 
 
 def test_what_cannot_be_is_found_before_anything_is_written(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="nowhere: no such file"):
+    with pytest.raises(InputError, match="nowhere"):
         run_training(tuning(tmp_path, tmp_path / "nowhere"), tmp_path / "out", device="cpu")
-    with pytest.raises(InputError, match=r"train\.freeze: 'specis' names no part"):
+    with pytest.raises(InputError, match=r"train\.freeze: .*'specis'"):
         run_training(tuning(tmp_path, run, train__freeze=["specis"]), tmp_path / "out", device="cpu")
     recipe = tuning(tmp_path, run)
     write_frames(tmp_path / "new.xyz", [*crystals(6), *[molecule(26, 8)] * 3])
-    with pytest.raises(InputError, match="was never shown Fe"):
+    with pytest.raises(InputError, match=r"\bFe\b"):
         run_training(recipe, tmp_path / "out", device="cpu")
     assert not (tmp_path / "out").exists()
 

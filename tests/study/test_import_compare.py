@@ -124,9 +124,9 @@ def test_files_that_do_not_fit_are_one_line(
     potential: EsenPotential, store: Callable[..., Path], tmp_path: Path
 ) -> None:
     for changes, words in (
-        ({"forces": np.zeros((2, 3))}, r"forces has the shape \(2, 3\), expected \(8, 3\)"),
-        ({"pbc": np.ones(4)}, "not a file of stored outputs"),
-        ({"positions": np.zeros((2, 3))}, "not a file of stored outputs"),
+        ({"forces": np.zeros((2, 3))}, r"forces .*\(2, 3\).*\(8, 3\)"),
+        ({"pbc": np.ones(4)}, "stored outputs"),
+        ({"positions": np.zeros((2, 3))}, "stored outputs"),
     ):
         with pytest.raises(InputError, match=words) as caught:
             compare(potential, [store(**changes)])

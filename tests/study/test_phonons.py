@@ -174,7 +174,7 @@ def test_a_yaml_that_was_changed_wants_another_folder() -> None:
     Path("salt.yaml").write_bytes(NACL.read_bytes())
     phonons(["reference"], ["salt.yaml"], supercell=None)
     Path("salt.yaml").write_bytes(NACL.read_bytes() + b"\n")
-    with pytest.raises(InputError, match=r"was computed with crystals: salt salt\.yaml \(sha256 "):
+    with pytest.raises(InputError, match=r"crystals: salt salt\.yaml .*sha256 "):
         phonons(["reference"], ["salt.yaml"], supercell=None)
 
 
@@ -191,16 +191,16 @@ def test_an_index_may_come_later() -> None:
 
 def test_another_protocol_wants_another_folder() -> None:
     phonons(["emt"], ["cu.xyz"])
-    with pytest.raises(InputError, match=r"--output out: was computed with settings: displacement 0\.01"):
+    with pytest.raises(InputError, match=r"--output out: .*displacement 0\.01"):
         phonons(["emt"], ["cu.xyz"], replace(QUICK, displacement=0.02))
-    with pytest.raises(InputError, match="was computed with crystals: cu"):
+    with pytest.raises(InputError, match="crystals: cu"):
         phonons(["emt"], ["cu.xyz"], supercell="1,1,1")
     assert len(rows(phonons(["emt", "counted:Counting"], ["cu.xyz"]))) == 2  # more may come
     write("cu.xyz", bulk("Cu", a=3.7, cubic=True), format="extxyz")
-    with pytest.raises(InputError, match=r"was computed with crystals: cu cu\.xyz, frame 0 \(sha256 "):
+    with pytest.raises(InputError, match=r"crystals: cu cu\.xyz, frame 0 .*sha256 "):
         phonons(["emt"], ["cu.xyz"])
     Path("out/manifest.json").write_text("[]")
-    with pytest.raises(InputError, match="not a manifest"):
+    with pytest.raises(InputError, match=r"manifest\.json"):
         phonons(["emt"], ["cu.xyz"])
 
 
@@ -222,10 +222,10 @@ def saved(name: str) -> str:
 
 def test_direct_forces_are_refused_unless_allowed() -> None:
     weights = saved("direct")
-    with pytest.raises(InputError, match=r"not the gradient of its energy.*--allow-direct"):
+    with pytest.raises(InputError, match=r"gradient.*--allow-direct"):
         phonons([weights], ["cu.xyz"], supercell="1,1,1", device="cpu")
     allowed = replace(QUIET, allow_direct=True)
-    with pytest.raises(InputError, match="--method hessian: direct"):
+    with pytest.raises(InputError, match=r"--method hessian: .*direct"):
         phonons([weights], ["cu.xyz"], replace(QUICK, method="hessian"), options=allowed, device="cpu")
     result = phonons([weights], ["cu.xyz"], options=allowed, supercell="1,1,1", device="cpu")
     assert result.records["direct"][0].failure == ""
@@ -238,7 +238,7 @@ def test_exact_derivatives_of_a_checkpoint() -> None:
     assert (exact.failure, exact.supercell_atoms) == ("", 4)
     unknown = phonons([weights], ["u.xyz"], replace(QUICK, method="hessian"), supercell="1,1,1", device="cpu")
     assert "u.xyz, frame 0: the potential does not know U" in unknown.records["default"][0].failure
-    with pytest.raises(InputError, match="--method hessian: emt has no exact second derivatives"):
+    with pytest.raises(InputError, match=r"--method hessian: .*emt"):
         phonons(["emt"], ["cu.xyz"], replace(QUICK, method="hessian"), supercell="1,1,1")
 
 
@@ -347,7 +347,7 @@ def test_what_is_tracked() -> None:
 
 def test_reference_is_no_name_of_a_potential() -> None:
     Path("reference.safetensors").write_bytes(Path(saved("default")).read_bytes())
-    with pytest.raises(InputError, match="reference: means the force sets"):
+    with pytest.raises(InputError, match=r"reference: .*force sets"):
         phonons(["reference.safetensors"], ["cu.xyz"], device="cpu")
 
 

@@ -124,34 +124,34 @@ def test_factories(module: str) -> None:
 @pytest.mark.parametrize(
     ("text", "arguments", "words"),
     [
-        ("no_such_module_at_all:Thing", [], "there is no module 'no_such_module_at_all'"),
-        ("ase.no_such_module:Thing", [], "there is no module 'ase.no_such_module'"),
-        ("MODULE_bad:Thing", [], "needs 'there_is_no_such_package', which is not installed"),
-        ("MODULE:Thing", [], "has no 'Thing'"),
-        ("MODULE:", [], "has no ''"),
-        ("MODULE:Holder.other", [], r"has no 'Holder\.other'"),
-        ("MODULE:number", [], "gives a int, expected an ASE calculator"),
-        ("MODULE:text", [], "gives a str, expected an ASE calculator"),
-        ("MODULE:fails", ["size=7"], "making it raised ValueError: size 7 will not do$"),
-        ("MODULE:fails", ["colour=red"], "making it raised TypeError: .*colour"),
-        ("MODULE:made", ["a=1"], "is no factory, so it takes none"),
-        ("MODULE:Holder", ["no_such=1"], "making it raised TypeError"),
-        ("emt", ["=1"], "expected KEY=VALUE"),
-        ("emt", ["rc"], "expected KEY=VALUE"),
-        ("lj", ["rc=1", "rc=2"], "rc is given twice"),
-        ("lj", ["sigam=3"], r"args sigam: lj takes epsilon, sigma, rc, ro, smooth; did you mean 'sigma'\?$"),
-        ("lj", ["rc=8", "cutoff=3"], "args cutoff: lj takes epsilon, sigma, rc, ro, smooth$"),
+        ("no_such_module_at_all:Thing", [], "module 'no_such_module_at_all'"),
+        ("ase.no_such_module:Thing", [], r"module 'ase\.no_such_module'"),
+        ("MODULE_bad:Thing", [], "'there_is_no_such_package'.*installed"),
+        ("MODULE:Thing", [], "'Thing'"),
+        ("MODULE:", [], "''"),
+        ("MODULE:Holder.other", [], r"'Holder\.other'"),
+        ("MODULE:number", [], " int, .*ASE calculator"),
+        ("MODULE:text", [], " str, .*ASE calculator"),
+        ("MODULE:fails", ["size=7"], "ValueError: size 7 will not do$"),
+        ("MODULE:fails", ["colour=red"], "TypeError: .*colour"),
+        ("MODULE:made", ["a=1"], "factory"),
+        ("MODULE:Holder", ["no_such=1"], "Holder: .*TypeError"),
+        ("emt", ["=1"], "KEY=VALUE"),
+        ("emt", ["rc"], "KEY=VALUE"),
+        ("lj", ["rc=1", "rc=2"], "rc .*twice"),
+        ("lj", ["sigam=3"], r"args sigam: lj .*epsilon, sigma, rc, ro, smooth.*did you mean 'sigma'\?$"),
+        ("lj", ["rc=8", "cutoff=3"], "args cutoff: lj .*epsilon, sigma, rc, ro, smooth$"),
         (
             "emt",
             ["asap_cutof=true"],
-            r"args asap_cutof: emt takes asap_cutoff; did you mean 'asap_cutoff'\?$",
+            r"args asap_cutof: emt .*did you mean 'asap_cutoff'\?$",
         ),
-        ("MODULE:leaves", [], "leaves: making it raised SystemExit: 3$"),
-        ("MODULE:argues", [], "argues: making it raised SystemExit: 2$"),
-        ("MODULE_script:Thing", [], "importing .*_script raised SystemExit: usage: me$"),
-        ("nothing_here", [], "no such file; expected a checkpoint"),
-        ("nothing.safetensors", [], "no such file"),
-        ("nothing.safetensors", ["a=1"], "is a checkpoint, which takes none"),
+        ("MODULE:leaves", [], "leaves: .*SystemExit: 3$"),
+        ("MODULE:argues", [], "argues: .*SystemExit: 2$"),
+        ("MODULE_script:Thing", [], "_script .*SystemExit: usage: me$"),
+        ("nothing_here", [], "nothing_here: .*checkpoint"),
+        ("nothing.safetensors", [], r"nothing\.safetensors: no such file"),
+        ("nothing.safetensors", ["a=1"], "checkpoint"),
     ],
 )
 def test_mistakes_are_one_line(module: str, text: str, arguments: list[str], words: str) -> None:
@@ -162,16 +162,16 @@ def test_mistakes_are_one_line(module: str, text: str, arguments: list[str], wor
 
 def test_a_dtype_is_for_checkpoints() -> None:
     for text in ("emt", "tests.toys:lennard_jones"):
-        with pytest.raises(InputError, match="--dtype float32: is for checkpoints"):
+        with pytest.raises(InputError, match=r"--dtype float32: .*checkpoints"):
             resolve_potential(text, dtype="float32")
 
 
 def test_a_calculator_that_fails_is_one_line(module: str) -> None:
     resolved = resolve_potential(f"{module}:Broken")
-    with pytest.raises(InputError, match=r"the calculator Broken raised RuntimeError: no luck$"):
+    with pytest.raises(InputError, match=r"Broken .*RuntimeError: no luck$"):
         resolved.potential(make_graph(from_atoms(bulk("Cu"), "Cu"), 0.0))
     leaving = resolve_potential(f"{module}:Leaving")
-    with pytest.raises(InputError, match=r"the calculator Leaving raised SystemExit$"):
+    with pytest.raises(InputError, match=r"Leaving .*SystemExit$"):
         leaving.potential(make_graph(from_atoms(bulk("Cu"), "Cu"), 0.0))
 
 
@@ -267,10 +267,10 @@ def test_several_potentials_share_options_where_they_apply(weights: Path) -> Non
     [
         (["emt"], {"dtype": "float32"}, "--dtype"),
         (["emt"], {"memory": "lean"}, "--memory"),
-        (["w"], {"calculator_args": ["rc=8.0"]}, "w is a checkpoint"),
+        (["w"], {"calculator_args": ["rc=8.0"]}, "w .*checkpoint"),
         (["emt", "lj"], {"calculator_args": ["eam:rc=8.0"]}, "'eam'"),
-        (["emt", "w"], {"calculator_args": ["w:rc=8.0"]}, "w is a checkpoint"),
-        (["emt", "lj"], {"calculator_args": ["rc=8.0"]}, "emt takes"),
+        (["emt", "w"], {"calculator_args": ["w:rc=8.0"]}, "w .*checkpoint"),
+        (["emt", "lj"], {"calculator_args": ["rc=8.0"]}, "emt "),
     ],
 )
 def test_options_that_apply_to_no_potential(potentials: list[str], how: PotentialOptions, words: str) -> None:

@@ -192,9 +192,9 @@ def test_a_second_call_computes_nothing_anew() -> None:
         == first.tables[0].texts()
     )
     assert len(counted.calls) > calls
-    with pytest.raises(InputError, match="--output out: was computed with settings: steps 3, now 4"):
+    with pytest.raises(InputError, match=r"--output out: .*steps 3.*4"):
         relaxed("counted:Counting", ["metals.xyz"], replace(spec, steps=4))
-    with pytest.raises(InputError, match=r"was computed with structures: cu cu\.cif, frame 0"):
+    with pytest.raises(InputError, match=r"structures: cu cu\.cif, frame 0"):
         Path("cu.cif").write_text(Path("cu.cif").read_text().replace("3.61", "3.62"))
         relaxed("counted:Counting", ["cu.cif"], spec)
 

@@ -271,9 +271,9 @@ def test_test_frames_of_an_unknown_element_are_left_out(
 def test_what_is_wrong_is_found_before_anything_is_written(recipe: Recipe, tmp_path: Path) -> None:
     (tmp_path / "test.xyz").write_text("")
     data = recipe_of(tmp_path / "train.xyz", data__test=[{"path": str(tmp_path / "test.xyz")}]).data
-    with pytest.raises(InputError, match=r"test\.xyz: the file is empty"):
+    with pytest.raises(InputError, match=r"test\.xyz: "):
         run_training(recipe.model_copy(update={"data": data}), tmp_path / "run", device="cpu")
-    with pytest.raises(InputError, match="device 'cuda:99' is not there"):
+    with pytest.raises(InputError, match="'cuda:99'"):
         run_training(recipe, tmp_path / "run", device="cuda:99")
     assert not (tmp_path / "run").exists()
 

@@ -115,9 +115,7 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
 def _lose_one(rank: int, folder: Path) -> None:
     with torchrun_processes("cpu") as processes:
         recorder = Recorder(at_step=5, call=(lambda: os._exit(0)) if rank == 1 else None)
-        with pytest.raises(
-            InputError, match=r"one of the 2 processes is gone.*up to step 5 is saved.*--resume"
-        ):
+        with pytest.raises(InputError, match=r"2 processes .*step 5 .*--resume"):
             train(two_stage_recipe(folder), folder / f"rank{rank}", recorder, processes=processes)
 
 
@@ -134,7 +132,7 @@ def test_lack_of_memory_is_not_taken_for_a_lost_process(monkeypatch: pytest.Monk
 def _lose_the_first(rank: int, folder: Path) -> None:
     with torchrun_processes("cpu") as processes:
         recorder = Recorder(at_step=5, call=(lambda: os._exit(0)) if rank == 0 else None)
-        with pytest.raises(InputError, match=r"one of the 2 processes is gone.*--resume") as error:
+        with pytest.raises(InputError, match=r"2 processes .*--resume") as error:
             train(two_stage_recipe(folder), folder / f"rank{rank}", recorder, processes=processes)
         assert "saves nothing" in str(error.value)
         assert "is saved" not in str(error.value)

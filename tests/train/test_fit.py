@@ -115,7 +115,7 @@ def test_an_interrupt_during_validation_is_obeyed_there(
     frames: Path, uninterrupted: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(TrainDisplay, "validating", lambda _: press_ctrl_c())
-    with pytest.raises(Interrupted, match="at step 4"):
+    with pytest.raises(Interrupted, match="step 4"):
         train(recipe_of(frames), tmp_path)
     assert not (tmp_path / "best.safetensors").exists()
     monkeypatch.undo()
@@ -285,9 +285,7 @@ def test_a_diverging_run_stops_and_keeps_its_last_checkpoint(frames: Path, tmp_p
     train(recipe_of(frames, train__stages=[{"epochs": 1}]), tmp_path)
     good = (tmp_path / "last.safetensors").read_bytes(), (tmp_path / "best.safetensors").read_bytes()
     wild = recipe_of(frames, train__optimizer={"learning_rate": 1e30})
-    with pytest.raises(
-        InputError, match=r"became (nan|inf).*lower train\.optimizer\.learning_rate \(1e\+30"
-    ) as error:
+    with pytest.raises(InputError, match=r"(nan|inf).*train\.optimizer\.learning_rate .*1e\+30") as error:
         train(wild, tmp_path, resumed=read_resumable(tmp_path, wild))
     assert "the last checkpoint was saved before and is kept" in str(error.value)
     assert "\n" not in str(error.value)
@@ -296,7 +294,7 @@ def test_a_diverging_run_stops_and_keeps_its_last_checkpoint(frames: Path, tmp_p
         (tmp_path / "best.safetensors").read_bytes(),
     )
     (tmp_path / "new").mkdir()
-    with pytest.raises(InputError, match=r"on .*train\.xyz, frame \d+") as error:
+    with pytest.raises(InputError, match=r"train\.xyz, frame \d+") as error:
         train(wild, tmp_path / "new")
     assert [p.name for p in (tmp_path / "new").glob("*.safetensors")] == ["last.safetensors"]
     assert read_checkpoint(tmp_path / "new" / "last.safetensors").progress["step"] == 0

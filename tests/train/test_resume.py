@@ -47,9 +47,9 @@ def test_a_run_without_a_checkpoint_begins_anew(recipe: Recipe, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("model__cutoff", 4.0, r"trained with model\.cutoff = 3\.5, the recipe says 4\.0; resume with"),
-        ("model__radial", {"kind": "bessel"}, r"model\.radial\.kind = gaussian, the recipe says bessel"),
-        ("data__references", "none", r"data\.references = least_squares, the recipe says none"),
+        ("model__cutoff", 4.0, r"model\.cutoff = 3\.5.*4\.0"),
+        ("model__radial", {"kind": "bessel"}, r"model\.radial\.kind = gaussian.*bessel"),
+        ("data__references", "none", r"data\.references = least_squares.*none"),
     ],
 )
 def test_what_may_not_change(key: str, value: Any, message: str, recipe: Recipe, tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_a_stage_that_was_begun_keeps_its_network(
     if legal:
         assert read_resumable(tmp_path, now) is not None
     else:
-        with pytest.raises(InputError, match=r"was trained with train\.stages\.0\.(forces|dens)"):
+        with pytest.raises(InputError, match=r"train\.stages\.0\.(forces|dens)"):
             read_resumable(tmp_path, now)
 
 

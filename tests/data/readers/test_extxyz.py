@@ -74,35 +74,35 @@ def test_plain_xyz_windows_lines_and_blank_lines(tmp_path):
 
 ROW = "O 2.0 0.5 0.0 -0.1 -0.2 -0.3 8\n"
 BAD = {
-    "empty": ("", "the file is empty"),
-    "blank": ("\n\n", "the file is empty"),
-    "prose": ("Dear all,\nplease find\n", r"frame 0 \(line 1\): expected a number of atoms, got 'Dear all,'"),
-    "negative": ("-2\n" + FRAME[2:], "frame 0 .* got '-2'"),
+    "empty": ("", "empty"),
+    "blank": ("\n\n", "empty"),
+    "prose": ("Dear all,\nplease find\n", r"frame 0 \(line 1\): .*'Dear all,'"),
+    "negative": ("-2\n" + FRAME[2:], "frame 0 .*'-2'"),
     "no atoms": ("0\n\n", "frame 0 .*no atoms"),
-    "too many rows": (FRAME + FRAME + ROW + FRAME, r"frame 2 \(line 9\): .* has frame 1 as many atoms"),
+    "too many rows": (FRAME + FRAME + ROW + FRAME, r"frame 2 \(line 9\): .*frame 1 "),
     "too few rows": (
         FRAME + FRAME.replace(ROW, "") + FRAME,
-        r"frame 1 \(line 5\): says 2 atoms, but line 8 does not look like .*'2'",
+        r"frame 1 \(line 5\): .*2 atoms.*line 8 .*'2'",
     ),
     "too few rows at the end": (
         FRAME + FRAME.replace("2\n", "4\n", 1),
-        r"frame 1 \(line 5\): says 4 .* ends after 2",
+        r"frame 1 \(line 5\): .*4 .* 2",
     ),
     "a header among the atoms": (
         FRAME.replace("2\n", "6\n", 1) + FRAME[:-1],
-        "says 6 atoms, but line 5 .*'2'",
+        "6 atoms.*line 5 .*'2'",
     ),
     "cut off": (
         FRAME + FRAME.replace(ROW, ""),
-        r"frame 1 \(line 5\): says 2 atoms, but the file ends after 1",
+        r"frame 1 \(line 5\): .*2 atoms.* 1",
     ),
-    "only a header": ("2\n", "says 2 atoms, but the file ends after 0"),
-    "unknown element": (FRAME + FRAME.replace("Mg", "Qq"), r"frame 1 \(line 5\): 'Qq' is not an element"),
+    "only a header": ("2\n", "2 atoms.* 0"),
+    "unknown element": (FRAME + FRAME.replace("Mg", "Qq"), r"frame 1 \(line 5\): .*'Qq'"),
     "not a number": (FRAME.replace("0.5", "o.5"), "frame 0 .*o.5"),
-    "missing column": (FRAME.replace(" 8\n", "\n"), "line 4 does not look like the atoms before it"),
+    "missing column": (FRAME.replace(" 8\n", "\n"), "line 4 "),
     "bad lattice": (FRAME.replace("4 0 0 1", "4 0 0"), "frame 0 .*Lattice"),
     "bad pbc": (FRAME.replace("T F T", "T F"), "frame 0 "),
-    "bad properties": (FRAME.replace("forces:R:3", "forces:Q:3"), "frame 0 .*Unknown property type"),
+    "bad properties": (FRAME.replace("forces:R:3", "forces:Q:3"), "frame 0 .*Unknown property"),
 }
 
 

@@ -61,12 +61,12 @@ def test_other_units(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"coords": None}, "has .*; expected z, R, E, F or nuclear_charges"),
-        ({"coords": np.zeros((3, 5, 3))}, r"coords has shape \(3, 5, 3\), expected \(frames, 2, 3\)"),
-        ({"energies": np.zeros(2)}, "energies has 2 energies for 3 frames"),
-        ({"forces": np.zeros((3, 1, 3))}, "forces has shape"),
-        ({"e_unit": "cal"}, "e_unit is 'cal', expected one of kcal/mol"),
-        ({"lattice": np.eye(3)}, "has a lattice"),
+        ({"coords": None}, "expected z, R, E, F or nuclear_charges"),
+        ({"coords": np.zeros((3, 5, 3))}, r"coords .*\(3, 5, 3\).*\(frames, 2, 3\)"),
+        ({"energies": np.zeros(2)}, "energies .*2 .*3 "),
+        ({"forces": np.zeros((3, 1, 3))}, "forces "),
+        ({"e_unit": "cal"}, "e_unit .*'cal'.*kcal/mol"),
+        ({"lattice": np.eye(3)}, "lattice"),
     ],
 )
 def test_bad_arrays(tmp_path, changes, message):

@@ -67,7 +67,7 @@ def test_the_temperature_is_that_of_the_reference() -> None:
         modes=np.concatenate([cold.modes, warm.modes]),
     )
     assert score(both, warm).srme == 0.0
-    with pytest.raises(InputError, match="made: its reference is at 200 K; it was computed at 100, 300 K"):
+    with pytest.raises(InputError, match=r"made: .*200 K.*100, 300 K"):
         score(both, replace(warm, temperatures=np.array([200.0])))
 
 

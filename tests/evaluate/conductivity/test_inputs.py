@@ -79,12 +79,12 @@ def test_matrices_in_each_form(given: object) -> None:
 @pytest.mark.parametrize(
     ("info", "words"),
     [
-        ({"fc2_supercell": "two"}, "fc2_supercell is 'two', expected whole numbers"),
-        ({"fc2_supercell": [2.5, 2, 2]}, "expected whole numbers"),
-        ({"fc3_supercell": [2, 2]}, "fc3_supercell has 2 numbers, expected 3 or 9"),
-        ({"fc3_supercell": [2, 2, 0]}, "spans no volume"),
-        ({"q_mesh": [19]}, "the mesh is .*, expected three divisions"),
-        ({"q_mesh": [0, 1, 1]}, "expected three divisions"),
+        ({"fc2_supercell": "two"}, "fc2_supercell .*'two'"),
+        ({"fc2_supercell": [2.5, 2, 2]}, r"fc2_supercell .*2\.5"),
+        ({"fc3_supercell": [2, 2]}, "fc3_supercell .*2 .*3 or 9"),
+        ({"fc3_supercell": [2, 2, 0]}, "volume"),
+        ({"q_mesh": [19]}, "mesh .*19"),
+        ({"q_mesh": [0, 1, 1]}, "mesh .*0, 1, 1"),
     ],
 )
 def test_bad_frames_are_one_line(info: dict[str, Any], words: str) -> None:
@@ -131,13 +131,13 @@ def test_left_handed_cells_are_turned() -> None:
 
 def test_a_mesh_of_too_many_points_is_refused() -> None:
     found = material_of_structure(structure_of(bulk("Al"), "al"), "al", Sizes(mesh=(999, 999, 9)), 1e-5)
-    with pytest.raises(InputError, match=r"al: a mesh of 999×999×9 has 8\.98e\+06 points, more than 1e\+06"):
+    with pytest.raises(InputError, match=r"al: .*999×999×9 .*8\.98e\+06 .*1e\+06"):
         make_phono3py(found, 1e-5)
 
 
 def test_molecules_have_no_conductivity() -> None:
     molecule = structure_of(Atoms("CO", [[0, 0, 0], [0, 0, 1.1]]), "co.xyz")
-    with pytest.raises(InputError, match=r"co\.xyz: conductivity needs a crystal"):
+    with pytest.raises(InputError, match=r"co\.xyz: .*crystal"):
         material_of_structure(molecule, "co", Sizes(), 1e-5)
 
 
@@ -216,7 +216,7 @@ def test_yaml_without_forces_is_a_material(tmp_path: Path) -> None:
     assert (material.reference, material.mesh) == (None, (4, 4, 4))
     assert material.fc2_supercell.tolist() == np.diag([3, 3, 3]).tolist()
     assert material.fc3_supercell.tolist() == np.eye(3).tolist()
-    with pytest.raises(InputError, match="has no force sets of a reference method"):
+    with pytest.raises(InputError, match="force sets"):
         reference_conductivity(material, TIGHT)
 
 
@@ -252,7 +252,7 @@ def test_silicon_as_its_authors_have_it() -> None:
 def test_other_yaml_is_one_line(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "phono3py_other.yaml"
     path.write_bytes(content)
-    with pytest.raises(InputError, match=r"phono3py_other\.yaml: phono3py cannot read it") as caught:
+    with pytest.raises(InputError, match=r"phono3py_other\.yaml: phono3py ") as caught:
         material_of_yaml(path, COARSE, 1e-5)
     assert "\n" not in str(caught.value)
 
@@ -260,7 +260,7 @@ def test_other_yaml_is_one_line(content: bytes, tmp_path: Path) -> None:
 def test_forces_that_do_not_fit_are_one_line(tmp_path: Path) -> None:
     path = beside(computed(second=False, material=aluminium(fc3=1)), tmp_path)
     (tmp_path / "FORCES_FC3").write_text("0 0 0\n0 0 0\n")
-    with pytest.raises(InputError, match="phono3py cannot read it") as caught:
+    with pytest.raises(InputError, match="phono3py ") as caught:
         material_of_yaml(path, COARSE, 1e-5)
     assert "\n" not in str(caught.value)
 
@@ -270,7 +270,7 @@ def test_force_sets_of_other_atoms_are_one_line(tmp_path: Path) -> None:
         in_yaml(computed(second=False, material=aluminium(fc3=1)), tmp_path), COARSE, 1e-5
     )
     other = replace(material, fc3_supercell=np.diag([2, 1, 1]))
-    with pytest.raises(InputError, match="phono3py cannot use its force sets") as caught:
+    with pytest.raises(InputError, match="force sets") as caught:
         reference_conductivity(other, TIGHT)
     assert "\n" not in str(caught.value)
 

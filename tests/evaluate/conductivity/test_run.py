@@ -184,9 +184,9 @@ def test_nothing_is_printed_or_written(
 
 
 def test_what_cannot_be_done_is_one_line() -> None:
-    with pytest.raises(InputError, match="Al: the potential does not know Al"):
+    with pytest.raises(InputError, match=r"^Al: .*Al"):
         conductivity_at(aluminium(), None, replace(emt(), elements=(29,)), TIGHT)
-    with pytest.raises(InputError, match=r"^Al: phono3py cannot use the cell"):
+    with pytest.raises(InputError, match=r"^Al: phono3py .*cell"):
         conductivity_at(replace(aluminium(), primitive=np.eye(3) * 0.3), None, emt(), TIGHT)
 
     class Broken(LennardJones):
@@ -194,9 +194,7 @@ def test_what_cannot_be_done_is_one_line() -> None:
             super().calculate(*args, **kwargs)
             self.results["forces"] = self.results["forces"] * np.nan
 
-    with pytest.raises(
-        InputError, match="Al: displacement 1 for second derivatives: its forces are not finite"
-    ):
+    with pytest.raises(InputError, match=r"Al: displacement 1 .*second.*not finite"):
         conductivity_at(aluminium(), None, model_of(Broken(rc=3.0)), TIGHT)
 
 

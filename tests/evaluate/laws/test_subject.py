@@ -30,8 +30,8 @@ def test_predictions_come_in_order_whatever_the_batches(monkeypatch: pytest.Monk
 @pytest.mark.parametrize("what", ["energy", "forces"])
 def test_nan_says_where(what: str) -> None:
     nan = Changed(smooth(), lambda g, p: replace(p, **{what: getattr(p, what) * float("nan")}))
-    words = {"energy": "the energy is nan", "forces": "the force on atom 0 is"}[what]
-    with pytest.raises(NoPredictionError, match=rf"crystal: {words}"):
+    words = {"energy": "energy .*nan", "forces": "atom 0 "}[what]
+    with pytest.raises(NoPredictionError, match=rf"crystal: .*{words}"):
         Subject(nan).predict([crystal()])
 
 

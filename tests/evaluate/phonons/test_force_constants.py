@@ -125,7 +125,7 @@ def test_mean_forces_may_be_taken_out() -> None:
 
 
 def test_forces_that_are_not_finite_are_refused() -> None:
-    with pytest.raises(InputError, match="displacement 1: its forces are not finite"):
+    with pytest.raises(InputError, match=r"displacement 1: .*not finite"):
         by_displacements(
             make_phonopy(copper(), 1e-5), STILL, lambda all_of: [np.full((len(s), 3), np.nan) for s in all_of]
         )

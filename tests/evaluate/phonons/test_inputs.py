@@ -64,7 +64,7 @@ def test_yaml_without_forces_has_no_reference(tmp_path: Path) -> None:
 def test_other_yaml_is_one_line(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "other.yaml"
     path.write_bytes(content)
-    with pytest.raises(InputError, match=r"other\.yaml: phonopy cannot read it") as caught:
+    with pytest.raises(InputError, match=r"other\.yaml: phonopy ") as caught:
         crystal_of_yaml(path, FAIR)
     assert "\n" not in str(caught.value)
 
@@ -82,7 +82,7 @@ def test_primitive_cells_are_found() -> None:
 
 def test_molecules_have_no_phonons() -> None:
     molecule = structure_of(Atoms("CO", [[0, 0, 0], [0, 0, 1.1]]), "co.xyz")
-    with pytest.raises(InputError, match=r"co\.xyz: phonons need a crystal"):
+    with pytest.raises(InputError, match=r"co\.xyz: .*crystal"):
         crystal_of_structure(molecule, "co", None, 12.0, 1e-5)
 
 
@@ -139,7 +139,7 @@ def test_an_index_in_each_layout(name: str, content: str, tmp_path: Path) -> Non
 def test_other_json_is_one_line(content: str, tmp_path: Path) -> None:
     path = tmp_path / "pbe.json"
     path.write_text(content)
-    with pytest.raises(InputError, match=r"pbe\.json: not an index of the MDR benchmark"):
+    with pytest.raises(InputError, match=r"pbe\.json: .*MDR"):
         read_index(path)
 
 
@@ -152,5 +152,5 @@ def test_folders_with_their_index(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "pbe"):
         assert folder_crystals(folder) == ([path], read_index(tmp_path / "pbe.json"))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="holds no phonopy yaml"):
+    with pytest.raises(InputError, match="no phonopy yaml"):
         folder_crystals(tmp_path / "empty")

@@ -80,8 +80,8 @@ def test_primitive_and_unit_cell_relax_to_the_same() -> None:
 
 def test_what_cannot_be_done_is_one_line() -> None:
     crystal = copper()
-    with pytest.raises(InputError, match="only conservative potentials"):
+    with pytest.raises(InputError, match="conservative"):
         phonons_at(crystal, None, emt(), replace(STILL, method="hessian"))
     broken = replace(crystal, primitive=np.eye(3) * 0.3)
-    with pytest.raises(InputError, match="made: phonopy cannot use the cell"):
+    with pytest.raises(InputError, match=r"made: phonopy .*cell"):
         phonons_at(broken, None, model_of(EMT()), STILL)

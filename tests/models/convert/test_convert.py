@@ -166,20 +166,20 @@ def test_a_denoising_model_that_lost_its_head(tmp_path: Path, content: dict[str,
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: c["state_dict"].pop("module.backbone.norm.affine_bias"), "norm.bias is missing"),
-        (lambda c: c["state_dict"].update({"module.backbone.more": torch.zeros(1)}), "more has no place"),
+        (lambda c: c["state_dict"].pop("module.backbone.norm.affine_bias"), r"norm\.bias "),
+        (lambda c: c["state_dict"].update({"module.backbone.more": torch.zeros(1)}), r"\bmore "),
         (lambda c: c["config"]["model"]["backbone"].update(hidden_channels=8), "shape"),
         (lambda c: c["state_dict"]["module.backbone.norm.affine_bias"].fill_(torch.nan), "not finite"),
-        (lambda c: c["normalizers"]["forces"].update(mean=torch.tensor(1.0)), "forces.mean is 1"),
-        (lambda c: c["normalizers"]["energy"].update(rmsd=torch.tensor(0.0)), "positive rmsd"),
-        (lambda c: c["normalizers"]["energy"].update(rmsd=torch.tensor(torch.inf)), "positive rmsd"),
-        (lambda c: c["normalizers"]["energy"].update(mean=torch.tensor(torch.nan)), "positive rmsd"),
+        (lambda c: c["normalizers"]["forces"].update(mean=torch.tensor(1.0)), r"forces\.mean .*1"),
+        (lambda c: c["normalizers"]["energy"].update(rmsd=torch.tensor(0.0)), "rmsd"),
+        (lambda c: c["normalizers"]["energy"].update(rmsd=torch.tensor(torch.inf)), "rmsd"),
+        (lambda c: c["normalizers"]["energy"].update(mean=torch.tensor(torch.nan)), "rmsd"),
         (lambda c: c["elementrefs"]["energy"]["element_references"].fill_(torch.nan), "not finite"),
-        (lambda c: c["config"]["model"]["backbone"].update(num_layers=10**7), "another shape"),
-        (lambda c: c["elementrefs"].update(forces={}), "elementrefs.forces"),
-        (lambda c: c.update(elementrefs={"energy": [1, 2]}), "not as fairchem 1.x writes"),
-        (lambda c: c["config"].update(model="esen"), "config.model is 'esen'"),
-        (lambda c: c["state_dict"].update(more="text"), "other than tensors"),
+        (lambda c: c["config"]["model"]["backbone"].update(num_layers=10**7), "shape"),
+        (lambda c: c["elementrefs"].update(forces={}), r"elementrefs\.forces"),
+        (lambda c: c.update(elementrefs={"energy": [1, 2]}), r"fairchem 1\.x"),
+        (lambda c: c["config"].update(model="esen"), r"config\.model .*'esen'"),
+        (lambda c: c["state_dict"].update(more="text"), "tensors"),
     ],
 )
 def test_what_does_not_fit_is_one_line(
@@ -245,7 +245,7 @@ def test_one_unit_of_the_whole_stress_is_that_of_both_parts(direct: dict[str, An
     assert float(imported.potential.direct.pressure) == 0
     assert not any("network's units" in note for note in imported.notes)
     direct["normalizers"] = {"stress": numbers(rmsd=3.0, mean=0.1)}
-    with pytest.raises(InputError, match=r"mean of the stress, 0\.1"):
+    with pytest.raises(InputError, match=r"stress.*0\.1"):
         import_published(save(direct, tmp_path))
 
 
@@ -261,7 +261,7 @@ def test_normalisers_under_their_older_names(content: dict[str, Any], tmp_path: 
     older["grad_target"]["rmsd"] = torch.tensor(2.0)
     assert "its forces were scaled by 2" in import_published(save(content, tmp_path)).notes[-1]
     older["grad_target"]["mean"] = torch.tensor(1.0)
-    with pytest.raises(InputError, match=r"forces\.mean is 1"):
+    with pytest.raises(InputError, match=r"forces\.mean .*1"):
         import_published(save(content, tmp_path))
 
 

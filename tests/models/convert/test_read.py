@@ -42,7 +42,7 @@ def test_code_in_a_checkpoint_is_not_run(zipped: bool, tmp_path: Path) -> None:
 def test_a_plain_pickle_is_refused(tmp_path: Path) -> None:
     trap = tmp_path / "sprung"
     (tmp_path / "plain.pt").write_bytes(pickle.dumps({"state_dict": Hostile(trap), "config": {}}))
-    with pytest.raises(InputError, match="nothing of it was run"):
+    with pytest.raises(InputError, match=r"nothing .*run"):
         read_published(tmp_path / "plain.pt")
     assert not trap.exists()
 
@@ -70,7 +70,7 @@ def test_a_checkpoint_of_the_next_network_is_named(tmp_path: Path, monkeypatch: 
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"", "not a whole PyTorch file"), (b"hello\n", "not a whole PyTorch file"), (None, "no such file")],
+    [(b"", "PyTorch"), (b"hello\n", "PyTorch"), (None, "no such file")],
 )
 def test_no_checkpoint(content: bytes | None, message: str, tmp_path: Path) -> None:
     path = tmp_path / "a.pt"

@@ -70,12 +70,12 @@ def test_the_options_of_direct_heads() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"norm_type": "layer_norm_sh"}, "norm_type is 'layer_norm_sh'"),
-        ({"distance_function": "sigmoid"}, "distance_function is 'sigmoid'"),
-        ({"act_type": "relu"}, "act_type 'relu'"),
-        ({"model": "equiformer_v2"}, "'equiformer_v2', expected one of esen_backbone"),
-        ({"num_experts": 8}, "num_experts is not known"),
-        ({"mmax": 5}, "mmax is 5"),
+        ({"norm_type": "layer_norm_sh"}, "norm_type .*'layer_norm_sh'"),
+        ({"distance_function": "sigmoid"}, "distance_function .*'sigmoid'"),
+        ({"act_type": "relu"}, "act_type .*'relu'"),
+        ({"model": "equiformer_v2"}, "'equiformer_v2'.*esen_backbone"),
+        ({"num_experts": 8}, "num_experts"),
+        ({"mmax": 5}, "mmax .*5"),
     ],
 )
 def test_what_has_no_counterpart_is_refused(changes: dict[str, Any], message: str) -> None:
@@ -144,7 +144,7 @@ def test_the_training() -> None:
 
 
 def test_what_is_wrong_between_settings_is_told_without_a_key_of_its_own() -> None:
-    with pytest.raises(InputError, match=r"^config\.model\.backbone: mmax is 2"):
+    with pytest.raises(InputError, match=r"^config\.model\.backbone: mmax .*2"):
         published_spec(settings(lmax=1, mmax=2))
     with pytest.raises(InputError, match=r"^config\.model\.backbone\.lmax"):
         published_spec(settings(lmax=20))

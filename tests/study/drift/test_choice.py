@@ -73,8 +73,8 @@ def test_the_note_of_a_changed_protocol_lists_the_changes() -> None:
         ({"duration_ps": 0.0}, "--duration 0.0"),
         ({"duration_ps": math.inf}, "--duration inf"),
         ({"record_every": 0}, "--record-every 0"),
-        ({"duration_ps": 0.0004}, "--duration 0.0004: less than one step"),
-        ({"timestep_fs": 30000.0}, "--duration 10.0: less than one step"),
+        ({"duration_ps": 0.0004}, r"--duration 0\.0004"),
+        ({"timestep_fs": 30000.0}, r"--duration 10\.0"),
     ],
 )
 def test_numbers_that_cannot_be(given: dict[str, Any], words: str) -> None:
@@ -129,7 +129,7 @@ def test_a_supercell_needs_periods_and_structures(work: Path) -> None:
     slab = fcc111("Al", (1, 1, 2), vacuum=5.0)
     slab.info.clear()
     write("slab.xyz", slab, format="extxyz")
-    with pytest.raises(InputError, match="--supercell: lattice vector 3"):
+    with pytest.raises(InputError, match=r"--supercell: .*vector 3"):
         choose("slab.xyz", supercell="1,1,2")
-    with pytest.raises(InputError, match="--supercell: is for --structures"):
+    with pytest.raises(InputError, match=r"--supercell: .*--structures"):
         choose(supercell="1,1,2")

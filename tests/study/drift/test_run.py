@@ -148,12 +148,12 @@ def test_interrupted_and_resumed_it_leaves_the_same(
     how: Any = {"options": options, "changes": {"relax": True}}
     whole = drift_of([potential], work / "whole", **how)
     interrupt(monkeypatch, 1)
-    with pytest.raises(Interrupted, match=r"relaxed .* --output .*parts and --resume"):
+    with pytest.raises(Interrupted, match=r"relaxed .*--output .*parts .*--resume"):
         drift_of([potential], work / "parts", **how)
     monkeypatch.undo()
     monkeypatch.chdir(work)
     interrupt(monkeypatch, 22)
-    with pytest.raises(Interrupted, match=r"at step \d+ of 50 .* --output .*parts and --resume"):
+    with pytest.raises(Interrupted, match=r"step \d+ of 50 .*--output .*parts .*--resume"):
         drift_of([potential], work / "parts", resume=True, **how)
     assert not (work / "parts" / "result.json").exists()
     for asked in (0, 20):
@@ -183,10 +183,10 @@ def test_a_finished_test_can_be_shown_again_and_made_longer(work: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"changes": {"timestep_fs": 1.0}}, r"timestep_fs was 2.0, is 1.0"),
-        ({"changes": {"seed": 3}}, r"seed was 0, is 3"),
-        ({"options": DriftOptions(order_test=2)}, r"options.order_test was 0, is 2"),
-        ({"options": DriftOptions(frame_every=2)}, r"options.frame_every was None, is 2"),
+        ({"changes": {"timestep_fs": 1.0}}, r"timestep_fs .*2\.0.*1\.0"),
+        ({"changes": {"seed": 3}}, r"seed .*0.*3"),
+        ({"options": DriftOptions(order_test=2)}, r"options\.order_test .*0.*2"),
+        ({"options": DriftOptions(frame_every=2)}, r"options\.frame_every .*None.*2"),
         ({"potentials": ["mine:swirling"]}, r"potentials.emt"),
         ({"potentials": ["emt", "mine:swirling"]}, r"potentials.swirling"),
         ({"calculator_args": ["asap_cutoff=true"]}, r"potentials.emt.arguments"),
@@ -209,12 +209,12 @@ def test_atoms_that_moved_in_the_file_are_another_test(work: Path) -> None:
     atoms = read("cu.xyz")
     atoms.positions[0, 0] += 1e-6
     write("cu.xyz", atoms, format="extxyz")
-    with pytest.raises(InputError, match=r"systems.structures/cu.structure was"):
+    with pytest.raises(InputError, match=r"systems\.structures/cu\.structure "):
         drift_of(["emt"], work / "out", "cu.xyz", resume=True)
 
 
 def test_folders_that_cannot_be_used(work: Path) -> None:
-    with pytest.raises(InputError, match="leave out --resume"):
+    with pytest.raises(InputError, match="--resume"):
         drift_of(["emt"], work / "out", "cu.xyz", resume=True)
     drift_of(["emt"], work / "out", "cu.xyz")
     with pytest.raises(InputError, match="--resume"):
