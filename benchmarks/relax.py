@@ -25,8 +25,8 @@ from measure import gemm_rate
 from esen.allocator import keep_freed_memory
 from esen.data.atoms import from_atoms
 from esen.data.structure import Structure
+from esen.evaluate.batched import run_batched
 from esen.evaluate.relax import Relaxed, RelaxSpec, relax
-from esen.evaluate.together import together
 from esen.graph.types import Potential
 from esen.md.calculator import EsenCalculator
 from esen.models.potential import EsenPotential, make_potential
@@ -63,7 +63,7 @@ def batched(
         return lambda shared: relax(structure, EsenCalculator(shared), spec)
 
     sizes = [len(structure) for structure in structures]
-    found = together(
+    found = run_batched(
         [procedure(structure) for structure in structures],
         potential,
         sizes=sizes,

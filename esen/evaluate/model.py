@@ -9,7 +9,7 @@ import numpy as np
 
 from esen.data.checks import check_known
 from esen.data.structure import Structure
-from esen.evaluate.together import together
+from esen.evaluate.batched import run_batched
 from esen.graph.batch import collate, make_graphs, pack_batches, separate
 from esen.graph.types import Potential
 
@@ -96,7 +96,7 @@ class Model:
         """
         make = self.as_calculator
         if make is not None:
-            return together(
+            return run_batched(
                 [partial(_on_shared, procedure, make) for procedure in procedures],
                 self.potential,
                 sizes=sizes,

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from esen.graph.types import Graph
 from esen.models.block import Block
 from esen.models.chunks import EdgeChunks, chunk_sizes, recomputed
+from esen.models.concatenation import concatenate, split
 from esen.models.dens import ForceEncoding
 from esen.models.envelope import make_envelope
 from esen.models.frame import EdgeFrame
 from esen.models.memory import is_lean
 from esen.models.norm import EquivariantRMSNorm
-from esen.models.pieces import cut, join
 from esen.models.radial import EdgeScalars, RadialMLP, make_radial
 from esen.models.so3 import split_scalars
 from esen.models.wigner import edge_wigner
@@ -87,7 +87,7 @@ class Backbone(nn.Module):
         tables = _SpeciesTables(species, self.sender_species(present), self.receiver_species(present))
         sizes = chunk_sizes(graph.num_edges, weight.device)
         chunks = zip(
-            cut(vectors, sizes, dim=0), graph.sender.split(sizes), graph.receiver.split(sizes), strict=True
+            split(vectors, sizes, dim=0), graph.sender.split(sizes), graph.receiver.split(sizes), strict=True
         )
         make = partial(recomputed, self.edge_frame) if lean else self.edge_frame
         return EdgeChunks(tuple(make(*chunk, tables) for chunk in chunks), lean)
@@ -139,7 +139,7 @@ class Backbone(nn.Module):
         edges = self.edge_chunks(graph, vectors)
         x = edges.sum(self._embed)
         scalars, rest = split_scalars(x)
-        x = join([scalars + self.species(graph.numbers).unsqueeze(1), rest], dim=1)
+        x = concatenate([scalars + self.species(graph.numbers).unsqueeze(1), rest], dim=1)
         if self.force_encoding is not None:
             x = x + self.force_encoding(torch.zeros_like(graph.positions) if shown is None else shown)
         for block in self.blocks:

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from esen.models.pieces import cut, cut_rows, join
+from esen.models.concatenation import concatenate, split, split_rows
 from esen.models.radial import EdgeScalars
 from esen.models.so2 import Orders
 from esen.models.so3 import by_degree
@@ -52,33 +52,33 @@ class EdgeFrame:
         for d, part in zip(self.wigner, by_degree(x), strict=True):
             # Looked up first, then rounded to the precision of the products: the derivative of a look-up is a sum.
             pair = [part.index_select(0, atom).to(d.dtype) for atom in (self.sender, self.receiver)]
-            turned.append(cut_rows(_turn(d, join(pair, dim=2))))
+            turned.append(split_rows(_turn(d, concatenate(pair, dim=2))))
         orders = []
         for m in range(self.mmax + 1):
             signs = (m, -m) if m else (0,)
             rows = [turned[l][min(l, self.mmax) + s] for s in signs for l in range(m, self.lmax + 1)]
-            orders.append(join(rows, dim=1).unflatten(1, (len(signs), -1)))
+            orders.append(concatenate(rows, dim=1).unflatten(1, (len(signs), -1)))
         return orders
 
     def to_atoms(self, orders: Orders) -> Float[Tensor, "N K C"]:
         """Turn messages back, fade them by the envelope, and add those of each receiver."""
-        rows = [cut_rows(x.flatten(1, 2)) for x in orders]
+        rows = [split_rows(x.flatten(1, 2)) for x in orders]
         sums = []
         for l, inverse in enumerate(self.inverse):
             kept = min(l, self.mmax)
             negative = [rows[m][(self.lmax - m + 1) + l - m] for m in range(kept, 0, -1)]
             positive = [rows[m][l - m] for m in range(kept + 1)]
-            sums.append(self._sum(_turn(inverse, join([*negative, *positive], dim=1))))
-        return join(sums, dim=1)
+            sums.append(self._sum(_turn(inverse, concatenate([*negative, *positive], dim=1))))
+        return concatenate(sums, dim=1)
 
     def axial_to_atoms(self, axial: Float[Tensor, "E degrees C"]) -> Float[Tensor, "N K C"]:
         """The same for messages with m = 0 alone: u · Y_l(n) times a number a degree."""
         sums = []
-        for l, (inverse, weight) in enumerate(zip(self.inverse, cut_rows(axial), strict=True)):
+        for l, (inverse, weight) in enumerate(zip(self.inverse, split_rows(axial), strict=True)):
             kept = min(l, self.mmax)
-            column = cut(inverse, [kept, 1, kept], dim=2)[1]  # (E, 2l+1, 1)
+            column = split(inverse, [kept, 1, kept], dim=2)[1]  # (E, 2l+1, 1)
             sums.append(self._sum(column * weight))
-        return join(sums, dim=1)
+        return concatenate(sums, dim=1)
 
     def _sum(self, messages: Float[Tensor, "E rows C"]) -> Float[Tensor, "N rows C"]:
         kept = self.scalars.radial.dtype  # sums are not rounded to that of the products

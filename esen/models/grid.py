@@ -13,7 +13,7 @@ from e3nn import o3
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from esen.models.pieces import cut, join
+from esen.models.concatenation import concatenate, split
 from esen.models.so2 import Orders
 
 
@@ -107,10 +107,12 @@ class GridEdges(nn.Module):
 
     def forward(self, extra: Float[Tensor, "E extra"], orders: Orders) -> Orders:
         """Apply to features in the edge frame."""
-        rows = join([x.flatten(1, 2) for x in orders], dim=1)  # (E, K, C), in the order of `self.order`
+        rows = concatenate(
+            [x.flatten(1, 2) for x in orders], dim=1
+        )  # (E, K, C), in the order of `self.order`
         sample, project = (matrix.to(rows)[:, self.order] for matrix in grid_matrices(*self.grid))
         activated = project.T @ nn.functional.silu(sample @ rows)
-        _, others = cut(activated, [1, rows.shape[1] - 1], dim=1)
-        activated = join([nn.functional.silu(extra).unsqueeze(1), others], dim=1)
-        pieces = cut(activated, [x.shape[1] * x.shape[2] for x in orders], dim=1)
+        _, others = split(activated, [1, rows.shape[1] - 1], dim=1)
+        activated = concatenate([nn.functional.silu(extra).unsqueeze(1), others], dim=1)
+        pieces = split(activated, [x.shape[1] * x.shape[2] for x in orders], dim=1)
         return [piece.unflatten(1, x.shape[1:3]) for piece, x in zip(pieces, orders, strict=True)]

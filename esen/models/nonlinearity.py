@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from esen.models.concatenation import concatenate, split
 from esen.models.grid import GridEdges, GridFeedForward
-from esen.models.pieces import cut, join
 from esen.models.so2 import Orders
 from esen.models.so3 import SO3Linear, expand_degrees, split_scalars
 from esen.recipe.model import GateSpec, GridEdgesSpec, GridSpec, ModelSpec
@@ -32,10 +32,10 @@ class GatedEdges(nn.Module):
     def forward(self, gates: Float[Tensor, "E extra"], orders: Orders) -> Orders:
         """Apply to features in the edge frame; the gates are degree-major."""
         gate = torch.sigmoid(gates).view(-1, 1, self.lmax, orders[0].shape[3])
-        scalars, axial = cut(orders[0], [1, self.lmax], dim=2)
-        gated = [join([nn.functional.silu(scalars), axial * gate], dim=2)]
+        scalars, axial = split(orders[0], [1, self.lmax], dim=2)
+        gated = [concatenate([nn.functional.silu(scalars), axial * gate], dim=2)]
         for m, x in enumerate(orders[1:], start=1):
-            gate = gate if m == 1 else cut(gate, [1, self.lmax - m + 1], dim=2)[1]  # degrees l ≥ m
+            gate = gate if m == 1 else split(gate, [1, self.lmax - m + 1], dim=2)[1]  # degrees l ≥ m
             gated.append(x * gate)
         return gated
 
@@ -60,7 +60,7 @@ class GatedFeedForward(nn.Module):
         scalars, rest = split_scalars(self.up(x))
         gate = torch.sigmoid(nn.functional.silu(self.gates(x[:, 0])))
         gate = expand_degrees(gate.view(x.shape[0], -1, rest.shape[2]), first=1)  # (N, K − 1, H)
-        activated = join([nn.functional.silu(scalars), rest * gate], dim=1)
+        activated = concatenate([nn.functional.silu(scalars), rest * gate], dim=1)
         update: Tensor = self.down(activated)
         return update
 

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd import Function
 
-from esen.models.pieces import join
+from esen.models.concatenation import concatenate
 from esen.models.so3 import expand_degrees, split_scalars
 
 
@@ -36,12 +36,12 @@ class EquivariantRMSNorm(nn.Module):
     def forward(self, x: Float[Tensor, "N K C"]) -> Float[Tensor, "N K C"]:
         """Normalise every atom."""
         scalars, rest = split_scalars(x)
-        x = join([scalars - scalars.mean(dim=2, keepdim=True), rest], dim=1)
+        x = concatenate([scalars - scalars.mean(dim=2, keepdim=True), rest], dim=1)
         share = [1 / ((2 * l + 1) * (self.lmax + 1)) for l in range(self.lmax + 1) for _ in range(2 * l + 1)]
         mean_square = (x.square().mean(dim=2) * x.new_tensor(share)).sum(dim=1)  # (N,)
         scale = torch.rsqrt(mean_square + self.eps)
         scalars, rest = split_scalars(x * scale[:, None, None] * expand_degrees(self.weight))
-        return join([scalars + self.bias, rest], dim=1)
+        return concatenate([scalars + self.bias, rest], dim=1)
 
 
 class _LayerNorm(Function):

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from esen.models.pieces import cut
+from esen.models.concatenation import split
 
 Orders = list[Float[Tensor, "E _sign _degrees _C"]]
 """Features in the edge frame, one tensor an order |m|: `frame.py` says how. What differs between them has a `_`."""
@@ -61,11 +61,11 @@ class SO2Linear(nn.Module):
             sizes = [x.shape[2] * x.shape[3] for x in orders]
             orders = [
                 x * w.view(-1, 1, *x.shape[2:])
-                for x, w in zip(orders, cut(radial, sizes, dim=1), strict=True)
+                for x, w in zip(orders, split(radial, sizes, dim=1), strict=True)
             ]
         axial = self.axial(orders[0].flatten(1))
         degrees = orders[0].shape[2]
-        extra, first = cut(axial, [self.extra, axial.shape[1] - self.extra], dim=1)
+        extra, first = split(axial, [self.extra, axial.shape[1] - self.extra], dim=1)
         mixed = [first.unflatten(1, (1, degrees, -1))]
         for x, weight in zip(orders[1:], self.weights, strict=True):
             real, imaginary = weight.chunk(2)  # each (degrees * outputs, degrees * inputs)

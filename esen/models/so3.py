@@ -9,18 +9,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from esen.models.pieces import cut, join
+from esen.models.concatenation import concatenate, split
 
 
 def by_degree(x: Float[Tensor, "N K C"]) -> tuple[Float[Tensor, "N _orders C"], ...]:
     """The coefficients of l = 0, 1, …, each (N, 2l + 1, C)."""
     lmax = isqrt(x.shape[1]) - 1
-    return cut(x, [2 * l + 1 for l in range(lmax + 1)], dim=1)
+    return split(x, [2 * l + 1 for l in range(lmax + 1)], dim=1)
 
 
 def split_scalars(x: Float[Tensor, "N K C"]) -> tuple[Float[Tensor, "N 1 C"], Float[Tensor, "N rest C"]]:
     """L = 0, and all else."""
-    scalars, rest = cut(x, [1, x.shape[1] - 1], dim=1)
+    scalars, rest = split(x, [1, x.shape[1] - 1], dim=1)
     return scalars, rest
 
 
@@ -51,7 +51,7 @@ class SO3Linear(nn.Module):
         """Apply W_l degree by degree."""
         biases = [self.bias, *[None] * self.lmax]
         parts = zip(by_degree(x), self.weight.unbind(), biases, strict=True)
-        return join([nn.functional.linear(part, weight, bias) for part, weight, bias in parts], dim=1)
+        return concatenate([nn.functional.linear(part, weight, bias) for part, weight, bias in parts], dim=1)
 
 
 class VectorHead(nn.Module):
@@ -67,5 +67,5 @@ class VectorHead(nn.Module):
 
     def forward(self, x: Float[Tensor, "N K C"]) -> Float[Tensor, "N 3"]:
         """The vector of every atom."""
-        vectors: Tensor = self.linear(join(by_degree(x)[:2], dim=1))[:, 1:, 0]
+        vectors: Tensor = self.linear(concatenate(by_degree(x)[:2], dim=1))[:, 1:, 0]
         return vectors

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 
-class _Cut(Function):
+class _Split(Function):
     generate_vmap_rule = True
 
     @staticmethod
@@ -25,10 +25,10 @@ class _Cut(Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        return join(gradients, ctx.dim), None, None
+        return concatenate(gradients, ctx.dim), None, None
 
 
-class _Join(Function):
+class _Concatenate(Function):
     generate_vmap_rule = True
 
     @staticmethod
@@ -42,25 +42,25 @@ class _Join(Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        return None, *cut(gradient, ctx.sizes, ctx.dim)
+        return None, *split(gradient, ctx.sizes, ctx.dim)
 
 
-def cut(x: Tensor, sizes: Sequence[int], dim: int) -> tuple[Tensor, ...]:
+def split(x: Tensor, sizes: Sequence[int], dim: int) -> tuple[Tensor, ...]:
     """The pieces of x, of the given sizes along `dim`."""
     if len(sizes) == 1:
         return (x,)
-    pieces: tuple[Tensor, ...] = _Cut.apply(x, sizes, dim)  # type: ignore[no-untyped-call]  # torch's own
+    pieces: tuple[Tensor, ...] = _Split.apply(x, sizes, dim)  # type: ignore[no-untyped-call]  # torch's own
     return pieces
 
 
-def cut_rows(x: Tensor) -> tuple[Tensor, ...]:
+def split_rows(x: Tensor) -> tuple[Tensor, ...]:
     """Every index of dimension 1 on its own, which stays as a dimension of one."""
-    return cut(x, [1] * x.shape[1], dim=1)
+    return split(x, [1] * x.shape[1], dim=1)
 
 
-def join(pieces: Sequence[Tensor], dim: int) -> Tensor:
+def concatenate(pieces: Sequence[Tensor], dim: int) -> Tensor:
     """The pieces one after another along `dim`."""
     if len(pieces) == 1:
         return pieces[0]
-    whole: Tensor = _Join.apply(dim, *pieces)  # type: ignore[no-untyped-call]  # torch's own
+    whole: Tensor = _Concatenate.apply(dim, *pieces)  # type: ignore[no-untyped-call]  # torch's own
     return whole

@@ -14,8 +14,8 @@ from ase.build import bulk
 
 from esen.data.structure import Structure
 from esen.errors import InputError
+from esen.evaluate.batched import Stopped, run_batched
 from esen.evaluate.relax import Relaxed, RelaxSpec, relax
-from esen.evaluate.together import Stopped, together
 from esen.graph.batch import make_graph
 from esen.graph.types import Graph, Potential, Prediction
 from esen.md.calculator import EsenCalculator
@@ -83,7 +83,7 @@ def test_relaxed_together_as_one_by_one() -> None:
     def procedure(structure: Structure, shared: Potential) -> Relaxed:
         return relax(structure, EsenCalculator(shared), spec)
 
-    found = together(
+    found = run_batched(
         [partial(procedure, structure) for structure in structures], potential, sizes=[2] * 4, budget=4
     )
     alone = [relax(structure, EsenCalculator(potential), spec) for structure in structures]
@@ -100,7 +100,7 @@ def test_relaxed_together_as_one_by_one() -> None:
 def test_batches_keep_the_budget_and_the_order() -> None:
     sizes, times = [3, 1, 9, 2, 2, 4], [2, 4, 1, 3, 1, 2]
     potential, over = Recorded(), []
-    found = together(
+    found = run_batched(
         [partial(ask, row(size), many) for size, many in zip(sizes, times, strict=True)],
         potential,
         sizes=sizes,
@@ -126,7 +126,7 @@ def test_batches_do_not_depend_on_time() -> None:
     for seed in (0, 7):
         potential = Recorded()
         jobs = [partial(slow, row(size), seed + size) for size in (2, 3, 1)]
-        together(jobs, potential, sizes=[2, 3, 1], budget=9)
+        run_batched(jobs, potential, sizes=[2, 3, 1], budget=9)
         seen.append(potential.batches)
     assert seen[0] == seen[1] == [[2, 3, 1]] * 3
 
@@ -139,7 +139,7 @@ def test_only_what_is_wrong_has_the_exception() -> None:
         ask(row(1), 1, shared)
         raise ValueError("a defect")
 
-    first, second, third, fourth, last = together(
+    first, second, third, fourth, last = run_batched(
         [*jobs, raising], potential, sizes=[2, 2, 2, 2, 1], budget=100
     )
     assert first == third == fourth == pytest.approx(-0.2, abs=0.3)
@@ -154,7 +154,7 @@ def test_a_batch_that_is_too_large_is_halved() -> None:
             raise MemoryError
 
     potential = Recorded(full)
-    found = together([partial(ask, row(2), 1)] * 5, potential, sizes=[2] * 5, budget=100)
+    found = run_batched([partial(ask, row(2), 1)] * 5, potential, sizes=[2] * 5, budget=100)
     assert found == [2.5] * 5
     assert [len(batch) for batch in potential.batches] == [5, 2, 3, 1, 2]
 
@@ -186,7 +186,9 @@ def test_an_interruption_ends_all(act: Callable[[int], None]) -> None:
             raise
 
     with pytest.raises(KeyboardInterrupt):
-        together([partial(procedure, row(size)) for size in (1, 2, 3)], potential, sizes=[1, 2, 3], budget=10)
+        run_batched(
+            [partial(procedure, row(size)) for size in (1, 2, 3)], potential, sizes=[1, 2, 3], budget=10
+        )
     assert sorted(stopped) == [1, 2, 3]
     assert 3 <= len(potential.batches) < 20
 
@@ -196,15 +198,15 @@ def test_nobody_waits_for_what_cannot_come() -> None:
         raise SystemExit(3)
 
     with pytest.raises(SystemExit):
-        together([partial(ask, row(2), 5), leaving], Recorded(), sizes=[2, 1], budget=9)
+        run_batched([partial(ask, row(2), 5), leaving], Recorded(), sizes=[2, 1], budget=9)
 
     def full(index: int, outcome: float | Exception) -> None:
         raise OSError("the disk is full")
 
     jobs = [partial(ask, row(2), 5), partial(ask, row(1), 1)]
     with pytest.raises(OSError, match="the disk is full"):
-        together(jobs, Recorded(), sizes=[2, 1], budget=9, ended=full)
+        run_batched(jobs, Recorded(), sizes=[2, 1], budget=9, ended=full)
 
 
 def test_nothing_to_do() -> None:
-    assert together([], Recorded(), sizes=[], budget=9) == []
+    assert run_batched([], Recorded(), sizes=[], budget=9) == []

@@ -80,7 +80,7 @@ class _Procedure(Generic[R]):
         self._shared.asked.put(_Ended(outcome))
 
 
-def together(
+def run_batched(
     procedures: Sequence[Callable[[Potential], R]],
     potential: Potential,
     *,
