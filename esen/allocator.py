@@ -1,19 +1,16 @@
-"""Keeping freed memory for the next step, where glibc would give it back to the system."""
+"""Reuse of freed memory, which glibc would return to the operating system."""
 
 import ctypes
-import sys
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
 def keep_freed_memory() -> None:
-    """Ask glibc to reuse large blocks instead of mapping new pages, which are cleared one by one, for each.
+    """Ask glibc to reuse large freed blocks instead of mapping new pages, which the system has to clear.
 
-    Large models allocate and free blocks of tens of megabytes at every step; without this the system clears them
-    all again (`benchmarks/allocator.py`). Does nothing where the C library is not glibc.
+    Large models allocate and free blocks of tens of megabytes at every step; `benchmarks/allocator.py` measures the
+    time. The function has no effect with another C library.
     """
-    if not sys.platform.startswith("linux"):
-        return
     try:
         libc = ctypes.CDLL("libc.so.6")
     except OSError:

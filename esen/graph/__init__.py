@@ -1,1 +1,1 @@
-"""What a potential takes and gives: graphs, edges, batches, and errors against labels."""
+"""Inputs and outputs of potentials: graphs, edges, batches, labels and predictions."""

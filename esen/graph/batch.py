@@ -1,4 +1,4 @@
-"""From structures to graphs and labels, from graphs to batches, and back."""
+"""Conversion of structures to graphs and labels, and of graphs to batches and back."""
 
 from collections.abc import Iterable, Sequence
 
@@ -16,16 +16,16 @@ from esen.recipe.model import Backend
 def make_graph(
     structures: Structure | Sequence[Structure], cutoff: float, backend: Backend = "vesin"
 ) -> Graph:
-    """The graph of one structure, or the batch of several, with every pair of atoms up to `cutoff`.
+    """Return the graph of one structure, or the batch of several, with every pair of atoms up to `cutoff`.
 
     Args:
-        structures: at least one.
-        cutoff: in Å.
-        backend: what finds the pairs; the graph is the same.
+        structures: one structure, or at least one in a sequence.
+        cutoff: largest distance in Å.
+        backend: library that finds the pairs; the graph does not depend on it.
 
     Raises:
-        InputError: positions or cell are not finite, or a periodic cell has no volume; names the source. Or the
-            backend is not installed.
+        InputError: positions or cell are not finite, or a periodic cell has no volume (the message names the file), or
+            the backend is not installed.
     """
     if isinstance(structures, Structure):
         return make_graphs([structures], cutoff, backend)[0]
@@ -33,13 +33,13 @@ def make_graph(
 
 
 def make_graphs(structures: Sequence[Structure], cutoff: float, backend: Backend = "vesin") -> list[Graph]:
-    """One graph of each structure. A backend may search all of them at once. As `make_graph` otherwise."""
+    """Return one graph per structure, as `make_graph`. Some backends search all structures at once."""
     edges = find_edges(structures, cutoff, backend)
     return [_graph(structure, found) for structure, found in zip(structures, edges, strict=True)]
 
 
 def collate(graphs: Sequence[Graph]) -> Graph:
-    """One batch of all structures of the graphs, in order. Its tensors are new.
+    """Return one batch of all structures of the graphs, in order. Its tensors are copies.
 
     Raises:
         ValueError: there are no graphs.
@@ -61,7 +61,7 @@ def collate(graphs: Sequence[Graph]) -> Graph:
 
 
 def make_labels(structures: Structure | Sequence[Structure]) -> Labels:
-    """The labels of a batch, NaN where a structure has none."""
+    """Return the labels of a batch, with NaN where a structure has none."""
     if isinstance(structures, Structure):
         structures = [structures]
     nan = float("nan")
@@ -78,12 +78,12 @@ def make_labels(structures: Structure | Sequence[Structure]) -> Labels:
 def pack_batches(
     sizes: Sequence[int], *, atoms: int | None, structures: int | None, order: Iterable[int]
 ) -> list[list[int]]:
-    """Batches of indices, filled in the given order until the next structure would not fit.
+    """Return batches of indices, each filled in the given order until the next structure does not fit.
 
     Args:
-        sizes: atoms of each structure.
-        atoms: at most so many atoms a batch; a larger structure is a batch of its own.
-        structures: at most so many structures a batch. Exactly one of the two is given.
+        sizes: number of atoms of each structure.
+        atoms: largest number of atoms per batch; a larger structure gets a batch of its own.
+        structures: largest number of structures per batch. Exactly one of the two limits must be given.
         order: indices into `sizes`.
 
     Raises:
@@ -109,7 +109,7 @@ def pack_batches(
 
 
 def separate(prediction: Prediction, graph: Graph) -> list[Prediction]:
-    """The predictions of the structures of a batch, one each."""
+    """Split the prediction for a batch into one per structure."""
     atoms = torch.bincount(graph.structure, minlength=graph.num_structures).tolist()
     return [
         Prediction(
@@ -137,7 +137,7 @@ def _graph(structure: Structure, edges: Edges) -> Graph:
 
 
 def _tensor(array: np.ndarray, dtype: torch.dtype) -> Tensor:
-    """A copy, so that no later change of the structure reaches the graph."""
+    """Return a copy, so that later changes of the structure do not affect the graph."""
     return torch.tensor(array, dtype=dtype)
 
 

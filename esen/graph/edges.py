@@ -15,9 +15,9 @@ from esen.recipe.model import CutoffGraphSpec, GraphSpec, NearestGraphSpec
 
 
 def edge_vectors(graph: Graph) -> Float64[Tensor, "E 3"]:
-    """From receiver to the sender's image, in Å: r_sender + shift · cell − r_receiver.
+    """Return the vectors from each receiver to the image of its sender, r_sender + shift · cell − r_receiver, in Å.
 
-    The formula stands nowhere else.
+    All other code computes edge vectors by this function.
     """
     cell = graph.cell[graph.structure[graph.receiver]]  # (E, 3, 3)
     offset = (graph.shift.unsqueeze(1) @ cell).squeeze(1)
@@ -25,26 +25,26 @@ def edge_vectors(graph: Graph) -> Float64[Tensor, "E 3"]:
 
 
 TIE = 1e-6
-"""Å. An edge as long as the last that is kept, up to this, is kept too."""
+"""Two edges tie if their lengths differ by less than this, in Å."""
 
 
 def nearest_edges(graph: Graph, k: int) -> Graph:
-    """The graph with only the k shortest edges into each atom, and those that tie with the k-th.
+    """Return the graph with only the k shortest edges into each atom and those that tie with the k-th.
 
-    Keeping ties makes the choice independent of the order of atoms and of the orientation of a symmetric crystal.
-    As an atom moves, neighbours enter and leave at full strength: the energy jumps. An atom may receive from one
-    that does not receive from it.
+    Because ties are kept, the selection does not depend on the order of atoms or the orientation of a symmetric
+    crystal. The energy is discontinuous: a neighbour enters or leaves the selection with its full contribution. An edge
+    may be kept in one direction only.
 
     Args:
-        graph: with every edge up to the cutoff.
-        k: at least one.
+        graph: a graph with every edge up to the cutoff.
+        k: number of edges, at least one.
     """
     with torch.no_grad():
         distance = edge_vectors(graph).norm(dim=1)
         by_distance = torch.argsort(distance, stable=True)
         order = by_distance[torch.argsort(graph.receiver[by_distance], stable=True)]
         counts = torch.bincount(graph.receiver, minlength=graph.num_atoms)
-        last = counts.cumsum(0) - counts + (k - 1)  # of each atom, where its k-th edge stands in `order`
+        last = counts.cumsum(0) - counts + (k - 1)  # place of the k-th edge of each atom in `order`
         limit = distance.new_full((graph.num_atoms,), float("inf"))
         limited = counts > k
         limit[limited] = distance[order[last[limited]]]
@@ -57,7 +57,7 @@ def _every_edge(graph: Graph) -> Graph:
 
 
 def make_edge_selection(spec: GraphSpec) -> Callable[[Graph], Graph]:
-    """Which of the edges up to the cutoff a recipe's potential uses."""
+    """Return the function that selects, of all edges up to the cutoff, those that the potential of a recipe uses."""
     match spec:
         case CutoffGraphSpec():
             return _every_edge

@@ -1,4 +1,4 @@
-"""What a potential takes and gives. A `Graph` holds no answers, so a model cannot see them."""
+"""Inputs and outputs of potentials. Labels are separate from `Graph`, so that a model cannot see them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
@@ -18,20 +18,21 @@ class OnDevice:
     """Dataclasses whose tensors, also those of nested dataclasses of this kind, move between devices together."""
 
     def to(self: Moved, device: torch.device | str) -> Moved:
-        """Return the same on `device`; tensors already there are shared, not copied."""
-        wait = torch.device(device).type != "cuda"  # what follows on the GPU waits by itself
-        return self._each(lambda value: value.to(device, non_blocking=not wait))
+        """Return the object on `device`; tensors that are already there are shared, not copied."""
+        wait = torch.device(device).type != "cuda"  # later operations on the GPU wait by themselves
+        return self.map(lambda value: value.to(device, non_blocking=not wait))
 
     def pinned(self: Moved) -> Moved:
-        """Return the same in page-locked memory, from which a GPU copies while the processor goes on."""
-        return self._each(torch.Tensor.pin_memory)
+        """Return the object in page-locked memory, from which a GPU copies while the processor goes on."""
+        return self.map(torch.Tensor.pin_memory)
 
-    def _each(self: Moved, function: Callable[[Tensor], Tensor]) -> Moved:
+    def map(self: Moved, function: Callable[[Tensor], Tensor]) -> Moved:
+        """Return the object with a function applied to each of its tensors."""
         changed: dict[str, object] = {}
         for field in fields(self):  # type: ignore[arg-type]  # every subclass is a dataclass
             value = getattr(self, field.name)
             if isinstance(value, OnDevice):
-                changed[field.name] = value._each(function)
+                changed[field.name] = value.map(function)
             elif isinstance(value, Tensor):
                 changed[field.name] = function(value)
         return replace(self, **changed)  # type: ignore[type-var]  # the same
@@ -39,17 +40,17 @@ class OnDevice:
 
 @dataclass(frozen=True, eq=False)
 class Graph(OnDevice):
-    """A batch of B structures with N atoms and E directed edges in all. Geometry is float64.
+    """A batch of B structures with N atoms and E directed edges in total. Geometry is in float64.
 
     Attributes:
         numbers: atomic numbers.
-        positions: in Å.
-        cell: rows are lattice vectors, in Å.
-        pbc: which lattice vectors are periods.
-        structure: which structure each atom belongs to, ascending.
-        sender: the neighbour's atom index, one an edge.
-        receiver: the central atom's index, ascending.
-        shift: whole lattice vectors by which the sender's image is displaced.
+        positions: positions in Å.
+        cell: lattice vectors in Å, as rows.
+        pbc: mask of the lattice vectors along which a structure is periodic.
+        structure: index of the structure of each atom, ascending.
+        sender: index of the neighbour, one per edge.
+        receiver: index of the central atom, one per edge, ascending.
+        shift: displacement of the sender's image in whole lattice vectors.
     """
 
     numbers: Int64[Tensor, " N"]
@@ -63,17 +64,17 @@ class Graph(OnDevice):
 
     @property
     def num_structures(self) -> int:
-        """B."""
+        """B, the number of structures."""
         return int(self.cell.shape[0])
 
     @property
     def num_atoms(self) -> int:
-        """N."""
+        """N, the number of atoms."""
         return int(self.numbers.shape[0])
 
     @property
     def num_edges(self) -> int:
-        """E."""
+        """E, the number of directed edges."""
         return int(self.sender.shape[0])
 
 
@@ -82,9 +83,9 @@ class Labels(OnDevice):
     """Reference values of a batch, one field per `Target`. A missing label is NaN and is left out of every mean.
 
     Attributes:
-        energy: total energies, in eV.
-        forces: in eV/Å.
-        stress: in eV/Å³, ASE's sign.
+        energy: total energies in eV.
+        forces: forces in eV/Å.
+        stress: stress in eV/Å³, with the sign of ASE.
     """
 
     energy: Float64[Tensor, " B"]
@@ -92,20 +93,20 @@ class Labels(OnDevice):
     stress: Float64[Tensor, "B 3 3"]
 
     def known(self, target: Target) -> Bool[Tensor, " rows"]:
-        """Mask of the structures, or atoms, that have a label of the target: all of its components are finite."""
+        """Return the mask of structures, or atoms, with a label of the target: all of its components are finite."""
         label: Tensor = target.of(self)
         return label.view(len(label), -1).isfinite().all(dim=1)
 
 
 @dataclass(frozen=True, eq=False)
 class Prediction(OnDevice):
-    """What a potential says of a batch.
+    """The prediction of a potential for a batch, in float64.
 
     Attributes:
-        energy: total energies, in eV, float64.
-        forces: in eV/Å, float64.
-        stress: σ = (1/V) ∂E/∂ε in eV/Å³, ASE's sign; zero where a structure has no periodic volume.
-        energies: per atom, in eV, float64; they sum to `energy`.
+        energy: total energies in eV.
+        forces: forces in eV/Å.
+        stress: σ = (1/V) ∂E/∂ε in eV/Å³, with the sign of ASE; zero for structures without a periodic volume.
+        energies: energies of the atoms in eV, which sum to `energy`.
     """
 
     energy: Float64[Tensor, " B"]
@@ -116,11 +117,11 @@ class Prediction(OnDevice):
 
 @runtime_checkable
 class Potential(Protocol):
-    """Anything that gives energy, forces and stress: our network, or an ASE calculator behind an adapter.
+    """Anything that predicts energy, forces and stress: our network, or an ASE calculator behind an adapter.
 
     Attributes:
-        cutoff: of the graphs that it takes, in Å.
-        backend: what finds their edges.
+        cutoff: cutoff of the graphs in Å.
+        backend: library that finds the edges of the graphs.
     """
 
     cutoff: float

@@ -1,1 +1,1 @@
-"""The eSEN network: its mathematics, the potential that it makes, and checkpoints of it."""
+"""The eSEN network, the potential built from it, and its checkpoints."""

@@ -1,4 +1,4 @@
-"""The eSEN network: from edge vectors and species to features of every atom, and to its energy.
+"""The eSEN network: edge vectors and species determine the features of every atom, and these its energy.
 
 Source: Fu et al., "Learning smooth and expressive interatomic potentials" (2025), sections 3 and 4.
 """
@@ -18,6 +18,7 @@ from esen.models.dens import ForceEncoding
 from esen.models.envelope import make_envelope
 from esen.models.frame import EdgeFrame
 from esen.models.memory import is_lean
+from esen.models.mlp import mlp
 from esen.models.norm import EquivariantRMSNorm
 from esen.models.radial import EdgeScalars, RadialMLP, make_radial
 from esen.models.so3 import split_scalars
@@ -26,12 +27,12 @@ from esen.recipe.model import ModelSpec
 from esen.recipe.train import MemoryMode
 
 DEGREE_RESCALE = 5.0
-"""The published network divides the sum that starts it by this constant."""
+"""The published network divides the initial sum over neighbours by this constant."""
 
 
 @dataclass(frozen=True, eq=False)
 class _SpeciesTables:
-    """Embeddings of the species present, and which row each atom has."""
+    """Embeddings of species as senders and as receivers, and the row of each atom in them."""
 
     species: Int64[Tensor, " N"]
     sender: Float[Tensor, "Z embedding"]
@@ -41,17 +42,17 @@ class _SpeciesTables:
 class Backbone(nn.Module):
     """Features x: (N, (lmax+1)², C) of every atom.
 
-    They begin as an embedding of the species (l = 0) plus, from each neighbour, u(d) · w_l(d, Z_j, Z_i) · Y_l(n) / 5,
-    and pass through the blocks and a last norm.
+    They start as an embedding of the species (l = 0) plus the sum over neighbours of u(d) · w_l(d, Z_j, Z_i) · Y_l(n) /
+    5, and pass through the blocks and a final norm.
 
     Attributes:
-        memory: whether all that the edges need is kept for differentiation (`chunks.py`).
-        in_one_piece: all edges are one chunk, kept as a whole, and every species has a row in the tables, so that
-            what is computed is the same for graphs of any size: for `compiled.py`. The results differ by rounding.
+        memory: whether all intermediate results of the edges are kept for differentiation (`chunks.py`).
+        single_chunk: whether all edges form one chunk and the tables hold every species. The operations are then the
+            same for graphs of any size, as `compiled.py` needs. The results differ by rounding.
     """
 
     memory: MemoryMode = "auto"
-    in_one_piece: bool = False
+    single_chunk: bool = False
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
@@ -70,8 +71,8 @@ class Backbone(nn.Module):
         self.force_encoding = ForceEncoding(spec.lmax, spec.sphere_channels) if spec.dens else None
 
     def edge_chunks(self, graph: Graph, vectors: Float64[Tensor, "E 3"]) -> EdgeChunks:
-        """What all blocks need of the edges."""
-        if self.in_one_piece:
+        """Return the frames of all edges, which every block uses."""
+        if self.single_chunk:
             tables = _SpeciesTables(graph.numbers, self.sender_species.weight, self.receiver_species.weight)
             return EdgeChunks((self.edge_frame(vectors, graph.sender, graph.receiver, tables),), lean=False)
         weight = self.species.weight
@@ -99,9 +100,10 @@ class Backbone(nn.Module):
         receiver: Int64[Tensor, " E"],
         tables: "_SpeciesTables",
     ) -> EdgeFrame:
-        """The frame of some edges. Geometry is done in float64, then rounded to the network's precision.
+        """Return the frames of some edges.
 
-        What rotates is rounded to the precision of the products, where that is another one.
+        They are computed in float64. Rotations are then rounded to the precision of the products, and distances to that
+        of the network.
         """
         dtype = self.species.weight.dtype
         products = products_dtype(self.species.weight)
@@ -129,12 +131,12 @@ class Backbone(nn.Module):
         vectors: Float64[Tensor, "E 3"],
         shown: Float64[Tensor, "N 3"] | None = None,
     ) -> Float[Tensor, "N K C"]:
-        """Features of every atom.
+        """Return the features of every atom.
 
         Args:
-            graph: species and connectivity.
-            vectors: `edge_vectors(graph)`, given apart so that the energy can be differentiated by them.
-            shown: forces in eV/Å to encode (DeNS), zero where none is shown; None: none at all.
+            graph: the graph, of which species and connectivity are used.
+            vectors: `edge_vectors(graph)`, a separate argument so that the energy can be differentiated by it.
+            shown: forces in eV/Å to encode (DeNS), zero for atoms whose force is not given; None if there are none.
         """
         edges = self.edge_chunks(graph, vectors)
         x = edges.sum(self._embed)
@@ -153,31 +155,20 @@ class Backbone(nn.Module):
 
 
 def products_dtype(weight: Tensor) -> torch.dtype:
-    """The precision in which a weight is multiplied: its own, or that of `torch.autocast` around."""
+    """Return the precision in which a weight is multiplied: that of an enclosing `torch.autocast`, or its own."""
     kind = weight.device.type
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
 
 
 class EnergyNetwork(nn.Module):
-    """The energy of every atom, in units of the data's scale: Linear – SiLU – Linear – SiLU – Linear of its scalars."""
+    """The energy of every atom in units of the potential's scale, by a perceptron of its scalars."""
 
     def __init__(self, spec: ModelSpec) -> None:
         super().__init__()
-        channels, hidden = spec.sphere_channels, spec.hidden_channels
         self.backbone = Backbone(spec)
-        self.head = nn.Sequential(
-            nn.Linear(channels, hidden),
-            nn.SiLU(),
-            nn.Linear(hidden, hidden),
-            nn.SiLU(),
-            nn.Linear(hidden, 1),
-        )
-
-    def forward(self, graph: Graph, vectors: Float64[Tensor, "E 3"]) -> Float[Tensor, " N"]:
-        """Energies of the atoms."""
-        return self.energies_of(self.backbone(graph, vectors))
+        self.head = mlp(spec.sphere_channels, spec.hidden_channels, spec.hidden_channels, 1)
 
     def energies_of(self, x: Float[Tensor, "N K C"]) -> Float[Tensor, " N"]:
-        """Energies of the atoms with these features."""
+        """Return the energies of atoms with the given features."""
         energies: Tensor = self.head(x[:, 0]).squeeze(1)
         return energies

@@ -1,4 +1,7 @@
-"""One layer of eSEN: messages along edges, then a feed-forward on every atom, each pre-normalised and added."""
+"""One layer of eSEN: messages along edges, then a feed-forward network on every atom.
+
+Each acts on normalised features, and its result is added to the features.
+"""
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -26,7 +29,7 @@ class Edgewise(nn.Module):
         self.conv2 = SO2Linear(lmax, mmax, hidden, channels)
 
     def forward(self, x: Float[Tensor, "N K C"], frame: EdgeFrame) -> Float[Tensor, "N K C"]:
-        """The sum of messages at every atom."""
+        """Return the sum of messages at every atom."""
         extra, hidden = self.conv1(frame.to_edges(x), self.radial(frame.scalars))
         _, messages = self.conv2(self.activation(extra, hidden))
         return frame.to_atoms(messages)
@@ -43,7 +46,7 @@ class Block(nn.Module):
         self.feed_forward = make_feed_forward(spec)
 
     def forward(self, x: Float[Tensor, "N K C"], edges: EdgeChunks) -> Float[Tensor, "N K C"]:
-        """One layer."""
+        """Return the features after the layer."""
         normed = self.norm1(x)
         x = x + edges.sum(lambda frame: self.edgewise(normed, frame))
         return x + edges.run(self._update, x)

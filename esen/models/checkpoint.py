@@ -1,8 +1,8 @@
-"""Checkpoints: one `.safetensors` file whose header carries the rest as JSON. Nothing is ever unpickled.
+"""Checkpoints: a `.safetensors` file with everything but the tensors as JSON in its header. Nothing is unpickled.
 
-Tensors stand under a prefix: `weights/` as they are trained, `average/` their moving average, and, in a file to go on
-from, `optimizer/`. A file is written beside its place and renamed into it, so that what stands there is whole: the
-last checkpoint survives a full disk or a killed process.
+The names of tensors have a prefix: `weights/` for weights in training, `average/` for their moving average and, in a
+file from which training can be resumed, `optimizer/`. A file is written under another name and then renamed, so that
+the last checkpoint survives a full disk or a killed process.
 """
 
 import json
@@ -27,20 +27,21 @@ from esen.recipe.train import MemoryMode
 
 FORMAT = 1
 _KEY = "esen"
+_IN_HEADER = ("versions", "recipe", "elements", "metrics", "progress", "origin")
 
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """What a file holds.
+    """The content of a checkpoint file.
 
     Attributes:
-        recipe: the whole recipe, as plain data, every default filled in.
-        elements: atomic numbers that the potential was trained on; empty: not known.
-        metrics: validation errors when it was written.
-        progress: where training stood: stage, epoch, batch, step, best error.
-        tensors: by prefixed name.
-        versions: of esen and torch that wrote it.
-        origin: of imported weights: the file they came from, and their licence.
+        recipe: the whole recipe as plain data, with every default filled in.
+        elements: atomic numbers that the potential was trained on; empty if unknown.
+        metrics: validation errors at the time of writing.
+        tensors: tensors by name with prefix.
+        progress: progress of training: stage, epoch, batch, step, best error.
+        versions: versions of esen and torch that wrote the file.
+        origin: for imported weights, the original file and its licence.
     """
 
     recipe: dict[str, Any]
@@ -54,7 +55,7 @@ class Checkpoint:
     origin: dict[str, Any] = field(default_factory=dict)
 
     def part(self, prefix: str) -> dict[str, Tensor]:
-        """The tensors under `prefix/`, without it."""
+        """Return the tensors whose names start with `prefix/`, by the rest of their names."""
         return {
             name.removeprefix(prefix + "/"): tensor
             for name, tensor in self.tensors.items()
@@ -63,25 +64,17 @@ class Checkpoint:
 
 
 def with_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors, named `prefix/…`, apart from the originals and on the CPU."""
+    """Return copies of the tensors on the CPU, named `prefix/…`."""
     return {f"{prefix}/{name}": tensor.detach().cpu().clone() for name, tensor in tensors.items()}
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint, whole or not at all.
+    """Write a checkpoint atomically.
 
     Raises:
         OSError: as `write_atomically`.
     """
-    header = {
-        "format": FORMAT,
-        "versions": checkpoint.versions,
-        "recipe": checkpoint.recipe,
-        "elements": list(checkpoint.elements),
-        "metrics": checkpoint.metrics,
-        "progress": checkpoint.progress,
-        "origin": checkpoint.origin,
-    }
+    header = {"format": FORMAT, **{name: getattr(checkpoint, name) for name in _IN_HEADER}}
     write_atomically(path, save(checkpoint.tensors, metadata={_KEY: json.dumps(header)}))
 
 
@@ -89,7 +82,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint.
 
     Raises:
-        InputError: no such file, not a checkpoint of ours, truncated, or from a later version.
+        InputError: the file does not exist, is not a checkpoint of esen, is truncated, or is of a later version.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such checkpoint" if not path.exists() else f"{path}: not a file")
@@ -98,10 +91,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
             header = (file.metadata() or {}).get(_KEY)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: not a whole safetensors file ({error}); was it cut short?") from error
+        raise InputError(f"{path}: not a complete safetensors file ({error}); was it truncated?") from error
     if header is None:
         raise InputError(
-            f"{path}: a safetensors file, but not a checkpoint of esen (no '{_KEY}' in its header)"
+            f"{path}: a safetensors file, but not a checkpoint of esen (its header has no '{_KEY}')"
         )
     try:
         content = json.loads(header)
@@ -110,65 +103,61 @@ def read_checkpoint(path: Path) -> Checkpoint:
                 f"{path}: checkpoint format {content['format']}, written by esen {content['versions']['esen']};"
                 f" this esen {__version__} reads up to {FORMAT}: upgrade esen"
             )
-        return Checkpoint(
-            recipe=content["recipe"],
-            elements=tuple(content["elements"]),
-            metrics=content["metrics"],
-            progress=content["progress"],
-            versions=content["versions"],
-            origin=content.get("origin", {}),
-            tensors=tensors,
-        )
+        content = {"origin": {}, **content, "elements": tuple(content["elements"])}
+        return Checkpoint(tensors=tensors, **{name: content[name] for name in _IN_HEADER})
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: what esen wrote in its header is damaged ({error!r})") from error
+        raise InputError(f"{path}: the header of esen is damaged ({error!r})") from error
 
 
 def precision_of(weights: Mapping[str, Tensor]) -> torch.dtype:
-    """float64 where the network is in it, else float32: half precision may store weights, but is no way to compute.
+    """Return float64 if the network has weights in it, else float32. Weights in half precision are only stored in it.
 
     Args:
-        weights: by their names in `EsenPotential`.
+        weights: weights by their names in `EsenPotential`.
     """
     double = any(t.dtype == torch.float64 for name, t in weights.items() if name.startswith("network."))
     return torch.float64 if double else torch.float32
 
 
 def restore_potential(checkpoint: Checkpoint, where: str) -> EsenPotential:
-    """The potential of a checkpoint: its averaged weights where it has them, in `precision_of` them.
+    """Return the potential of a checkpoint, with averaged weights if there are any, in `precision_of` them.
+
+    Args:
+        checkpoint: the content of the file.
+        where: name of the file for error messages.
 
     Raises:
-        InputError: the recipe or the weights do not fit this version; `where` names the file.
+        InputError: this version does not understand the recipe, or the weights do not match it.
     """
     try:
         spec = ModelSpec.model_validate(checkpoint.recipe.get("model"))
     except ValidationError as error:
         problem = error.errors()[0]
         place = ".".join(map(str, ("model", *problem["loc"])))
-        raise InputError(f"{where}: its recipe does not fit: {place}: {problem['msg']}") from error
+        raise InputError(f"{where}: its recipe is not valid: {place}: {problem['msg']}") from error
     potential = EsenPotential(spec, checkpoint.elements or None)
     weights = checkpoint.part("average") or checkpoint.part("weights")
     potential.to(precision_of(weights))
     try:
         potential.load_state_dict(weights)
     except RuntimeError as error:
-        raise InputError(
-            f"{where}: its weights do not fit its recipe: {str(error).splitlines()[-1].strip()}"
-        ) from error
+        last_line = str(error).splitlines()[-1].strip()
+        raise InputError(f"{where}: its weights do not match its recipe: {last_line}") from error
     return potential
 
 
 def load_potential(
     path: Path, *, dtype: torch.dtype | None = None, device: str = "cpu", memory: MemoryMode = "auto"
 ) -> EsenPotential:
-    """A trained potential, ready to predict.
+    """Load a trained potential for predictions.
 
-    Where the backend of its recipe's graph is not installed here, there is a warning, and vesin finds the same edges.
+    If the neighbour backend of its recipe is not installed, a warning is logged and vesin finds the same edges.
 
     Args:
         path: `best.safetensors` or `last.safetensors` of a run.
-        dtype: precision of the network; None: that of training, and float32 for weights in half precision.
-        device: where to put it.
-        memory: `fast`, `lean`, or by the memory that is free.
+        dtype: precision of the network; None for that of training, which is float32 for weights in half precision.
+        device: device of the potential.
+        memory: `fast`, `lean`, or `auto`, which depends on the free memory.
 
     Raises:
         InputError: as `read_checkpoint` and `restore_potential`.

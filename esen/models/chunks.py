@@ -1,10 +1,9 @@
-"""Edges in chunks: what is done for every edge is done for some thousand at a time, and the sums are added up.
+"""Edges in chunks: messages are computed for a few thousand edges at a time, and their sums are added.
 
-A chunk is the unit of the memory-lean mode, which keeps of a chunk only what went in, and computes it once more when it
-is differentiated: half as much arithmetic again, for a fraction of the memory. Both modes do the same operations in
-the same order, so they give the same bits, and which is taken may depend on the memory that happens to be free.
-Training on forces differentiates the derivative too, which keeps what was computed once more: there the lean mode saves
-less than half.
+The memory-lean mode keeps only the inputs of a chunk and computes it again when it is differentiated. It uses a
+fraction of the memory for 50 % more arithmetic. Both modes do the same operations in the same order, so their results
+are bitwise identical and the choice may depend on the free memory. Training on forces also differentiates the
+derivative, which keeps what has been computed again; there the lean mode saves less than half of the memory.
 """
 
 from collections.abc import Callable
@@ -20,24 +19,24 @@ from esen.models.frame import EdgeFrame
 
 Result = TypeVar("Result")
 
-_SMALLEST = {"cpu": 2048}
-_SMALLEST_ELSEWHERE = 32768
-_MOST = 64
-"""A chunk adds to the features of all atoms; were there too many, that would cost more than their edges."""
+SMALLEST_CHUNK = {"cpu": 2048, "cuda": 32768}
+"""Smallest number of edges in a chunk by type of device, if there are as many."""
+MOST_CHUNKS = 64
+"""Largest number of chunks. Each adds to the features of all atoms, which costs more than its edges if it is small."""
 
 
 def chunk_sizes(edges: int, device: torch.device) -> list[int]:
-    """How many edges each chunk has: a function of their number and the kind of device alone.
+    """Return the number of edges of each chunk, which depends only on the number of edges and the type of device.
 
     >>> chunk_sizes(5000, torch.device("cpu"))
     [2048, 2048, 904]
     """
-    size = max(_SMALLEST.get(device.type, _SMALLEST_ELSEWHERE), -(-edges // _MOST))
+    size = max(SMALLEST_CHUNK.get(device.type, SMALLEST_CHUNK["cuda"]), -(-edges // MOST_CHUNKS))
     return [min(size, edges - start) for start in range(0, edges, size)] or [0]
 
 
 def recomputed(function: Callable[..., Result], *inputs: Any) -> Result:
-    """The result of a function, of which nothing but its inputs is kept for differentiation."""
+    """Return the result of a function and keep only its inputs for differentiation."""
     result: Result = checkpoint(
         function, *inputs, use_reentrant=False, preserve_rng_state=False, determinism_check="none"
     )
@@ -49,20 +48,20 @@ class EdgeChunks:
     """The frames of all edges of a graph.
 
     Attributes:
-        frames: one a chunk, at least one.
-        lean: whether to keep only inputs.
+        frames: one per chunk, at least one.
+        lean: whether only the inputs of a chunk are kept for differentiation.
     """
 
     frames: tuple[EdgeFrame, ...]
     lean: bool
 
     def sum(self, messages: Callable[[EdgeFrame], Float[Tensor, "N K C"]]) -> Float[Tensor, "N K C"]:
-        """The sum over all edges of what a function gives for those of one frame."""
+        """Return the sum over all chunks of a function of their frames."""
         total = self.run(messages, self.frames[0])
         for frame in self.frames[1:]:
             total = total + self.run(messages, frame)
         return total
 
     def run(self, function: Callable[..., Result], *inputs: Any) -> Result:
-        """A function of inputs, in this mode."""
+        """Call a function of any inputs in the mode of these edges."""
         return recomputed(function, *inputs) if self.lean else function(*inputs)

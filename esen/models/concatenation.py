@@ -1,7 +1,8 @@
-"""Cutting a tensor along a dimension and joining it again, each the derivative of the other.
+"""Splitting a tensor along a dimension and concatenating tensors; each operation is the derivative of the other.
 
-PyTorch differentiates `cat` into slices, and every slice, differentiated again, into a zero-filled tensor as large as
-the whole. Training on forces differentiates twice; with a dozen pieces an edge those zeros cost more than the products.
+The derivative of PyTorch's `cat` consists of slices, and the derivative of every slice is a tensor of zeros as large as
+the whole. Training on forces differentiates twice; with a dozen tensors per edge these zeros cost more than the matrix
+products.
 """
 
 from collections.abc import Sequence
@@ -32,13 +33,13 @@ class _Concatenate(Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(dim: int, *pieces: Tensor) -> Tensor:
-        return torch.cat(pieces, dim)
+    def forward(dim: int, *tensors: Tensor) -> Tensor:
+        return torch.cat(tensors, dim)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         ctx.dim = inputs[0]
-        ctx.sizes = [piece.shape[ctx.dim] for piece in inputs[1:]]
+        ctx.sizes = [tensor.shape[ctx.dim] for tensor in inputs[1:]]
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
@@ -46,21 +47,21 @@ class _Concatenate(Function):
 
 
 def split(x: Tensor, sizes: Sequence[int], dim: int) -> tuple[Tensor, ...]:
-    """The pieces of x, of the given sizes along `dim`."""
+    """Split x into tensors of the given sizes along `dim`."""
     if len(sizes) == 1:
         return (x,)
-    pieces: tuple[Tensor, ...] = _Split.apply(x, sizes, dim)  # type: ignore[no-untyped-call]  # torch's own
-    return pieces
+    tensors: tuple[Tensor, ...] = _Split.apply(x, sizes, dim)  # type: ignore[no-untyped-call]  # of torch
+    return tensors
 
 
 def split_rows(x: Tensor) -> tuple[Tensor, ...]:
-    """Every index of dimension 1 on its own, which stays as a dimension of one."""
+    """Split x into tensors of size 1 along dimension 1, which is kept."""
     return split(x, [1] * x.shape[1], dim=1)
 
 
-def concatenate(pieces: Sequence[Tensor], dim: int) -> Tensor:
-    """The pieces one after another along `dim`."""
-    if len(pieces) == 1:
-        return pieces[0]
-    whole: Tensor = _Concatenate.apply(dim, *pieces)  # type: ignore[no-untyped-call]  # torch's own
+def concatenate(tensors: Sequence[Tensor], dim: int) -> Tensor:
+    """Concatenate tensors along `dim`."""
+    if len(tensors) == 1:
+        return tensors[0]
+    whole: Tensor = _Concatenate.apply(dim, *tensors)  # type: ignore[no-untyped-call]  # of torch
     return whole

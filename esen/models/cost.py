@@ -1,4 +1,4 @@
-"""What a network costs: its parameters, and the arithmetic of one training step, both counted on the network itself."""
+"""The number of parameters of a network and the arithmetic of one training step, counted on the network itself."""
 
 import math
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from esen.recipe.model import ConservativeSpec, ModelSpec, NearestGraphSpec
 from esen.recipe.train import BatchSpec
 
 ATOMS_PER_STRUCTURE = 32
-"""About the mean of MPtrj; the estimate where a batch counts structures."""
+"""Approximate mean of MPtrj, assumed where a recipe gives the size of a batch in structures."""
 
 
 def parameter_count(model: ModelSpec) -> int:
-    """The number of weights that training changes. Reference energies and the scale are not among them.
+    """Return the number of trained weights, which does not include reference energies and the scale.
 
-    Networks of one and two layers are made on torch's `meta` device, which allocates nothing. All layers have the same
-    number, so that the count of a network with many layers follows from these.
+    Networks of one and two layers are created on torch's `meta` device, which allocates no memory. All layers have the
+    same number, so the count for more layers follows from these two.
 
     >>> parameter_count(ModelSpec(layers=10, lmax=3))  # eSEN-30M-MP
     30085121
@@ -36,24 +36,24 @@ def parameter_count(model: ModelSpec) -> int:
 
 @dataclass(frozen=True)
 class StepCost:
-    """Floating-point operations (FLOP: a multiply-add counts two) of matrix products, in one forward pass.
+    """Floating-point operations (FLOP; a multiply-add counts as two) of the matrix products of one forward pass.
 
-    Element-wise operations (activations, norms, envelope) are left out.
+    Element-wise operations (activations, norms, envelope) are not counted.
 
     Attributes:
         convolution1: first SO(2) convolution, per edge and layer.
         convolution2: second SO(2) convolution, per edge and layer.
-        radial: radial network, per edge and layer; its species part is a table and costs nothing here.
-        rotation: into the edge's frame and back, per edge and layer.
-        edge_layer: these four and the edge's nonlinearity, per edge and layer.
-        edge_embedding: the edge's frame, its embedding, and the heads of a direct stress, once per edge.
+        radial: radial network, per edge and layer; its species part is a table and not counted per edge.
+        rotation: rotation into the edge frame and back, per edge and layer.
+        edge_layer: these four and the nonlinearity of the edge, per edge and layer.
+        edge_embedding: frame and embedding of the edge and the heads of a direct stress, once per edge.
         atom_layer: feed-forward network, per atom and layer.
         head: energy head and the heads of direct forces, once per atom.
         layers: number of layers.
         density: assumed atoms per Å³.
-        neighbours: edges per atom, estimated by the density.
-        atoms: atoms in a batch.
-        conservative: whether forces are a gradient.
+        neighbours: edges per atom, estimated from the density.
+        atoms: number of atoms in a batch.
+        conservative: whether forces are a gradient of the energy.
     """
 
     convolution1: int
@@ -72,53 +72,53 @@ class StepCost:
 
     @property
     def atom(self) -> float:
-        """One atom with its neighbours, forward: the energy alone."""
+        """The forward pass for the energy, per atom."""
         edge = self.layers * self.edge_layer + self.edge_embedding
         return self.neighbours * edge + self.layers * self.atom_layer + self.head
 
     @property
     def inference_passes(self) -> int:
-        """Energy, forces and stress, in forward passes: 2 if forces are a gradient, else 1.
+        """The cost of energy, forces and stress in forward passes: 2 if forces are a gradient, else 1.
 
-        The backward pass asks for the gradient of every product's input, one more product of the same size,
-        and not for that of the weights.
+        The backward pass needs the gradient of the input of every product, which is one more product of the same size,
+        and not that of the weights.
         """
         return 2 if self.conservative else 1
 
     @property
     def training_passes(self) -> int:
-        """One training step, in forward passes: 6 if forces are a gradient, else 3.
+        """The cost of one training step in forward passes: 6 if forces are a gradient, else 3.
 
-        Energy 1, forces 1 (the input gradients); the loss then goes back through both, and each product of
-        either pass asks for the gradients of its input and of its weights: 2 × 2. Direct forces: 1 + 2.
+        The energy costs 1 and the forces (gradients of inputs) cost 1. The backward pass of the loss goes through both,
+        and each of their products needs the gradients of its input and of its weights: 2 × 2. Direct forces cost 1 + 2.
         """
         return 3 * self.inference_passes
 
     @property
     def inference(self) -> float:
-        """Energy, forces and stress, per atom."""
+        """The cost of energy, forces and stress, per atom."""
         return self.inference_passes * self.atom
 
     @property
     def training(self) -> float:
-        """One training step of one batch."""
+        """The cost of one training step of one batch."""
         return self.training_passes * self.atom * self.atoms
 
 
 def step_cost(model: ModelSpec, batch: BatchSpec, density: float = 0.06) -> StepCost:
-    """Count the arithmetic of one training step with torch's own counter, on a network of one layer.
+    """Count the arithmetic of one training step with torch's own counter on a network of one layer.
 
     Args:
         model: the network.
-        batch: its atoms, or its structures of 32 atoms each.
-        density: atoms per Å³, from which follow (4/3)π cutoff³ × density neighbours per atom.
+        batch: size of a batch in atoms, or in structures of 32 atoms each.
+        density: atoms per Å³; an atom has (4/3)π cutoff³ × density neighbours.
 
     >>> cost = step_cost(ModelSpec(), BatchSpec(atoms=1000))
     >>> cost.convolution1, cost.convolution2
     (2293760, 950272)
     """
     potential = make_potential(model.model_copy(update={"layers": 1}), seed=0)
-    _forward(potential, atoms=2, edges=1)  # tables that are computed once are not counted
+    _forward(potential, atoms=2, edges=1)  # computes the cached tables, which are not counted
     few, more_edges, more_atoms = (
         _forward(potential, atoms=atoms, edges=edges) for atoms, edges in ((2, 1), (2, 2), (3, 1))
     )
@@ -149,7 +149,7 @@ def step_cost(model: ModelSpec, batch: BatchSpec, density: float = 0.06) -> Step
 
 
 def _forward(potential: EsenPotential, *, atoms: int, edges: int) -> dict[str, int]:
-    """FLOP of energies, and of direct forces and stress, by module; all edges join the first two atoms."""
+    """Return the FLOP of a prediction without derivatives by module; all edges connect the first two atoms."""
     zeros = torch.zeros(edges, dtype=torch.long)
     graph = Graph(
         numbers=torch.ones(atoms, dtype=torch.long),

@@ -1,8 +1,8 @@
-"""DeNS: the parts of the network that are only used while it learns to undo a displacement of the atoms.
+"""DeNS: the parts of the network that are only used while it learns to predict a displacement of the atoms.
 
-Source: Liao et al., "Generalizing denoising to non-equilibrium structures" (2024). The forces of a structure are shown
-to the network together with displaced positions; it says how the atoms were displaced. Without the forces that question
-would have many answers.
+The network is given displaced positions and the forces before the displacement, and predicts the displacement. Without
+the forces the displacement would not be determined. Source: Liao et al., "Generalizing denoising to non-equilibrium
+structures" (2024).
 """
 
 from collections.abc import Mapping
@@ -20,30 +20,30 @@ from esen.models.so3 import SO3Linear
 
 @dataclass(frozen=True, eq=False)
 class Corruption:
-    """What the network is told of a structure whose atoms were displaced.
+    """Forces and displaced atoms of a structure, as inputs of the network.
 
     Attributes:
-        forces: of the structure before, in eV/Å.
-        corrupted: which atoms were displaced; the forces of the others are hidden.
+        forces: forces before the displacement, in eV/Å.
+        corrupted: mask of the displaced atoms; the network is not given the forces of the others.
     """
 
     forces: Float64[Tensor, "N 3"]
     corrupted: Bool[Tensor, " N"]
 
     def shown(self) -> Float64[Tensor, "N 3"]:
-        """The forces of the displaced atoms, zero for the others."""
+        """Return the forces of the displaced atoms, with zero for the others."""
         return torch.where(self.corrupted.unsqueeze(1), self.forces, torch.zeros_like(self.forces))
 
 
 @dataclass(frozen=True, eq=False)
 class Denoised:
-    """What the network says of displaced atoms.
+    """The prediction for a structure with displaced atoms.
 
     Attributes:
-        noise: the displacement of every atom in units of the standard deviation it was drawn with; it has a meaning
-            for displaced atoms only.
-        prediction: energy, forces and stress of the structure before; None where forces are a gradient, since the
-            energy at the displaced positions is another one.
+        noise: displacement of every atom in units of its standard deviation; meaningless for atoms that were not
+            displaced.
+        prediction: energy, forces and stress before the displacement; None for conservative forces, which belong to
+            the displaced positions.
     """
 
     noise: Float64[Tensor, "N 3"]
@@ -51,13 +51,13 @@ class Denoised:
 
 
 class ForceEncoding(nn.Module):
-    """W_l (|F| / √3) Y_lm(F/|F|), and a bias on l = 0 that also acts where no forces are shown.
+    """W_l (|F| / √3) Y_lm(F/|F|), with a bias on l = 0 that is also added where the force is not given.
 
-    Y has the `component` normalisation, in which l = 1 is √3 F/|F|: there the encoding is F itself.
+    Y has the `component` normalisation: for l = 1, Y = √3 F/|F|, and the encoding is W_1 F.
 
     Args:
         lmax: highest degree.
-        channels: of the features.
+        channels: number of channels of the features.
     """
 
     def __init__(self, lmax: int, channels: int) -> None:
@@ -66,7 +66,7 @@ class ForceEncoding(nn.Module):
         self.linear = SO3Linear(lmax, 1, channels)
 
     def forward(self, forces: Float64[Tensor, "N 3"]) -> Float[Tensor, "N K C"]:
-        """The encoding of every atom's force in eV/Å; zero where none is shown."""
+        """Encode the force on every atom in eV/Å, which is zero where it is not given."""
         degrees = list(range(self.lmax + 1))
         harmonics = o3.spherical_harmonics(degrees, forces, normalize=True, normalization="component")
         lengths = forces.norm(dim=1, keepdim=True) / sqrt(3)
@@ -78,12 +78,12 @@ _ENCODING, _SPECIES = "network.backbone.force_encoding.", "network.backbone.spec
 
 
 def without_denoising(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of a potential without what only denoising needs, with the same predictions.
+    """Return the weights without those that only denoising needs; the predictions stay the same.
 
-    Shown no forces, the encoding is its bias, one vector for all atoms: it is added to that of every species.
+    Without forces the encoding is its bias, one vector for all atoms, which is added to the embedding of every species.
 
     Args:
-        weights: by their names in `EsenPotential`.
+        weights: weights by their names in `EsenPotential`.
     """
     kept = {name: w for name, w in weights.items() if not name.startswith((_ENCODING, "noise."))}
     bias = weights.get(_ENCODING + "linear.bias")

@@ -1,7 +1,7 @@
-"""Forces and stress straight from the features, not from the energy: fast to train, and no gradient of anything.
+"""Forces and stress computed from the features, not as derivatives of the energy: fast to train, not conservative.
 
-The paper's counter-example, and its first stage of training. Forces need not sum to zero, and work around a closed loop
-need not vanish.
+This is the paper's counter-example and its first stage of training. The forces need not sum to zero, and the work along
+a closed path need not vanish.
 """
 
 from math import sqrt
@@ -13,42 +13,45 @@ from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
 from esen.graph.types import Graph
+from esen.models.mlp import mlp
 from esen.models.norm import EquivariantRMSNorm
 from esen.models.so3 import VectorHead
 from esen.recipe.model import DirectSpec, ModelSpec, NoStressSpec, OuterStressSpec, Rank2StressSpec
 
 
 class DirectStress(nn.Module):
-    """σ: its trace from scalars, its five other components from l = 2, over edges and atoms.
+    """The stress σ from features of edges: its trace from scalars and its five other components from l = 2.
 
-    With s_lm the normed solid harmonics of the edge and z = LayerNorm([Σ_lm x_j s_lm | Σ_lm x_i s_lm]),
+    With the normalised solid harmonics s_lm of the edge and z = LayerNorm([Σ_lm x_j s_lm | Σ_lm x_i s_lm]),
 
         trace part = ⟨MLP₀(z)⟩,      σ_2m = ⟨MLP₂(Y_2m(n) · z)⟩,
 
-    a mean over the edges into an atom, then over atoms. By the recipe z may be of the receiver i alone, the networks
-    may follow the mean over edges, and atoms may be summed. The `outer` kind has σ_ab = ⟨MLP(v_a v_b · z)⟩.
+    where ⟨⟩ is the mean over the edges into an atom and then over atoms. In some recipes z is computed from the
+    receiver i alone, the networks are applied after the mean over edges, or atoms are summed. The kind `outer` computes
+    σ_ab = ⟨MLP(v_a v_b · z)⟩.
 
     Args:
         lmax: highest degree, at least 2.
-        channels: of the features.
-        spec: the choices of the recipe.
+        channels: number of channels of the features.
+        spec: options of the recipe.
     """
 
     def __init__(self, lmax: int, channels: int, spec: Rank2StressSpec | OuterStressSpec) -> None:
         super().__init__()
         self.lmax, self.spec = lmax, spec
         width = channels * (2 if spec.ends == "both" else 1)
+        widths = [width] * spec.layers + [1]
         self.harmonics_norm = EquivariantRMSNorm(lmax, 1)
         self.edge_norm = nn.LayerNorm(width)
         if isinstance(spec, OuterStressSpec):
-            self.tensor = _mlp(width, spec.layers)
+            self.tensor = mlp(*widths)
         else:
-            self.isotropic, self.anisotropic = _mlp(width, spec.layers), _mlp(width, spec.layers)
+            self.isotropic, self.anisotropic = mlp(*widths), mlp(*widths)
 
     def forward(
         self, x: Float[Tensor, "N K C"], graph: Graph, vectors: Float64[Tensor, "E 3"]
     ) -> Float[Tensor, "B parts"]:
-        """The components of l = 0 and 2 of every structure (parts: 6), or all nine Cartesian ones."""
+        """Return the six components of l = 0 and 2 of every structure, or all nine Cartesian ones (`outer`)."""
         vectors = vectors.detach()
         degrees = list(range(self.lmax + 1))
         solid = o3.spherical_harmonics(degrees, vectors, normalize=False, normalization="integral").to(x)
@@ -81,21 +84,15 @@ class DirectStress(nn.Module):
         return components.squeeze(2)
 
 
-def _mlp(width: int, layers: int) -> nn.Sequential:
-    """Linear – SiLU – … – Linear to one number."""
-    hidden = [module for _ in range(layers - 1) for module in (nn.Linear(width, width), nn.SiLU())]
-    return nn.Sequential(*hidden, nn.Linear(width, 1))
-
-
 class DirectHeads(nn.Module):
     """Forces of all atoms and stress of all structures, in units of the potential's scale.
 
-    The stress is zero for structures that are not periodic in three directions, and NaN where the recipe asks for none.
+    The stress is zero for structures that are not periodic in three directions, and NaN if the recipe has no stress.
 
     Attributes:
-        units: of the forces, of the trace part and of the other part of the stress, in units of the potential's
-            scale; 1 unless another program trained them in units of their own.
-        pressure: what is added to the component Tr σ/√3, in eV/Å³.
+        units: factors of the forces, of the trace part and of the other part of the stress; 1 unless another program
+            trained them in units of their own.
+        pressure: constant added to the component Tr σ/√3, in eV/Å³.
     """
 
     units: Tensor
@@ -122,13 +119,13 @@ class DirectHeads(nn.Module):
         vectors: Float64[Tensor, "E 3"],
         scale: Float64[Tensor, ""],
     ) -> tuple[Float64[Tensor, "N 3"], Float64[Tensor, "B 3 3"]]:
-        """Forces in eV/Å and stress in eV/Å³.
+        """Return forces in eV/Å and stress in eV/Å³.
 
         Args:
             x: features of the atoms.
             graph: the batch.
             vectors: its edge vectors.
-            scale: of the potential, in eV.
+            scale: scale of the potential in eV.
         """
         forces, isotropic, anisotropic = (scale * self.units).unbind()
         if self.stress is None:
@@ -153,7 +150,7 @@ def _mean(values: Float[Tensor, "E *F"], index: Tensor, count: int) -> Float[Ten
 
 
 def _change_of_basis() -> Float64[Tensor, "6 9"]:
-    """Rows: the orthonormal symmetric tensors of l = 0 and of l = 2, m = −2 … 2."""
+    """Return the orthonormal symmetric tensors of l = 0 and of l = 2 with m = −2 … 2 as rows."""
     basis = torch.zeros(6, 3, 3, dtype=torch.float64)
     basis[0] = torch.eye(3, dtype=torch.float64) / sqrt(3)
     x, y, z = 0, 1, 2

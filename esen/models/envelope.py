@@ -1,4 +1,4 @@
-"""Envelopes: how an edge fades as it reaches the cutoff."""
+"""Envelopes: functions of the distance by which an edge fades towards the cutoff."""
 
 from collections.abc import Callable
 from functools import partial
@@ -16,8 +16,8 @@ Envelope = Callable[[Float[Tensor, " E"]], Float[Tensor, " E"]]
 def polynomial_envelope(t: Float[Tensor, "*shape"], p: int = 5) -> Float[Tensor, "*shape"]:
     """u(t) = 1 − (p+1)(p+2)/2 t^p + p(p+2) t^{p+1} − p(p+1)/2 t^{p+2} for t < 1, else 0.
 
-    u, u′ and u″ vanish at t = 1; u‴ does not. From Gasteiger et al., "Directional message passing" (2020), where the
-    exponent is p − 1 after a division by t.
+    u, u′ and u″ vanish at t = 1; u‴ does not. Source: Gasteiger et al., "Directional message passing" (2020), where u
+    is divided by t, so that the exponent is p − 1.
 
     Args:
         t: distance in units of the cutoff.
@@ -28,20 +28,20 @@ def polynomial_envelope(t: Float[Tensor, "*shape"], p: int = 5) -> Float[Tensor,
 
 
 def smooth_envelope(t: Float[Tensor, " E"], p: int = 2) -> Float[Tensor, " E"]:
-    """u(t) = exp(−t^p / (1 − t^p)) for t < 1, else 0: infinitely differentiable, also at t = 1.
+    """u(t) = exp(−t^p / (1 − t^p)) for t < 1, else 0. All derivatives exist, and they vanish at t = 1.
 
     Args:
         t: distance in units of the cutoff.
-        p: order; even ones are smooth at t = 0 too.
+        p: order; for even orders u is also smooth at t = 0, as a function of the position.
     """
     power = t**p
-    inside = power < 1 - 1e-3  # beyond, u is below e⁻⁹⁹⁹, which is zero in any precision
+    inside = power < 1 - 1e-3  # beyond this, u is below e⁻⁹⁹⁹, which is zero in any precision
     power = torch.where(inside, power, torch.zeros_like(power))
     return torch.where(inside, torch.exp(-power / (1 - power)), torch.zeros_like(t))
 
 
 def make_envelope(spec: EnvelopeSpec) -> Envelope:
-    """The function u(d / cutoff) that a recipe names."""
+    """Return the function u(d / cutoff) of a recipe."""
     match spec:
         case PolynomialEnvelopeSpec(p=p):
             return partial(polynomial_envelope, p=p)

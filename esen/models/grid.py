@@ -1,8 +1,8 @@
 """Functions on the sphere sampled on a grid: the paper's "discrete" representation, whose error breaks conservation.
 
-A grid of `latitudes` × `longitudes` points samples Σ_lm x_lm Y_lm. A nonlinearity is applied point by point and the
-result projected back to degrees up to lmax. What lies above lmax is aliased, so the map is equivariant only as far as
-the grid is fine. Source: Fu et al. (2025), section 4; grids of e3nn (`ToS2Grid`, `FromS2Grid`).
+A grid of `latitudes` × `longitudes` points samples Σ_lm x_lm Y_lm. A nonlinearity is applied at every point, and the
+result is projected back to degrees up to lmax. Components above lmax are aliased, so the map is equivariant only in the
+limit of a fine grid. Source: Fu et al. (2025), section 4; grids of e3nn (`ToS2Grid`, `FromS2Grid`).
 """
 
 from functools import lru_cache
@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from esen.models.concatenation import concatenate, split
+from esen.models.mlp import mlp
 from esen.models.so2 import Orders
 
 
@@ -21,19 +22,19 @@ from esen.models.so2 import Orders
 def grid_matrices(
     lmax: int, mmax: int, resolution: int | None
 ) -> tuple[Float[Tensor, "P K"], Float[Tensor, "P K"]]:
-    """The matrices that sample coefficients on the grid, and that project samples back; float64.
+    """Return the matrix that samples coefficients on the grid and the one that projects samples back, in float64.
 
-    Degrees above mmax, of which only the orders |m| ≤ mmax are given, are weighted by √((2l+1)/(2·mmax+1)) both ways,
-    as the published code does.
+    Degrees above mmax, which have only the orders |m| ≤ mmax, are weighted by √((2l+1)/(2·mmax+1)) in both matrices, as
+    in the published code.
 
     Args:
         lmax: highest degree.
-        mmax: highest order among the coefficients, which are l-major.
-        resolution: latitudes and longitudes; None: 2(lmax+1), and one more longitude, or 2·mmax+1 longitudes
-            where mmax < lmax.
+        mmax: highest order of the coefficients, which are ordered by degree.
+        resolution: number of latitudes and of longitudes. None for 2(lmax+1) latitudes with one more longitude, or with
+            2·mmax+1 longitudes where mmax < lmax.
 
     Returns:
-        (points, coefficients) each.
+        The two matrices, each (points, coefficients).
     """
     latitudes = resolution or 2 * (lmax + 1)
     longitudes = resolution or (latitudes + 1 if mmax == lmax else 2 * mmax + 1)
@@ -57,44 +58,39 @@ def grid_matrices(
 
 
 class GridFeedForward(nn.Module):
-    """Sample, mix channels at every point (Linear – SiLU – Linear – SiLU – Linear, no biases), project back.
+    """Sample, mix the channels at every point (Linear – SiLU – Linear – SiLU – Linear, no biases), project back.
 
     Args:
         lmax: highest degree.
-        channels: in and out.
-        hidden: in between.
-        resolution: as `grid_matrices`.
+        channels: number of input and output channels.
+        hidden: width of the hidden layers.
+        resolution: as in `grid_matrices`.
     """
 
     def __init__(self, lmax: int, channels: int, hidden: int, resolution: int | None) -> None:
         super().__init__()
         self.grid = (lmax, lmax, resolution)
-        self.mix = nn.Sequential(
-            nn.Linear(channels, hidden, bias=False),
-            nn.SiLU(),
-            nn.Linear(hidden, hidden, bias=False),
-            nn.SiLU(),
-            nn.Linear(hidden, channels, bias=False),
-        )
+        self.mix = mlp(channels, hidden, hidden, channels, bias=False)
 
     def forward(self, x: Float[Tensor, "N K C"]) -> Float[Tensor, "N K C"]:
-        """The update of every atom."""
+        """Return the update of every atom."""
         sample, project = (matrix.to(x) for matrix in grid_matrices(*self.grid))
         update: Tensor = project.T @ self.mix(sample @ x)
         return update
 
 
 class GridEdges(nn.Module):
-    """SiLU at every point of a grid about the edge; the scalars go through SiLU of an extra output instead.
+    """SiLU at every point of a grid in the edge frame; the scalars are SiLU of an additional output instead.
 
-    The grid does not turn with the edge's roll, so the energy depends on the edge frame: not even deterministic in
-    the published code, whose roll is random. Here it is deterministic, and jumps where the frame does (n_y = 0).
+    The grid does not follow the roll of the edge frame, so the energy depends on that roll. In the published code the
+    roll is random and the energy not even deterministic; here it is deterministic and jumps where the frame does, at
+    n_y = 0.
 
     Args:
         lmax: highest degree.
         mmax: highest order.
-        channels: of the features; as many extra scalars are needed.
-        resolution: as `grid_matrices`.
+        channels: number of channels of the features and of additional scalars.
+        resolution: as in `grid_matrices`.
     """
 
     def __init__(self, lmax: int, mmax: int, channels: int, resolution: int | None) -> None:
@@ -106,7 +102,7 @@ class GridEdges(nn.Module):
         self.order = [reduced.index((l, s)) for s in signs for l in range(abs(s), lmax + 1)]
 
     def forward(self, extra: Float[Tensor, "E extra"], orders: Orders) -> Orders:
-        """Apply to features in the edge frame."""
+        """Apply the nonlinearity to features in the edge frame."""
         rows = concatenate(
             [x.flatten(1, 2) for x in orders], dim=1
         )  # (E, K, C), in the order of `self.order`

@@ -1,6 +1,7 @@
-"""Nonlinearities, along edges and on atoms.
+"""Nonlinearities of edges and atoms.
 
-Gates put scalars through SiLU and multiply all else by the sigmoid of a scalar: exactly equivariant.
+Gates apply SiLU to the scalars and multiply the higher degrees by the sigmoid of a scalar, which is exactly
+equivariant.
 """
 
 from typing import assert_never
@@ -17,11 +18,11 @@ from esen.recipe.model import GateSpec, GridEdgesSpec, GridSpec, ModelSpec
 
 
 class GatedEdges(nn.Module):
-    """SiLU(x) where l = 0, else x · σ(gate_l), with one gate a degree and channel for all orders of the degree.
+    """SiLU(x) where l = 0, else x · σ(gate_l), with one gate per degree and channel, shared by the orders.
 
     Args:
         lmax: highest degree.
-        channels: of the features; lmax times as many gates are needed.
+        channels: number of channels of the features; lmax times as many gates are needed.
     """
 
     def __init__(self, lmax: int, channels: int) -> None:
@@ -30,7 +31,7 @@ class GatedEdges(nn.Module):
         self.extra = lmax * channels
 
     def forward(self, gates: Float[Tensor, "E extra"], orders: Orders) -> Orders:
-        """Apply to features in the edge frame; the gates are degree-major."""
+        """Apply the nonlinearity to features in the edge frame; the gates are ordered by degree."""
         gate = torch.sigmoid(gates).view(-1, 1, self.lmax, orders[0].shape[3])
         scalars, axial = split(orders[0], [1, self.lmax], dim=2)
         gated = [concatenate([nn.functional.silu(scalars), axial * gate], dim=2)]
@@ -41,12 +42,12 @@ class GatedEdges(nn.Module):
 
 
 class GatedFeedForward(nn.Module):
-    """Linear – gate – linear on every atom; the gates come from its scalars through SiLU and a sigmoid.
+    """Linear – gate – linear on every atom; the gates are σ(SiLU(W x_0 + b)) of its scalars x_0.
 
     Args:
         lmax: highest degree.
-        channels: in and out.
-        hidden: in between.
+        channels: number of input and output channels.
+        hidden: number of channels between the two linear maps.
     """
 
     def __init__(self, lmax: int, channels: int, hidden: int) -> None:
@@ -56,7 +57,7 @@ class GatedFeedForward(nn.Module):
         self.down = SO3Linear(lmax, hidden, channels)
 
     def forward(self, x: Float[Tensor, "N K C"]) -> Float[Tensor, "N K C"]:
-        """The update of every atom."""
+        """Return the update of every atom."""
         scalars, rest = split_scalars(self.up(x))
         gate = torch.sigmoid(nn.functional.silu(self.gates(x[:, 0])))
         gate = expand_degrees(gate.view(x.shape[0], -1, rest.shape[2]), first=1)  # (N, K − 1, H)
@@ -66,7 +67,7 @@ class GatedFeedForward(nn.Module):
 
 
 def make_edge_activation(spec: ModelSpec) -> GatedEdges | GridEdges:
-    """What stands between the two convolutions of a message; its `extra` says how many scalars it needs."""
+    """Return the nonlinearity between the two convolutions of a message; it needs `extra` additional scalars."""
     match spec.nonlinearity:
         case GateSpec() | GridSpec():
             return GatedEdges(spec.lmax, spec.hidden_channels)
@@ -77,7 +78,7 @@ def make_edge_activation(spec: ModelSpec) -> GatedEdges | GridEdges:
 
 
 def make_feed_forward(spec: ModelSpec) -> GatedFeedForward | GridFeedForward:
-    """What every atom does by itself in a block."""
+    """Return the feed-forward network of a block, which acts on every atom separately."""
     match spec.nonlinearity:
         case GateSpec() | GridEdgesSpec(feed_forward="gate"):
             return GatedFeedForward(spec.lmax, spec.sphere_channels, spec.hidden_channels)

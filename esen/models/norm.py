@@ -1,4 +1,4 @@
-"""Normalisation: of scalars by their mean and variance, of equivariant features by their root mean square."""
+"""Normalisation of scalars by mean and variance, and of equivariant features by their root mean square (rms)."""
 
 from typing import Any
 
@@ -12,13 +12,13 @@ from esen.models.so3 import expand_degrees, split_scalars
 
 
 class EquivariantRMSNorm(nn.Module):
-    """Divide an atom's features by one number, the rms over its channels and degrees.
+    """Divide the features of each atom by one number, their rms over channels and degrees.
 
-    After the channel mean of l = 0 is taken off,
+    After the mean over channels has been subtracted from l = 0,
 
         s = (1/C) Σ_c 1/(lmax+1) Σ_l 1/(2l+1) Σ_m x_lmc²,    y_lmc = w_lc x_lmc / √(s + ε)   (+ b_c where l = 0).
 
-    Each degree has the same say in s, whatever its number of orders.
+    Every degree has the same weight in s, whatever its number of orders.
 
     Args:
         lmax: highest degree.
@@ -34,7 +34,7 @@ class EquivariantRMSNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Float[Tensor, "N K C"]) -> Float[Tensor, "N K C"]:
-        """Normalise every atom."""
+        """Normalise the features of every atom."""
         scalars, rest = split_scalars(x)
         x = concatenate([scalars - scalars.mean(dim=2, keepdim=True), rest], dim=1)
         share = [1 / ((2 * l + 1) * (self.lmax + 1)) for l in range(self.lmax + 1) for _ in range(2 * l + 1)]
@@ -45,7 +45,7 @@ class EquivariantRMSNorm(nn.Module):
 
 
 class _LayerNorm(Function):
-    """PyTorch's layer norm, with its derivative written out, so that it can be differentiated again and again."""
+    """PyTorch's layer norm with an explicit derivative, which can be differentiated to any order."""
 
     generate_vmap_rule = True
 
@@ -79,12 +79,12 @@ class _LayerNorm(Function):
 class LayerNorm(nn.LayerNorm):
     """y = w (x − ⟨x⟩) / √(⟨(x − ⟨x⟩)²⟩ + ε) + b over the last dimension.
 
-    The third derivative of PyTorch's own is wrong (2.13), and with it whatever is made of third derivatives of the
-    energy; here derivatives of every order are right.
+    The third derivative of PyTorch's own layer norm is wrong (torch 2.13), and so are third derivatives of the energy
+    computed with it. Here derivatives of every order are correct.
     """
 
     def forward(self, x: Float[Tensor, "*rows C"]) -> Float[Tensor, "*rows C"]:
         """Normalise every row."""
-        x = x.to(self.weight.dtype)  # where products are in bfloat16, norms are not
+        x = x.to(self.weight.dtype)  # norms keep their precision where products are in bfloat16
         normed: Tensor = _LayerNorm.apply(x, self.weight, self.bias, self.eps)  # type: ignore[no-untyped-call]
         return normed

@@ -1,8 +1,8 @@
-"""eSEN as a potential: the network, its scale, and the reference energies of the elements."""
+"""The eSEN potential: the network, its energy scale, and the reference energies of the elements."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -18,29 +18,28 @@ from esen.models.backbone import EnergyNetwork
 from esen.models.compiled import CompiledNetwork
 from esen.models.dens import Corruption, Denoised
 from esen.models.direct import DirectHeads
-from esen.models.forces import assembled, conservative
+from esen.models.forces import conservative, prediction_from_gradient
 from esen.models.memory import memory_mode
 from esen.models.so3 import VectorHead
 from esen.recipe.model import Backend, DirectSpec, ModelSpec
 from esen.recipe.train import MemoryMode
 
 _EXACT = ("scale", "references", "offset", "direct.units", "direct.pressure")
-"""Buffers that stay float64 whatever the network's precision."""
+"""Buffers that stay in float64, whatever the precision of the network."""
 
 
 class EsenPotential(nn.Module):
-    """E = Σ_i (scale · e_i + E0[Z_i]), e_i from the network; forces and stress by the recipe's choice.
+    """E = Σ_i (scale · e_i + E0[Z_i]) with e_i from the network; forces and stress are conservative or direct.
 
-    An imported potential may add a constant `offset` in eV to every structure's energy; ours is zero.
-
-    Energies are summed in float64 whatever the network's precision, and the references are never rounded.
+    An imported potential may add a constant `offset` in eV to the energy of every structure; otherwise it is zero.
+    Energies are summed in float64, whatever the precision of the network, and reference energies are never rounded.
 
     Args:
         spec: the network.
-        elements: atomic numbers that the potential may be asked about; None: all up to `max_elements`.
+        elements: atomic numbers that the potential accepts; None for all up to `max_elements`.
 
     Attributes:
-        products: the precision of the products that make the features; None: that of the weights.
+        products: precision of the matrix products of the backbone; None for that of the weights.
     """
 
     products: torch.dtype | None = None
@@ -65,51 +64,55 @@ class EsenPotential(nn.Module):
         self.register_buffer("offset", torch.zeros((), dtype=torch.float64))
 
     def set_normalisation(self, scale: float, references: Float64[np.ndarray, " elements"]) -> None:
-        """The unit of the network's energies in eV, and E0 of each element (by atomic number) in eV."""
+        """Set the unit of the network's energies in eV, and E0 in eV of every element by atomic number."""
         self.scale.fill_(scale)
         self.references.copy_(torch.from_numpy(np.asarray(references, dtype=np.float64)))
 
     def use_memory(self, mode: MemoryMode) -> Self:
-        """Choose between speed and memory; the predictions are the same, bit by bit."""
+        """Choose between speed and memory (`chunks.py`); the predictions are bitwise identical.
+
+        Raises:
+            InputError: there is no such mode.
+        """
         self.network.backbone.memory = memory_mode(mode)
         return self
 
     def use_products(self, dtype: torch.dtype | None) -> Self:
-        """Make the features with products in another precision (bfloat16), from weights that stay what they are.
+        """Compute the matrix products of the backbone in another precision (bfloat16); None for that of the weights.
 
-        Geometry, norms, sums over neighbours, the heads and all energies keep theirs. None: products do so too.
+        Weights, geometry, norms, sums over neighbours, heads and energies keep their precision.
         """
         self.products = dtype
-        return self._compile_anew()
+        return self._compile_again()
 
     def use_compilation(self, on: bool) -> Self:
-        """Compile what training differentiates (`compiled.py`), for this device, precision and choice of products.
+        """Choose whether the network is compiled for training (`compiled.py`).
 
-        A prediction that is not to be differentiated is made as before.
+        Predictions that are not differentiated are always computed without compilation.
         """
         backbone = self.network.backbone
         self._compiled = CompiledNetwork(self.atomic_energies, self.features, backbone) if on else None
         return self
 
-    def _compile_anew(self) -> Self:
-        """What was compiled holds the precision and the device that it had."""
+    def _compile_again(self) -> Self:
+        """Discard compiled functions, which hold the precision and the device of their compilation."""
         return self.use_compilation(self._compiled is not None)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Move and cast as any module, but keep what `_EXACT` names in float64."""
+        """Move and cast like any module, but keep the buffers of `_EXACT` in float64."""
         exact = {name: buffer for name, buffer in self.named_buffers() if name in _EXACT}
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch's own
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # of torch
         for name, value in exact.items():
             module, _, buffer = name.rpartition(".")
             owner = self.get_submodule(module)
             setattr(owner, buffer, value.to(getattr(owner, buffer).device))
-        return self._compile_anew()
+        return self._compile_again()
 
     def check_elements(self, graph: Graph) -> None:
-        """Refuse species that the potential was never shown.
+        """Check that the potential was trained on all elements of a graph.
 
         Raises:
-            InputError: naming them.
+            InputError: it was not; the message names the elements.
         """
         known = set(self.elements) if self.elements is not None else set(range(1, self.spec.max_elements))
         unknown = sorted(set(graph.numbers.unique().tolist()) - known)
@@ -121,7 +124,7 @@ class EsenPotential(nn.Module):
             )
 
     def atomic_energies(self, graph: Graph, vectors: Float64[Tensor, "E 3"]) -> Float64[Tensor, " N"]:
-        """Energy of every atom in eV."""
+        """Return the energy of every atom in eV."""
         return self._in_ev(self.network.energies_of(self.features(graph, vectors)), graph)
 
     def features(
@@ -130,22 +133,21 @@ class EsenPotential(nn.Module):
         vectors: Float64[Tensor, "E 3"],
         shown: Float64[Tensor, "N 3"] | None = None,
     ) -> Float[Tensor, "N K C"]:
-        """What all heads read, as `Backbone`, with products in the precision that was chosen for them."""
-        with self._precision():
+        """Return the features that all heads use, as `Backbone`, with the chosen precision of products."""
+        products: AbstractContextManager[object] = nullcontext()
+        if (
+            self.products is not None
+        ):  # for the forward pass only; derivatives follow the types of their inputs
+            products = torch.autocast(self.scale.device.type, dtype=self.products)
+        with products:
             features: Tensor = self.network.backbone(graph, vectors, shown)
         return features
 
-    def _precision(self) -> AbstractContextManager[object]:
-        """Entered for the network's forward pass alone; its derivatives follow the types that they find."""
-        if self.products is None:
-            return nullcontext()
-        return torch.autocast(self.scale.device.type, dtype=self.products)
-
     def _compiled_for(self, graph: Graph) -> CompiledNetwork | None:
-        """What is compiled, if this graph is a step of training and large enough for it."""
+        """Return the compiled network if this is a step of training with a large enough graph."""
         if self._compiled is None or not self.training or not torch.is_grad_enabled():
             return None
-        return self._compiled if self._compiled.takes(graph) else None
+        return self._compiled if self._compiled.accepts(graph) else None
 
     def _in_ev(self, energies: Float[Tensor, " N"], graph: Graph) -> Float64[Tensor, " N"]:
         energies = energies.double() * self.scale
@@ -154,61 +156,52 @@ class EsenPotential(nn.Module):
         return energies + self.references[graph.numbers]
 
     def forward(self, graph: Graph) -> Prediction:
-        """Energy, forces and stress. In training mode they can be differentiated by the weights.
+        """Predict energy, forces and stress. In training mode they can be differentiated with respect to the weights.
 
         Raises:
             InputError: as `check_elements`.
         """
         if torch.is_inference_mode_enabled() and self.direct is None:
-            with torch.inference_mode(False):  # in which nothing could be differentiated
-                tensors = {f.name: getattr(graph, f.name).clone() for f in fields(graph)}
-                return self.forward(replace(graph, **tensors))
+            with torch.inference_mode(False):  # inference mode does not allow derivatives
+                return self.forward(graph.map(torch.clone))
         if not self.training:
             self.check_elements(graph)
         graph = self.select_edges(graph)
         if self.direct is None:
-            prediction = self._conservatively(graph)
+            prediction = self._conservative_prediction(graph)
             return replace(prediction, energy=prediction.energy + self.offset)
         with torch.set_grad_enabled(self.training):
             vectors = edge_vectors(graph)
-            return self._directly(self._any_features(graph, vectors), graph, vectors, self.direct)
+            features = (self._compiled_for(graph) or self).features(graph, vectors, None)
+            return self._direct_prediction(features, graph, vectors, self.direct)
 
-    def _conservatively(self, graph: Graph) -> Prediction:
+    def denoise(self, graph: Graph, corruption: Corruption) -> Denoised:
+        """Predict how atoms were displaced, given the forces before the displacement.
+
+        Args:
+            graph: the graph of the displaced positions.
+            corruption: the forces before the displacement, and which atoms were displaced.
+
+        Raises:
+            ValueError: the network has no parts for denoising (`model.dens` is false).
+        """
+        if self.noise is None:
+            raise ValueError("a potential with model.dens: false cannot denoise")
+        graph = self.select_edges(graph)
+        with torch.set_grad_enabled(self.training):
+            vectors = edge_vectors(graph)
+            x = (self._compiled_for(graph) or self).features(graph, vectors, corruption.shown())
+            before = None if self.direct is None else self._direct_prediction(x, graph, vectors, self.direct)
+            return Denoised(noise=self.noise(x).double(), prediction=before)
+
+    def _conservative_prediction(self, graph: Graph) -> Prediction:
         compiled = self._compiled_for(graph)
         if compiled is None:
             return conservative(self.atomic_energies, graph, differentiable=self.training)
         vectors = edge_vectors(graph)
-        return assembled(graph, vectors, *compiled.energies(graph, vectors))
+        return prediction_from_gradient(graph, vectors, *compiled.energies(graph, vectors))
 
-    def _any_features(
-        self,
-        graph: Graph,
-        vectors: Float64[Tensor, "E 3"],
-        shown: Float64[Tensor, "N 3"] | None = None,
-    ) -> Float[Tensor, "N K C"]:
-        compiled = self._compiled_for(graph)
-        return (self if compiled is None else compiled).features(graph, vectors, shown)
-
-    def denoise(self, graph: Graph, corruption: Corruption) -> Denoised:
-        """What the network says of displaced atoms, shown the forces that they had before.
-
-        Args:
-            graph: with displaced positions, and the edges of these.
-            corruption: the forces before, and which atoms were displaced.
-
-        Raises:
-            ValueError: the recipe has no parts for it (`model.dens`).
-        """
-        if self.noise is None:
-            raise ValueError("a potential whose recipe says dens: false cannot denoise")
-        graph = self.select_edges(graph)
-        with torch.set_grad_enabled(self.training):
-            vectors = edge_vectors(graph)
-            x = self._any_features(graph, vectors, corruption.shown())
-            before = None if self.direct is None else self._directly(x, graph, vectors, self.direct)
-            return Denoised(noise=self.noise(x).double(), prediction=before)
-
-    def _directly(
+    def _direct_prediction(
         self, x: Float[Tensor, "N K C"], graph: Graph, vectors: Float64[Tensor, "E 3"], heads: DirectHeads
     ) -> Prediction:
         energies = self._in_ev(self.network.energies_of(x), graph)
@@ -217,14 +210,14 @@ class EsenPotential(nn.Module):
         return Prediction(energy=energy + self.offset, forces=forces, stress=stress, energies=energies)
 
     def __call__(self, graph: Graph) -> Prediction:
-        """As `Potential` asks."""
+        """Call `forward`, with the types of `Potential`."""
         prediction: Any = super().__call__(graph)
         assert isinstance(prediction, Prediction)
         return prediction
 
 
 def make_potential(spec: ModelSpec, *, seed: int, elements: tuple[int, ...] | None = None) -> EsenPotential:
-    """A new potential with random weights drawn from the seed, the same on every device."""
+    """Return a new potential with random weights drawn from the seed, the same on every device."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return EsenPotential(spec, elements)

@@ -1,4 +1,4 @@
-"""Radial bases, and the network that turns distance and species into weights."""
+"""Radial bases, and the network that computes radial weights from distance and species."""
 
 from dataclasses import dataclass
 from typing import assert_never
@@ -13,12 +13,12 @@ from esen.recipe.model import BesselSpec, GaussianSpec, RadialSpec
 
 
 class GaussianBasis(nn.Module):
-    """g_k(d) = exp(−(d − μ_k)² / 2σ²), μ_k evenly on [0, cutoff] and σ = width × spacing.
+    """g_k(d) = exp(−(d − μ_k)² / 2σ²), with μ_k evenly spaced on [0, cutoff] and σ = width × spacing.
 
-    μ is rounded to float32 from the start, so that a model computes the same function in either precision.
+    μ is stored in float32, so that a model computes the same function in either precision.
 
     Args:
-        cutoff: in Å.
+        cutoff: largest distance in Å.
         count: number of Gaussians.
         width: σ in units of the spacing.
     """
@@ -38,7 +38,9 @@ class GaussianBasis(nn.Module):
 
 
 class BesselBasis(nn.Module):
-    """g_k(d) = u(t) √(2/r_c³) sin(ω_k t)/t with t = d/r_c; ω_k learnable, at first kπ; u polynomial with p = 5.
+    """g_k(d) = u(t) √(2/r_c³) sin(ω_k t)/t with t = d/r_c; u is the polynomial envelope with p = 5.
+
+    The frequencies ω_k are trained; they start at kπ.
 
     Args:
         cutoff: r_c in Å.
@@ -61,7 +63,7 @@ class BesselBasis(nn.Module):
 
 
 def make_radial(spec: RadialSpec, cutoff: float) -> GaussianBasis | BesselBasis:
-    """The basis that a recipe names."""
+    """Return the radial basis of a recipe."""
     match spec:
         case GaussianSpec(count=count, width=width):
             return GaussianBasis(cutoff, count, width)
@@ -73,14 +75,14 @@ def make_radial(spec: RadialSpec, cutoff: float) -> GaussianBasis | BesselBasis:
 
 @dataclass(frozen=True, eq=False)
 class EdgeScalars:
-    """What every radial network reads: the expanded distance and the two species of each edge.
+    """Inputs of the radial networks: the expanded distance and the two species of each edge.
 
     Attributes:
         radial: expanded distances.
-        sender: species of the neighbour, as a row of `sender_table`.
-        receiver: species of the central atom, as a row of `receiver_table`.
-        sender_table: embeddings of the species present as neighbours.
-        receiver_table: embeddings of the species present as central atoms.
+        sender: row of the neighbour's species in `sender_table`.
+        receiver: row of the central atom's species in `receiver_table`.
+        sender_table: embeddings of the species as neighbours.
+        receiver_table: embeddings of the species as central atoms.
     """
 
     radial: Float[Tensor, "E basis"]
@@ -93,12 +95,12 @@ class EdgeScalars:
 class RadialMLP(nn.Module):
     """Linear – LayerNorm – SiLU – Linear – LayerNorm – SiLU – Linear on [g(d) | species of j | species of i].
 
-    The first matrix meets the species once a row of the tables, not once an edge: most of its input is a look-up.
+    The first matrix multiplies the species embeddings once per row of the tables, not once per edge.
 
     Args:
         basis: number of radial functions.
-        embedding: width of each species embedding, and of the hidden layers.
-        outputs: numbers wanted an edge.
+        embedding: width of each species embedding and of the hidden layers.
+        outputs: number of outputs per edge.
     """
 
     def __init__(self, basis: int, embedding: int, outputs: int) -> None:
@@ -115,11 +117,11 @@ class RadialMLP(nn.Module):
         )
 
     def forward(self, edges: EdgeScalars) -> Float[Tensor, "E outputs"]:
-        """Weights of every edge."""
+        """Return the weights of every edge."""
         w_radial, w_sender, w_receiver = self.first.weight.split(self.split, dim=1)
-        kept = self.first.weight.dtype  # look-ups are added up when they are differentiated, over all edges
-        sender = (edges.sender_table @ w_sender.T).to(kept).index_select(0, edges.sender)
-        receiver = (edges.receiver_table @ w_receiver.T).to(kept).index_select(0, edges.receiver)
+        dtype = self.first.weight.dtype  # the derivative of a look-up is a sum over edges, in this precision
+        sender = (edges.sender_table @ w_sender.T).to(dtype).index_select(0, edges.sender)
+        receiver = (edges.receiver_table @ w_receiver.T).to(dtype).index_select(0, edges.receiver)
         hidden = nn.functional.linear(edges.radial, w_radial, self.first.bias) + sender + receiver
         weights: Tensor = self.rest(hidden)
         return weights

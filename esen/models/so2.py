@@ -1,4 +1,4 @@
-"""The SO(2) convolution of eSCN: linear maps between features that share an order |m| about the edge.
+"""The SO(2) convolution of eSCN: linear maps between features of the same order |m| about the edge.
 
 Source: Passaro and Zitnick, "Reducing SO(3) convolutions to SO(2)" (2023).
 """
@@ -10,28 +10,31 @@ from torch import Tensor, nn
 from esen.models.concatenation import split
 
 Orders = list[Float[Tensor, "E _sign _degrees _C"]]
-"""Features in the edge frame, one tensor an order |m|: `frame.py` says how. What differs between them has a `_`."""
+"""Features in the edge frame, one tensor per order |m|, in the layout of `frame.py`.
+
+Sizes with a leading underscore differ between the tensors.
+"""
 
 
 def radial_weights(lmax: int, mmax: int, channels: int) -> int:
-    """How many weights an edge needs: one a degree, order |m| and channel."""
+    """Return the number of radial weights of an edge: one per degree, order |m| and channel."""
     return channels * sum(lmax - m + 1 for m in range(mmax + 1))
 
 
 class SO2Linear(nn.Module):
-    """Mix degrees and channels at each |m|, as rotations about the edge allow.
+    """The linear map of degrees and channels at each |m| that commutes with rotations about the edge.
 
         m = 0:  y_0 = W_0 x_0 + b
         m > 0:  y_{+m} = Wr x_{+m} − Wi x_{−m},   y_{−m} = Wr x_{−m} + Wi x_{+m}
 
-    where x_m runs over (degree, channel). That is a complex matrix Wr + i Wi, done as one real product.
+    where x_m runs over (degree, channel). For m > 0 it is a complex matrix Wr + i Wi, computed as one real product.
 
     Args:
         lmax: highest degree.
         mmax: highest order.
-        inputs: channels in.
-        outputs: channels out.
-        extra: further scalars to make from m = 0 (the gates).
+        inputs: number of input channels.
+        outputs: number of output channels.
+        extra: number of additional scalars computed from m = 0 (the gates).
     """
 
     def __init__(self, lmax: int, mmax: int, inputs: int, outputs: int, extra: int = 0) -> None:
@@ -48,14 +51,14 @@ class SO2Linear(nn.Module):
     def forward(
         self, orders: Orders, radial: Float[Tensor, "E weights"] | None = None
     ) -> tuple[Float[Tensor, "E extra"], Orders]:
-        """Weigh the inputs by distance and species, where asked, and mix them.
+        """Multiply the features by radial weights, if there are any, and apply the linear map.
 
         Args:
             orders: features in the edge frame.
-            radial: a factor for every (|m|, degree, channel); the same for +m and −m.
+            radial: a factor for every (|m|, degree, channel), the same for +m and −m.
 
         Returns:
-            The extra scalars, and the features.
+            The additional scalars and the features.
         """
         if radial is not None:
             sizes = [x.shape[2] * x.shape[3] for x in orders]

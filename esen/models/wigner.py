@@ -1,18 +1,18 @@
-"""Wigner matrices that turn an edge onto the polar axis, without a pole and without a random gauge.
+"""Wigner matrices that rotate an edge onto the polar axis, without a singular direction and without a random roll.
 
-The network is invariant to a roll about the edge, so any rotation R with R n = e_y will do, provided it is a smooth
-function of n. No single smooth choice exists on the whole sphere; two charts do. On the hemisphere n_y ≥ 0 we take the
-shortest rotation, whose quaternion is q = (w, x, 0, z) = (√((1+n_y)/2), −n_z/2w, 0, n_x/2w), with w ≥ 1/√2: nothing is
-ever divided by a small number. Directions with n_y < 0 are first turned by π about x, which in the real spherical
-harmonics only changes signs. Where the charts meet, the roll jumps and the energy does not: its derivatives of every
-order agree, since each chart gives the same function.
+The network is invariant to a roll about the edge, so any rotation R with R n = e_y can be used if it is a smooth
+function of n. No such function exists on the whole sphere, but two together cover it. For n_y ≥ 0 we take the shortest
+rotation, whose quaternion is q = (w, x, 0, z) = (√((1+n_y)/2), −n_z/2w, 0, n_x/2w) with w ≥ 1/√2, so there is no
+division by a small number. Directions with n_y < 0 are first rotated by π about x, which changes only signs of real
+spherical harmonics. At n_y = 0 the roll jumps, but the energy and all its derivatives are continuous, because both
+rotations give the same energy.
 
-An entry of D^l is a homogeneous polynomial of degree 2l in (w, x, z). Its coefficients follow by recursion from
+An entry of D^l is a homogeneous polynomial of degree 2l in (w, x, z). Its coefficients are computed by recursion from
 D^1 = R(q) and the Clebsch–Gordan coefficients of 1 ⊗ (l−1) → l:
 
     D^l_{m'm} = Σ C^{l m'}_{ab} C^{l m}_{cd} D^1_{ac} D^{l−1}_{bd}.
 
-Real spherical harmonics as in e3nn: polar axis y, m = −l … l, and l = 1 is (x, y, z).
+Real spherical harmonics are those of e3nn: polar axis y, m = −l … l, and l = 1 is (x, y, z).
 """
 
 from functools import lru_cache
@@ -31,11 +31,11 @@ Polynomial = dict[tuple[int, int, int], np.ndarray]  # exponents of (w, x, z) ->
 def shortest_rotation(
     direction: Float64[Tensor, "E 3"],
 ) -> tuple[Float64[Tensor, "E 3"], Float64[Tensor, "E 1"]]:
-    """The quaternion components (w, x, z) that turn each direction onto ±y, and the side it came from.
+    """Return the components (w, x, z) of the quaternions that rotate directions n onto e_y, and their hemisphere.
 
     Returns:
-        The quaternion (its y component is zero) of the shortest rotation of n to e_y where n_y ≥ 0, and of n turned
-        by π about x to e_y where n_y < 0; and 1 for the first kind, 0 for the second.
+        The quaternion, whose y component is zero, of the shortest rotation onto e_y: of n itself where n_y ≥ 0, and of
+        n rotated by π about x where n_y < 0. The second tensor is 1 in the first case and 0 in the second.
     """
     upper = (direction[:, 1:2] >= 0).to(direction.dtype)
     side = 2 * upper - 1
@@ -47,7 +47,7 @@ def shortest_rotation(
 def edge_wigner(
     direction: Float64[Tensor, "E 3"], lmax: int, mmax: int
 ) -> tuple[Float64[Tensor, "E _rows _columns"], ...]:
-    """D^l(R) with R n = e_y, one block an l; only the rows |m'| ≤ mmax, which the network uses.
+    """Return D^l(R) with R n = e_y for every l, with only the rows |m'| ≤ mmax, which the network uses.
 
     Args:
         direction: unit vectors n.
@@ -77,13 +77,13 @@ _PAIRS = tuple(combinations_with_replacement(range(3), 2))
 
 
 def _exponents(degree: int) -> list[tuple[int, int, int]]:
-    """Every (i, j, k) with i + j + k = degree, in a fixed order."""
+    """Return every (i, j, k) with i + j + k = degree, in a fixed order."""
     return [(i, j, degree - i - j) for i in range(degree + 1) for j in range(degree + 1 - i)]
 
 
 @lru_cache
 def _products(l: int) -> tuple[Int64[Tensor, " monomials"], Int64[Tensor, " monomials"]]:
-    """How each monomial of degree 2l is made: the index of one of degree 2l − 2, and of a pair."""
+    """Return, for each monomial of degree 2l, indices of a monomial of degree 2l − 2 and of a pair that give it."""
     index = {e: i for i, e in enumerate(_exponents(2 * l - 2))}
     lower, factors = [], []
     for exponent in _exponents(2 * l):
@@ -102,7 +102,10 @@ def _products(l: int) -> tuple[Int64[Tensor, " monomials"], Int64[Tensor, " mono
 def _coefficients(
     l: int, mmax: int
 ) -> tuple[Float64[Tensor, "monomials entries"], Float64[Tensor, " columns"]]:
-    """D^l as a matrix from monomials to its entries, rows |m'| ≤ mmax; and the signs of a turn by π about x."""
+    """Return the matrix from monomials to the entries of D^l in rows |m'| ≤ mmax, and D^l of a rotation by π about x.
+
+    The latter is diagonal and returned as its signs.
+    """
     polynomial = _wigner_polynomial(l)
     keep = slice(l - mmax, l + mmax + 1)
     zero = np.zeros((2 * l + 1, 2 * l + 1))

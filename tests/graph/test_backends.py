@@ -1,4 +1,4 @@
-"""Every backend gives the edges of vesin, to the last bit."""
+"""The edges of every backend are bitwise identical to those of vesin."""
 
 import logging
 import sys
@@ -28,7 +28,7 @@ PERIODIC, OPEN = np.ones(3, dtype=bool), np.zeros(3, dtype=bool)
 
 
 def every_distance(x: Tensor, y: Tensor, r: float, *, max_num_neighbors: int = 32) -> Tensor:
-    """As `torch_cluster.radius`, which also keeps the first it meets, not the nearest."""
+    """Do the same as `torch_cluster.radius`, which also keeps the first neighbours instead of the nearest."""
     near = (x[None] - y[:, None]).norm(dim=-1) < r
     near &= near.cumsum(dim=1) <= max_num_neighbors
     return near.nonzero().T
@@ -36,7 +36,7 @@ def every_distance(x: Tensor, y: Tensor, r: float, *, max_num_neighbors: int = 3
 
 @pytest.fixture(scope="module", params=["torch_cluster by every distance", "torch_cluster", "nvalchemi"])
 def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
-    """Those that are installed; and torch_cluster without its library, so that its images are always tested."""
+    """Return each installed backend, and torch_cluster without its library, so that its images are always tested."""
     if request.param == "torch_cluster by every distance":
         with pytest.MonkeyPatch.context() as patch:
             patch.setitem(sys.modules, "torch_cluster", SimpleNamespace(radius=every_distance))
@@ -47,7 +47,7 @@ def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
 
 
 def of(positions: object, cell: object, pbc: object = PERIODIC) -> Structure:
-    """Hydrogen."""
+    """Return a structure of hydrogen."""
     places = np.array(positions, dtype=np.float64).reshape(-1, 3)
     return Structure(
         np.ones(len(places), dtype=np.int64), places, np.array(cell, dtype=np.float64), np.array(pbc)
@@ -55,7 +55,7 @@ def of(positions: object, cell: object, pbc: object = PERIODIC) -> Structure:
 
 
 def assert_same_edges(structures: Sequence[Structure], cutoff: float, backend: Backend) -> int:
-    """How many edges there are."""
+    """Compare the edges with those of vesin and return their number."""
     found = find_edges(structures, cutoff, backend)
     assert len(found) == len(structures)
     for structure, edges in zip(structures, found, strict=True):
@@ -129,7 +129,7 @@ def test_the_graph_is_the_same_and_so_are_the_nearest(backend: Backend) -> None:
 
 @given(structure=structures(max_atoms=3), cutoff=st.floats(0.5, 6.0), seed=st.integers(0, 99))
 def test_other_pairs_and_other_orders_change_nothing(structure: Structure, cutoff: float, seed: int) -> None:
-    """What a backend may give: more than is asked for, in any order."""
+    """A backend may return more pairs than asked for, in any order."""
     search = prepare_search(structure.positions, structure.cell, structure.pbc, cutoff)
     further = prepare_search(structure.positions, structure.cell, structure.pbc, cutoff + 1.5)
     with pytest.MonkeyPatch.context() as patch:
@@ -154,7 +154,7 @@ def test_a_search_begins_inside_the_box(structure: Structure, cutoff: float) -> 
 
 
 def test_a_large_cell_gets_a_thin_shell_of_images() -> None:
-    """One Å around a cube of 40 Å: (42/40)³ of the atoms, not 27 times."""
+    """A shell of 1 Å around a cube of 40 Å makes (42/40)³ times the atoms, not 27 times."""
     positions = np.random.default_rng(1).uniform(0, 40, (8000, 3))
     atom, shift = images_around(prepare_search(positions, 40.0 * np.eye(3), PERIODIC, 1.0))
     assert len(atom) == pytest.approx(8000 * (42 / 40) ** 3, rel=0.02)
@@ -183,19 +183,17 @@ class TestNotInstalled:
             with pytest.raises(InputError) as error:
                 use()
             message = str(error.value)
-            assert message.startswith(f"model.graph.backend is {name}, which cannot be imported (")
+            assert message.startswith(f"model.graph.backend is {name}")
             remedy = {"torch_cluster": "make cluster", "nvalchemi": "pip install nvalchemi-toolkit-ops"}[name]
-            assert f"; run `{remedy}`, or write model.graph.backend: vesin" in message
+            assert remedy in message
             assert "\n" not in message
 
     def test_vesin_stands_in_with_one_warning(self, name: Backend, caplog: pytest.LogCaptureFixture) -> None:
         with caplog.at_level(logging.WARNING):
             assert usable_backend(name, "best.safetensors") == "vesin"
         (record,) = caplog.records
-        assert record.getMessage().startswith(
-            f"best.safetensors: model.graph.backend is {name}, which cannot"
-        )
-        assert record.getMessage().endswith("; vesin is used, which finds the same edges")
+        assert record.getMessage().startswith(f"best.safetensors: model.graph.backend is {name}")
+        assert "vesin" in record.getMessage()
 
 
 def test_an_installation_that_does_not_fit_its_torch_is_one_line_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The k nearest neighbours: a prune of the cutoff graph."""
+"""The k nearest neighbours are a selection of the edges of the cutoff graph."""
 
 from dataclasses import replace
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def wigner(l: int, alpha: float, beta: float, gamma: float) -> Tensor:
-    """D^l of the angles about y, x, y. e3nn makes it in the default precision, whatever that of the angles."""
+    """Return D^l of the angles about y, x, y. e3nn computes it in the default precision, not in that of the angles."""
     default = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
@@ -17,12 +17,12 @@ def wigner(l: int, alpha: float, beta: float, gamma: float) -> Tensor:
 
 
 def block_rotation(lmax: int) -> Tensor:
-    """One rotation on all coefficients up to lmax, as a dense matrix."""
+    """Return the matrix of one rotation on all coefficients up to lmax."""
     return torch.block_diag(*(wigner(l, 0.3, 1.1, -0.7) for l in range(lmax + 1)))
 
 
 def rolled(orders: list[Tensor], angle: Tensor) -> list[Tensor]:
-    """Each edge turned about itself by its angle: the pair (+m, −m) turns by m times it."""
+    """Roll each edge by its angle φ, which rotates the pair (+m, −m) by mφ."""
     turned = [orders[0]]
     for m, x in enumerate(orders[1:], start=1):
         plus, minus = x[:, 0], x[:, 1]

@@ -1,4 +1,4 @@
-"""The counter-examples: each ablation of the paper breaks its law, by a margin, and keeps the others."""
+"""Each ablation of the paper breaks one law by a clear margin and obeys the others."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from tests.models.variants import ABLATIONS, chiral_molecule, isolated, potentia
 
 
 def rotation_error(variant: str) -> float:
-    """Largest change of an atom's energy as the molecule turns, over several turns, in eV."""
+    """Return the largest change of an atom's energy in eV under several rotations of the molecule."""
     generator = torch.Generator().manual_seed(0)
     structure = chiral_molecule()
     matrices = [
@@ -39,7 +39,7 @@ def test_grids_break_rotation_and_finer_ones_less() -> None:
 
 
 def forces_error(variant: str, structure: Structure) -> float:
-    """|dE + F·dr| along a random direction, by central differences, in eV/Å."""
+    """Return |dE + F·dr| along a random direction in eV/Å, by central differences."""
     direction = np.random.default_rng(0).normal(size=structure.positions.shape)
     moved = [replace(structure, positions=structure.positions + h * direction) for h in (1e-4, -1e-4)]
     here, forward, backward = predict(variant, structure, *moved)
@@ -54,7 +54,7 @@ def test_forces_are_the_gradient_unless_they_are_direct(variant: str) -> None:
 
 
 def test_the_energy_jumps_as_neighbours_change_rank() -> None:
-    """Of three neighbours two are kept; the third overtakes the second."""
+    """Two of three neighbours are kept, and the third becomes closer than the second."""
 
     def energy(third: float) -> float:
         numbers, positions = [8, 1, 6, 12], [[0, 0, 0], [1.5, 0, 0], [0, 2.0, 0], [0, 0, third]]
@@ -67,7 +67,7 @@ def test_the_energy_jumps_as_neighbours_change_rank() -> None:
 
 
 def test_third_derivative_at_the_cutoff() -> None:
-    """The polynomial's third derivative jumps there; that of the smooth envelope does not."""
+    """The third derivative of the polynomial is discontinuous there; that of the smooth envelope is not."""
 
     def third_derivative(variant: str) -> float:
         cutoff, h = potential_of(variant).cutoff, 2e-3

@@ -1,4 +1,4 @@
-"""Chunks of edges, and the mode that computes them twice: the same numbers, less memory."""
+"""Chunks of edges, and the mode that computes them twice: the same numbers with less memory."""
 
 from dataclasses import replace
 from typing import Any
@@ -8,12 +8,11 @@ import torch
 from torch import Tensor
 
 from esen.graph.batch import make_graph
+from esen.graph.edges import edge_vectors
 from esen.graph.types import Graph, Prediction
-from esen.models import chunks, memory
+from esen.models import chunks
 from esen.models.chunks import chunk_sizes
-from esen.models.memory import kept_per_edge
 from esen.models.potential import EsenPotential
-from esen.recipe.model import ModelSpec
 from tests.models.variants import (
     ABLATIONS,
     VARIANTS,
@@ -28,8 +27,8 @@ ALL = sorted(VARIANTS | ABLATIONS)
 
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunks, "_SMALLEST", {"cpu": 7})
-    monkeypatch.setattr(chunks, "_MOST", 1000)
+    monkeypatch.setitem(chunks.SMALLEST_CHUNK, "cpu", 7)
+    monkeypatch.setattr(chunks, "MOST_CHUNKS", 1000)
 
 
 def batch() -> Graph:
@@ -57,14 +56,13 @@ def test_sizes() -> None:
 
 
 @pytest.mark.parametrize("variant", ALL)
-def test_chunks_add_up_to_the_whole(variant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_sum_over_chunks_is_the_sum_over_all_edges(variant: str, request: pytest.FixtureRequest) -> None:
     whole = potential_of(variant)(batch())
-    monkeypatch.setattr(chunks, "_SMALLEST", {"cpu": 7})
-    monkeypatch.setattr(chunks, "_MOST", 1000)
+    request.getfixturevalue("small_chunks")
     assert len(chunk_sizes(batch().num_edges, torch.device("cpu"))) > 5
-    pieces = potential_of(variant)(batch())
+    chunked = potential_of(variant)(batch())
     for name in ("energies", "forces", "stress"):
-        ours, expected = getattr(pieces, name), getattr(whole, name)
+        ours, expected = getattr(chunked, name), getattr(whole, name)
         assert (ours - expected).abs().max() < 1e-12 * max(1.0, float(expected.abs().max())), name
 
 
@@ -99,7 +97,7 @@ def test_training_gets_the_same_gradients(variant: str) -> None:
 
 
 def kept(mode: Any) -> int:
-    """Bytes that are kept for the derivative of the energy by the edge vectors."""
+    """Return the number of bytes kept for the derivative of the energy with respect to the edge vectors."""
     tensors: dict[int, int] = {}
 
     def pack(tensor: Tensor) -> Tensor:
@@ -109,8 +107,6 @@ def kept(mode: Any) -> int:
     potential = potential_of("default").use_memory(mode)
     graph = batch()
     graph = replace(graph, positions=graph.positions.clone().requires_grad_())
-    from esen.graph.edges import edge_vectors
-
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         energies = potential.atomic_energies(graph, edge_vectors(graph))
     potential.use_memory("auto")
@@ -121,27 +117,3 @@ def kept(mode: Any) -> int:
 @pytest.mark.usefixtures("small_chunks")
 def test_the_lean_mode_keeps_a_fraction() -> None:
     assert kept("lean") < 0.25 * kept("fast")
-
-
-def test_the_mode_follows_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = ModelSpec()
-    needed = 10_000 * 4 * kept_per_edge(spec, training=False)
-    assert 1e9 < needed < 1.6e9  # 1.4 GB were measured
-
-    def lean(mode: Any, free: float, *, training: bool = False) -> bool:
-        monkeypatch.setattr(memory, "free_bytes", lambda device: int(free))
-        cpu = torch.device("cpu")
-        return memory.is_lean(mode, spec, 10_000, dtype=torch.float32, device=cpu, training=training)
-
-    assert lean("auto", 1.9 * needed)
-    assert not lean("auto", 2.1 * needed)
-    assert lean("auto", 2.1 * needed, training=True)
-    assert lean("lean", 1e15)
-    assert not lean("fast", 1.0)
-    with torch.no_grad():  # nothing is kept anyway
-        assert not lean("auto", 1.0)
-        assert not lean("lean", 1.0)
-
-
-def test_there_is_free_memory() -> None:
-    assert 1e8 < memory.free_bytes(torch.device("cpu")) < 1e14

@@ -1,4 +1,4 @@
-"""Cutting and joining, and all their derivatives."""
+"""Splitting and concatenating, with all derivatives."""
 
 import pytest
 import torch
@@ -14,24 +14,24 @@ def random(*shape: int) -> Tensor:
 
 
 def products(*pieces: Tensor) -> Tensor:
-    """Something whose second derivatives do not vanish."""
+    """Return functions whose second derivatives do not vanish."""
     return torch.stack([piece.pow(3).sum() for piece in pieces])
 
 
 @pytest.mark.parametrize(("sizes", "dim"), [([1, 2, 3], 1), ([4], 0), ([0, 4], 0), ([1, 1], 2)])
-def test_cut_is_split(sizes: list[int], dim: int) -> None:
+def test_split_is_that_of_torch(sizes: list[int], dim: int) -> None:
     x = random(4, 6, 2)
     for ours, expected in zip(split(x, sizes, dim), x.split(sizes, dim), strict=True):
         assert torch.equal(ours, expected)
     assert torch.equal(concatenate(split(x, sizes, dim), dim), x)
 
 
-def test_cut_rows_keeps_the_dimension() -> None:
+def test_split_rows_keeps_the_dimension() -> None:
     rows = split_rows(random(4, 6, 2))
     assert [row.shape for row in rows] == [(4, 1, 2)] * 6
 
 
-def test_derivatives_of_cut() -> None:
+def test_derivatives_of_split() -> None:
     def function(x: Tensor) -> Tensor:
         return products(*split(x, [1, 2, 1], dim=1))
 
@@ -39,7 +39,7 @@ def test_derivatives_of_cut() -> None:
     assert gradgradcheck(function, random(2, 4))
 
 
-def test_derivatives_of_join() -> None:
+def test_derivatives_of_concatenate() -> None:
     def function(*pieces: Tensor) -> Tensor:
         return concatenate(pieces, dim=1).pow(3).sum(dim=0)
 

@@ -1,4 +1,4 @@
-"""Parameters and FLOP, against the published networks and against torch's counter on a whole training step."""
+"""Parameters and FLOP agree with the published networks and with torch's counter on a whole training step."""
 
 from dataclasses import replace
 from typing import Any
@@ -53,7 +53,7 @@ def test_the_cost_of_published_models() -> None:
 
 
 class _Counter(TorchDispatchMode):
-    """Torch's count of FLOP. `FlopCounterMode` also follows modules, which `torch.autograd.grad` does not allow."""
+    """Count FLOP as torch does. `FlopCounterMode` also tracks modules, which `torch.autograd.grad` does not allow."""
 
     total = 0
 

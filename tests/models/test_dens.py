@@ -1,4 +1,4 @@
-"""What the network is told of forces, and what remains of it without."""
+"""The encoding of forces, and the network without the parts for denoising."""
 
 from math import sqrt
 
@@ -18,7 +18,7 @@ FORCES = torch.randn(7, 3, generator=torch.Generator().manual_seed(0), dtype=tor
 
 @pytest.fixture
 def encoding() -> ForceEncoding:
-    """In float64, with a bias that is not zero."""
+    """Return an encoding in float64 with a bias that is not zero."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         made = ForceEncoding(LMAX, CHANNELS).double()
@@ -34,7 +34,7 @@ def test_only_displaced_atoms_show_their_forces() -> None:
 
 
 def test_of_l_1_the_encoding_is_the_force_itself(encoding: ForceEncoding) -> None:
-    """Y_1 = √3 F/|F|, times |F|/√3; in e3nn's order (x, y, z)."""
+    """The factor of W_1 is Y_1 |F|/√3 = F, in the order (x, y, z) of e3nn."""
     found = encoding(FORCES)
     assert found.shape == (7, (LMAX + 1) ** 2, CHANNELS)
     expected = FORCES.unsqueeze(2) * encoding.linear.weight[1, :, 0]
@@ -42,7 +42,7 @@ def test_of_l_1_the_encoding_is_the_force_itself(encoding: ForceEncoding) -> Non
 
 
 def test_the_coefficients_are_those_of_the_equation(encoding: ForceEncoding) -> None:
-    """W_l (|F|/√3) Y_lm(F/|F|), degree by degree, and b on l = 0."""
+    """The encoding is W_l (|F|/√3) Y_lm(F/|F|) for every degree, plus b for l = 0."""
     found = encoding(FORCES)
     lengths = FORCES.norm(dim=1)
     for l in range(LMAX + 1):

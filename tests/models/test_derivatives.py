@@ -1,4 +1,4 @@
-"""Forces, stress and the gradients of a loss on them are derivatives: against finite differences of the energy."""
+"""Forces, stress and the gradients of a loss on them agree with finite differences of the energy."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -25,7 +25,7 @@ TOLERANCE = 1e-9
 
 
 def derivative(values: Sequence[float], step: float = STEP) -> float:
-    """f′(0) to sixth order in the step, from f at the points of the stencil."""
+    """Return f′(0) to sixth order in the step from f at the points of the stencil."""
     return sum(weight * value for (_, weight), value in zip(STENCIL, values, strict=True)) / step
 
 
@@ -34,7 +34,7 @@ def along(path: Callable[[float], Structure]) -> list[Structure]:
 
 
 def agrees(found: float, expected: float, prediction: Prediction) -> bool:
-    """To 1e-9 of the largest quantity that the differences are taken of, where that is above 1."""
+    """Return whether two values agree to 1e-9 of the largest energy, or of 1 if that is larger."""
     size = max(1.0, abs(expected), float(prediction.energies.abs().max()))
     return abs(found - expected) < TOLERANCE * size
 
@@ -48,7 +48,7 @@ def check_forces(variant: str, structure: Structure, direction: Float64[np.ndarr
 
 
 def check_stress(variant: str, structure: Structure, strain: Float64[np.ndarray, "3 3"]) -> None:
-    """r → r(1 + hε), rows of the cell likewise. A strain that is not symmetric turns too, which costs no energy."""
+    """Strain positions and cell, r → r(1 + hε). The antisymmetric part of ε is a rotation, which costs no energy."""
 
     def strained(h: float) -> Structure:
         deformation = np.eye(3) + h * strain
@@ -64,7 +64,7 @@ def check_stress(variant: str, structure: Structure, strain: Float64[np.ndarray,
 
 
 def crosses_cutoff(structure: Structure, cutoff: float = 4.0, margin: float = 0.004) -> bool:
-    """Whether a step of the finite differences may bring an edge across, where the third derivative jumps."""
+    """Return whether an edge may cross the cutoff, where the third derivative jumps, within the finite differences."""
     lengths = edge_vectors(make_graph(structure, cutoff + margin)).norm(dim=1)
     return bool((lengths > cutoff - margin).any())
 
@@ -83,7 +83,7 @@ def test_forces_and_stress(variant: str, structure: Structure, seed: int) -> Non
 
 @each_variant
 def test_forces_and_stress_of_a_left_handed_triclinic_crystal(variant: str) -> None:
-    """Each component on its own; all are far from zero, so that none can be lost."""
+    """Every component is tested separately, and all are far from zero."""
     crystal = triclinic_crystal()
     assert np.linalg.det(crystal.cell) < 0
     assert not crosses_cutoff(crystal)
@@ -98,7 +98,7 @@ def test_forces_and_stress_of_a_left_handed_triclinic_crystal(variant: str) -> N
 
 @each_variant
 def test_forces_on_edges_along_the_axes(variant: str) -> None:
-    """The steps go past the axis and back, along it, and from one hemisphere to the other."""
+    """The steps cross the axis, follow it, and cross from one hemisphere to the other."""
     bond = 0.97 * np.eye(3)
     bent = np.array([0.35, -0.5, 0.72])
     for axis in range(3):
@@ -146,7 +146,7 @@ def test_gradients_by_the_weights(variant: str) -> None:
 
 @pytest.mark.parametrize("variant", ["default", "bessel", "smooth envelope"])
 def test_a_loss_on_forces_can_be_differentiated_twice(variant: str) -> None:
-    """From positions through energy and forces to a loss: second and third derivatives of the energy."""
+    """The derivatives of a loss on forces with respect to positions involve third derivatives of the energy."""
     potential = make_potential(VARIANTS[variant], seed=0).double().train()
     structure = isolated([8, 1, 12], [[0, 0, 0], [0.9, 0.3, -0.2], [-0.4, 1.5, 0.8]])
     graph = make_graph(structure, potential.cutoff)

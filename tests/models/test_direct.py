@@ -1,4 +1,4 @@
-"""Direct forces and stress: equivariant, and no gradient of anything."""
+"""Direct forces and stress are equivariant, but not derivatives of an energy."""
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ SPEC = ModelSpec.model_validate(
 
 
 def jacobian_asymmetry(kind: str) -> float:
-    """λ = ‖J − Jᵀ‖ / 2‖J‖ of J = ∂F/∂r, by central differences."""
+    """Return λ = ‖J − Jᵀ‖ / 2‖J‖ of J = ∂F/∂r by central differences."""
     spec = SPEC.model_copy(update={"forces": ModelSpec.model_validate({"forces": {"kind": kind}}).forces})
     potential = make_potential(spec, seed=0).double().eval()
     graph = make_graph(chiral_molecule(), spec.cutoff)

@@ -1,4 +1,4 @@
-"""Forces and stress around an energy whose derivatives are known, and around the network."""
+"""Forces and stress of an energy with known derivatives, and of the network."""
 
 from dataclasses import replace
 
@@ -17,7 +17,7 @@ from tests.models.variants import VARIANTS, chiral_molecule, isolated, potential
 
 
 def springs(graph: Graph, vectors: Tensor) -> Tensor:
-    """An atom's energy is ½ Z_i d² over its edges: forward and backward edges differ, as they do in a network."""
+    """Return ½ Z_i Σ d² over the edges of each atom; the two directions of an edge differ, as in a network."""
     stiffness = graph.numbers[graph.receiver].double()
     energies = 0.5 * stiffness * vectors.square().sum(dim=1)
     return torch.zeros(graph.num_atoms, dtype=torch.float64).index_add(0, graph.receiver, energies)
@@ -72,7 +72,7 @@ def test_forces_of_a_structure_sum_to_zero(variant: str) -> None:
 
 @pytest.mark.parametrize("variant", ["default", "lmax 3, mmax 2", "bessel", "no envelope"])
 def test_hessian_is_symmetric(variant: str) -> None:
-    """Forces that come of an energy have a symmetric Jacobian: no closed path does work."""
+    """Conservative forces have a symmetric Jacobian, so that the work along a closed path vanishes."""
     potential = make_potential(VARIANTS[variant], seed=0).double()
     potential.load_state_dict(potential_of(variant).state_dict())
     potential.train()  # in which forces can be differentiated

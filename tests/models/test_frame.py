@@ -1,4 +1,4 @@
-"""The edge frame: every row in its place, and back."""
+"""The layout of features in the edge frame, and the rotation back."""
 
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ CHANNELS = 3
 
 
 def frame_of(lmax: int, mmax: int) -> EdgeFrame:
-    """Of two structures; without an envelope, so that the inverse undoes the rotation."""
+    """Return the frame of two structures without envelope, so that the inverse is that of the rotation."""
     graph = make_graph([chiral_molecule(), triclinic_crystal()], 3.0)
     vectors = edge_vectors(graph)
     wigner = edge_wigner(vectors / vectors.norm(dim=1, keepdim=True), lmax, mmax)
@@ -52,7 +52,7 @@ def test_to_edges_puts_orders_and_degrees_in_their_places(lmax: int, mmax: int) 
 
 @pytest.mark.parametrize("lmax", [1, 2, 4])
 def test_to_atoms_undoes_the_rotation_and_adds_up(lmax: int) -> None:
-    """With all orders kept, D is orthogonal: what comes back to an atom is the sum of its neighbours' features."""
+    """With all orders D is orthogonal, and every atom receives the sum of its neighbours' features."""
     frame = frame_of(lmax, lmax)
     x = features(frame)
     senders = [order[..., :CHANNELS] for order in frame.to_edges(x)]
@@ -71,7 +71,7 @@ def test_axial_messages_are_messages_without_orders_above_zero(lmax: int, mmax: 
 
 @shapes
 def test_another_roll_about_the_edge_turns_pairs_of_orders(lmax: int, mmax: int) -> None:
-    """Why the network is invariant to it: D(roll) acts on (+m, −m) as a rotation by mφ, which SO2Linear lets pass."""
+    """A roll by φ rotates (+m, −m) by mφ, which commutes with `SO2Linear`; so the network is invariant to it."""
     frame = frame_of(lmax, mmax)
     rows = [slice(l - min(l, mmax), l + min(l, mmax) + 1) for l in range(lmax + 1)]
     roll = [wigner(l, 0.7, 0, 0)[rows[l], rows[l]] for l in range(lmax + 1)]
@@ -84,7 +84,7 @@ def test_another_roll_about_the_edge_turns_pairs_of_orders(lmax: int, mmax: int)
 
 @shapes
 def test_turning_everything_turns_only_the_roll(lmax: int, mmax: int) -> None:
-    """Features and edges turned together: the axial features of an edge stay what they are."""
+    """The axial features of an edge do not change when features and edges are rotated together."""
     frame = frame_of(lmax, mmax)
     x, dense = features(frame), block_rotation(lmax)
     matrix = block_rotation(1)[1:, 1:]

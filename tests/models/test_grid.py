@@ -1,4 +1,4 @@
-"""Grids on the sphere: exact for what they can hold, and an error that falls with the resolution."""
+"""Grids on the sphere are exact up to lmax; the error of a nonlinearity falls with the resolution."""
 
 import pytest
 import torch
@@ -51,7 +51,7 @@ def test_the_error_falls_with_the_resolution_and_is_never_zero() -> None:
 
 
 def test_along_edges_the_result_depends_on_the_roll() -> None:
-    """A turn by π about the edge leaves the grid in place only if the number of longitudes is even."""
+    """A roll by π maps the grid onto itself only if the number of longitudes is even."""
     layer = GridEdges(2, 2, 3, None).double()
     generator = torch.Generator().manual_seed(1)
     orders = [

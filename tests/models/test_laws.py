@@ -1,4 +1,4 @@
-"""The laws of physics that every variant of the network obeys, in float64 to 1e-9."""
+"""Every variant of the network obeys the laws of physics to 1e-9 in float64."""
 
 from dataclasses import replace
 
@@ -29,7 +29,7 @@ few = settings(max_examples=8, phases=[Phase.generate])  # to shrink a failure w
 
 
 def close(ours: torch.Tensor | np.ndarray, expected: torch.Tensor | np.ndarray, like: Prediction) -> bool:
-    """To 1e-9 of the largest energy or force of an atom, with which rounding grows."""
+    """Return whether two results agree to 1e-9 of the largest energy or force of an atom."""
     size = max(float(like.energies.abs().max()), float(like.forces.abs().max()))
     difference = np.abs(np.asarray(ours) - np.asarray(expected))
     return bool(difference.max(initial=0.0) <= TOLERANCE * size)
@@ -57,7 +57,7 @@ def test_rotation(variant: str, structure: Structure, rotation: Float64[np.ndarr
 
 @each_variant
 def test_reflection_holds_without_orders_above_zero_and_only_there(variant: str) -> None:
-    """Wi mixes cos(mφ) with sin(mφ), which a mirror tells apart: eSEN distinguishes hands, as its authors' does."""
+    """Wi mixes cos(mφ) with sin(mφ), which a mirror distinguishes: eSEN is not invariant, nor is the published code."""
     structure, mirror = chiral_molecule(), np.diag([1.0, 1.0, -1.0])
     before, after = predict(variant, structure, turned(structure, mirror))
     assert obeys_rotation(before, after, mirror) == (variant == "mmax 0")
@@ -67,7 +67,7 @@ def test_reflection_holds_without_orders_above_zero_and_only_there(variant: str)
 
 @each_variant
 def test_no_direction_is_special(variant: str) -> None:
-    """Water with an O–H bond exactly along an axis, or just beside it, against the same turned anywhere."""
+    """Water with an O–H bond along an axis, or next to it, obeys the law of rotation."""
     water = molecule("H2O")
     bond = water.positions[1] - water.positions[0]
     axes = [np.eye(3)[i] * sign for i in range(3) for sign in (1, -1)]
@@ -86,7 +86,7 @@ def test_no_direction_is_special(variant: str) -> None:
 
 @pytest.mark.parametrize("variant", ["default", "lmax 3, mmax 2"])
 def test_the_energy_is_continuous_as_a_bond_sweeps_through_the_axes(variant: str) -> None:
-    """One bond of water turns by 1e-4 rad a step through ±y, and through n_y = 0, where the frames change charts.
+    """A bond of water rotates in steps of 1e-4 rad through ±y and through n_y = 0, where the roll of the frame jumps.
 
     A jump would stand out of the third differences, which are about (1e-4)³ of the energy.
     """
@@ -216,7 +216,7 @@ def dimer(distance: float) -> Structure:
 
 @each_variant
 def test_a_bond_fades_as_it_reaches_the_cutoff(variant: str) -> None:
-    """With an envelope the energy goes as (cutoff − d)³ and the force as its square; without, both jump."""
+    """With an envelope the energy goes as (cutoff − d)³ and the force as (cutoff − d)²; without, both jump."""
     near, nearer, outside = predict(variant, *(dimer(4.0 - gap) for gap in (2e-3, 1e-3, -1e-6)))
     energies = [float(p.energy - outside.energy) for p in (near, nearer)]
     forces = [float(p.forces.norm()) for p in (near, nearer)]

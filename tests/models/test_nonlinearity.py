@@ -1,4 +1,4 @@
-"""Gates multiply all orders of a degree alike."""
+"""Gates multiply all orders of a degree by the same factor."""
 
 import pytest
 import torch

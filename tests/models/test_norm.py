@@ -1,4 +1,4 @@
-"""The equivariant norm against its formula."""
+"""The norms agree with their formulas and can be differentiated."""
 
 import pytest
 import torch

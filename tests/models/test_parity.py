@@ -1,4 +1,4 @@
-"""The published network's weights give the published network's numbers."""
+"""With the published weights, the network reproduces results of the published code."""
 
 from pathlib import Path
 
@@ -47,7 +47,7 @@ def test_there_are_cases() -> None:
 
 
 def differs(ours: torch.Tensor, expected: np.ndarray, smallest: float = 0.0) -> float:
-    """The largest difference in units of the largest expected value."""
+    """Return the largest difference in units of the largest expected value."""
     return float(np.abs(ours.detach().numpy() - expected).max() / max(np.abs(expected).max(), smallest))
 
 
@@ -78,7 +78,7 @@ def test_energy_forces_stress(case: str, dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("case", ["l2_dens_conservative", "l2_dens_direct"])
 @pytest.mark.parametrize("system", ["si2", "water", "ethanol", "batch_water_ethanol"])
 def test_denoising(case: str, system: str) -> None:
-    """Shown the forces of the masked atoms: their noise, and the forces of the others where these are direct."""
+    """The network predicts the noise of the masked atoms and, with direct forces, the forces on the others."""
     potential = published_potential(PARITY / case, torch.float64)
     data = load(case, system)
     mask = torch.from_numpy(data["dens_noise_mask"])
@@ -125,7 +125,7 @@ def test_features_of_the_atoms_after_every_step(case: str) -> None:
 def intermediates(
     potential: EsenPotential, graph: Graph, data: dict[str, np.ndarray]
 ) -> dict[str, torch.Tensor]:
-    """What the backbone holds on its way, under the published names."""
+    """Return intermediate results of the backbone by their published names."""
     backbone = potential.network.backbone
     found: dict[str, torch.Tensor] = {}
 

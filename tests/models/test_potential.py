@@ -1,4 +1,4 @@
-"""The potential around the network: units, references, elements, seeds."""
+"""The potential: units, reference energies, elements, seeds."""
 
 import pickle
 from collections.abc import Callable
@@ -11,10 +11,9 @@ from torch import Tensor
 from esen.errors import InputError
 from esen.graph.batch import make_graph
 from esen.graph.edges import edge_vectors
-from esen.models.cost import parameter_count
 from esen.models.potential import EsenPotential, make_potential
 from esen.recipe import ModelSpec
-from tests.models.variants import VARIANTS, chiral_molecule, each_variant, isolated, potential_of
+from tests.models.variants import VARIANTS, chiral_molecule, isolated, potential_of
 
 THIRD = 1 / 3  # no precision but float64 holds it to 1e-16
 CASTS: dict[str, Callable[[EsenPotential], EsenPotential]] = {
@@ -55,19 +54,6 @@ def test_energy_is_the_scaled_network_and_the_references() -> None:
     assert torch.allclose(prediction.forces, 2.5 * bare.forces, rtol=0, atol=1e-14)
 
 
-@each_variant
-def test_parameters_are_as_many_as_the_recipe_says(variant: str) -> None:
-    spec = VARIANTS[variant]
-    real = sum(p.numel() for p in make_potential(spec, seed=0).parameters() if p.requires_grad)
-    assert real == parameter_count(spec)
-
-
-def test_parameters_of_the_default() -> None:
-    with torch.device("meta"):
-        potential = EsenPotential(ModelSpec())
-    assert sum(p.numel() for p in potential.parameters()) == parameter_count(ModelSpec()) == 3_199_745
-
-
 def weights(potential: EsenPotential) -> Tensor:
     return torch.nn.utils.parameters_to_vector(potential.parameters())
 
@@ -100,10 +86,10 @@ def test_elements_beyond_the_embedding_are_refused_by_name() -> None:
 
 
 def test_precision_of_the_network() -> None:
-    """The network computes in its own precision; what comes out is float64."""
+    """The network computes in its own precision, and predictions are in float64."""
     potential = potential_of("default", torch.float32)
     graph = make_graph(chiral_molecule(), potential.cutoff)
-    assert potential.network(graph, edge_vectors(graph)).dtype == torch.float32
+    assert potential.features(graph, edge_vectors(graph)).dtype == torch.float32
     prediction = potential(graph)
     for name in ("energy", "forces", "stress", "energies"):
         assert getattr(prediction, name).dtype == torch.float64
@@ -111,7 +97,7 @@ def test_precision_of_the_network() -> None:
 
 @pytest.mark.parametrize("graph", [{"kind": "cutoff"}, {"kind": "knn", "k": 3}])
 def test_pickles(graph: dict[str, object]) -> None:
-    """Other processes get a potential by pickle."""
+    """A potential is sent to other processes by pickle."""
     spec = ModelSpec.model_validate(
         {"sphere_channels": 3, "hidden_channels": 3, "edge_channels": 3, "max_elements": 9, "graph": graph}
     )

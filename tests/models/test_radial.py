@@ -1,4 +1,4 @@
-"""Radial bases against their formulas, and the radial network against a plain one."""
+"""Radial bases agree with their formulas, and the radial network with a plain one."""
 
 import math
 
@@ -22,7 +22,7 @@ def test_gaussians() -> None:
 
 
 def test_gaussian_centers_are_the_same_in_either_precision() -> None:
-    """6/9 is not a float32: were it rounded on conversion, the two precisions would be two potentials."""
+    """6/9 is not a float32; if it were rounded on conversion, the two precisions would differ by more than rounding."""
     single, double = GaussianBasis(6.0, 10, 2.0), GaussianBasis(6.0, 10, 2.0).double()
     assert torch.equal(single.centers.double(), double.centers)
 

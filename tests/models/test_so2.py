@@ -1,4 +1,4 @@
-"""The SO(2) convolution: complex products, one an order, and what follows from that."""
+"""The SO(2) convolution is one complex product per order and commutes with a roll."""
 
 import pytest
 import torch
@@ -59,7 +59,7 @@ def test_extra_scalars_come_first_from_the_axial_product() -> None:
 
 @shapes
 def test_radial_weights_multiply_each_order_degree_and_channel(lmax: int, mmax: int) -> None:
-    """They stand order after order, degree-major, and +m and −m share them."""
+    """They are ordered by |m|, degree and channel, and +m and −m share them."""
     linear = SO2Linear(lmax, mmax, INPUTS, OUTPUTS).double()
     orders = features(lmax, mmax)
     count = radial_weights(lmax, mmax, INPUTS)

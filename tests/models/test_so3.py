@@ -1,4 +1,4 @@
-"""Coefficients of atoms, degree by degree."""
+"""Maps of coefficients that act on every degree separately."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from esen.models.so3 import SO3Linear, by_degree, expand_degrees, split_scalars
 from tests.models.rotations import block_rotation
 
 
-def test_by_degree_and_split_scalars_cut_what_stands_there() -> None:
+def test_by_degree_and_split_scalars() -> None:
     x = torch.arange(2 * 9 * 3, dtype=torch.float64).view(2, 9, 3)
     parts = by_degree(x)
     assert [part.shape[1] for part in parts] == [1, 3, 5]

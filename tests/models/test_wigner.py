@@ -1,4 +1,4 @@
-"""Rotations of edges onto the polar axis, against e3nn's spherical harmonics."""
+"""Rotations of edges onto the polar axis agree with the spherical harmonics of e3nn."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ AXES = [[s * (a == 0), s * (a == 1), s * (a == 2)] for a in range(3) for s in (1
 
 
 def near_axes() -> Tensor:
-    """The six axes, and directions 1e-7 and 1e-3 beside them."""
+    """Return the six axes and directions at 1e-7 and 1e-3 from them."""
     generator = torch.Generator().manual_seed(0)
     axes = torch.tensor(AXES, dtype=torch.float64)
     beside = [axes + e * torch.randn(6, 3, generator=generator, dtype=torch.float64) for e in (1e-7, 1e-3)]
@@ -61,7 +61,7 @@ def test_keeps_the_rows_that_are_asked_for(lmax: int, mmax: int) -> None:
 
 @given(st.integers(0, 2**32 - 1))
 def test_is_differentiable_everywhere(seed: int) -> None:
-    """R(n) n = e_y for all n, so the derivative of that product along the sphere vanishes."""
+    """R(n) n = e_y for all n, so the derivative of R(n) n along the sphere vanishes."""
     n = torch.cat([near_axes(), random_directions(3, seed)]).requires_grad_()
     unit = n / n.norm(dim=1, keepdim=True)
     product = (edge_wigner(unit, 1, 1)[1] @ unit.unsqueeze(2)).squeeze(2)

@@ -1,4 +1,4 @@
-"""Small networks with weights in which every parameter matters, one a choice of the recipe; and what they say."""
+"""Small networks, one per option of the recipe, in which every parameter matters, and their predictions."""
 
 from functools import cache
 
@@ -36,7 +36,7 @@ VARIANTS: dict[str, ModelSpec] = {
     }.items()
 }
 
-"""The variants that obey the laws; "no envelope" all but smoothness."""
+"""Variants that obey the laws; "no envelope" obeys all but smoothness."""
 
 ABLATIONS: dict[str, ModelSpec] = {
     name: ModelSpec.model_validate(_SMALL | changes)
@@ -48,12 +48,12 @@ ABLATIONS: dict[str, ModelSpec] = {
         "direct": {"forces": {"kind": "direct"}},
     }.items()
 }
-"""Those that the paper tells of because each breaks one."""
+"""The ablations of the paper, each of which breaks a law."""
 
 
 @cache
 def potential_of(name: str, dtype: torch.dtype = torch.float64) -> EsenPotential:
-    """The variant with all its parameters drawn at random, so that no term is zero by initialisation."""
+    """Return the variant with random values for all parameters, so that no term is zero by initialisation."""
     spec = (VARIANTS | ABLATIONS)[name]
     potential = make_potential(spec, seed=0).double()
     generator = torch.Generator().manual_seed(1)
@@ -70,27 +70,27 @@ each_variant = pytest.mark.parametrize("variant", VARIANTS)
 
 
 def predict(variant: str, *structures: Structure) -> list[Prediction]:
-    """All in one batch: many small calls would cost more than the laws they check."""
+    """Predict all structures in one batch, which is faster than many small calls."""
     potential = potential_of(variant)
     graph = make_graph(structures, potential.cutoff)
     return separate(potential(graph), graph)
 
 
 def isolated(numbers: list[int], positions: list[list[float]] | np.ndarray) -> Structure:
-    """Atoms in no cell."""
+    """Return a structure of atoms without a cell."""
     return Structure(
         np.array(numbers), np.array(positions, dtype=np.float64), np.zeros((3, 3)), np.zeros(3, dtype=bool)
     )
 
 
 def chiral_molecule() -> Structure:
-    """Five different atoms, none in the plane of three others."""
+    """Return five different atoms, none of them in the plane of three others."""
     positions = [[0, 0, 0], [1.1, 0.2, 0], [-0.4, 1.5, 0.1], [-0.5, -0.4, 1.7], [0.3, -0.9, -1.2]]
     return isolated([6, 1, 8, 12, 26], positions)
 
 
 def triclinic_crystal() -> Structure:
-    """Three atoms in a left-handed cell whose rows are shorter than the cutoff of the variants."""
+    """Return three atoms in a left-handed cell whose rows are shorter than the cutoff of the variants."""
     cell = np.array([[3.1, 0.9, -0.8], [0.4, -3.3, 1.1], [-0.7, 0.6, 3.6]])
     fractional = np.array([[0.02, 0.05, 0.01], [0.62, 0.42, 0.15], [0.14, 0.58, 0.50]])
     return Structure(np.array([8, 12, 26]), fractional @ cell, cell, np.ones(3, dtype=bool))

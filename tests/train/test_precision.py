@@ -94,7 +94,7 @@ def test_forces_in_bf16_are_those_of_a_gradient() -> None:
 
 @pytest.mark.parametrize("name", ["default", "direct", "grid along edges"])
 def test_recomputed_chunks_give_the_same_bits_in_bf16(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("esen.models.chunks").models.chunks._SMALLEST, "cpu", 64)
+    monkeypatch.setitem(__import__("esen.models.chunks").models.chunks.SMALLEST_CHUNK, "cpu", 64)
     kept, lean = in_bf16(name), in_bf16(name, memory="lean")
     pairs = zip(gradients(kept), gradients(lean), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)

@@ -1,7 +1,7 @@
-"""`graph.backend`: which library finds the neighbours. The edges are the same to the last bit.
+"""`graph.backend`: the library that finds the neighbours. The edges are bitwise identical for all of them.
 
-A backend takes searches, as `esen.data.neighbours.prepare_search` makes them, and gives the pairs of each. It may
-find pairs somewhat beyond the radius, and those of an atom with itself; `edges_of` decides.
+A backend takes searches, as `esen.data.neighbours.prepare_search` returns them, and finds the pairs of each. It may
+also return pairs slightly beyond the radius and pairs of an atom with itself; `edges_of` removes them.
 """
 
 import logging
@@ -19,10 +19,10 @@ logger = logging.getLogger(__name__)
 
 
 def find_edges(structures: Sequence[Structure], cutoff: float, backend: Backend) -> list[Edges]:
-    """The edges of each structure, as `neighbour_list` gives them.
+    """Return the edges of each structure, as `neighbour_list`.
 
     Raises:
-        InputError: as `neighbour_list`, naming the source of the structure; or as `require_backend`.
+        InputError: as `neighbour_list`, with the file of the structure in the message, or as `require_backend`.
     """
     find = _finder(backend)
     searches = [_prepare(structure, cutoff) for structure in structures]
@@ -30,20 +30,20 @@ def find_edges(structures: Sequence[Structure], cutoff: float, backend: Backend)
 
 
 def require_backend(backend: Backend) -> None:
-    """Nothing, if the backend can be used here.
+    """Check that the backend is installed.
 
     Raises:
-        InputError: it is not installed, or its installation is broken.
+        InputError: it is not, or its installation is broken.
     """
     _finder(backend)
 
 
 def usable_backend(backend: Backend, where: str) -> Backend:
-    """The backend, or vesin with one warning where it is not installed: the edges are the same.
+    """Return the backend or, with a warning, vesin if it is not installed; the edges are the same.
 
     Args:
-        backend: asked for by a recipe.
-        where: the file that the recipe is in.
+        backend: the backend of a recipe.
+        where: name of the file that contains the recipe.
     """
     try:
         require_backend(backend)
@@ -64,7 +64,11 @@ def _finder(backend: Backend) -> Callable[[Sequence[Search]], Iterable[Pairs]]:
                 return nvalchemi.make_finder()
             case _:
                 assert_never(backend)
-    except (ImportError, OSError, RuntimeError) as error:  # OSError: built for another torch
+    except (
+        ImportError,
+        OSError,
+        RuntimeError,
+    ) as error:  # OSError: it was built for another version of torch
         raise InputError(
             f"model.graph.backend is {backend}, which cannot be imported ({first_line(error)});"
             f" {_HOW_TO_INSTALL[backend]}, or write model.graph.backend: vesin, which finds the same edges"

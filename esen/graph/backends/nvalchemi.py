@@ -1,4 +1,4 @@
-"""`graph.backend: nvalchemi`: a cell list by NVIDIA's ALCHEMI toolkit, of a batch at once, on a GPU if there is one."""
+"""`graph.backend: nvalchemi`: the batched cell list of NVIDIA's ALCHEMI toolkit, on a GPU if there is one."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
@@ -11,18 +11,18 @@ from esen.data.neighbours import Pairs, Search
 
 
 def make_finder() -> Callable[[Sequence[Search]], Iterable[Pairs]]:
-    """What finds the pairs of searches.
+    """Return the function that finds the pairs of searches.
 
     Raises:
-        ImportError: the toolkit is not installed, or its torch is too old.
+        ImportError: the toolkit is not installed, or torch is too old for it.
     """
-    import nvalchemiops.torch.neighbors  # noqa: F401  # it takes a second, and fails here or not at all
+    import nvalchemiops.torch.neighbors  # noqa: F401  # takes a second, and fails here or not at all
 
-    return find_pairs_together
+    return find_pairs_of_batch
 
 
-def find_pairs_together(searches: Sequence[Search]) -> Iterator[Pairs]:
-    """The pairs of each search. All have the same radius."""
+def find_pairs_of_batch(searches: Sequence[Search]) -> Iterator[Pairs]:
+    """Yield the pairs of each search. All searches must have the same radius."""
     if not searches:
         return
     receiver, sender, shift = (tensor.long().cpu().numpy() for tensor in _cell_list(searches))
@@ -33,7 +33,7 @@ def find_pairs_together(searches: Sequence[Search]) -> Iterator[Pairs]:
 
 
 def _cell_list(searches: Sequence[Search]) -> tuple[Tensor, Tensor, Tensor]:
-    """Receiver, sender and shift of all atoms of the batch, counted through."""
+    """Return receiver, sender and shift of all pairs; atoms are numbered consecutively through the batch."""
     from nvalchemiops.torch.neighbors import NeighborOverflowError, batch_cell_list
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -54,4 +54,4 @@ def _cell_list(searches: Sequence[Search]) -> tuple[Tensor, Tensor, Tensor]:
     try:
         return search_with_room_for(None)  # its own estimate
     except NeighborOverflowError as error:
-        return search_with_room_for(error.num_neighbors)  # what the fullest atom has
+        return search_with_room_for(error.num_neighbors)  # the largest number of neighbours of an atom

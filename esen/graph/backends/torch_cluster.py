@@ -1,6 +1,6 @@
-"""`graph.backend: torch_cluster`: a k-d tree of all images that can matter, searched from every atom.
+"""`graph.backend: torch_cluster`: a k-d tree of all periodic images near the structure, searched around every atom.
 
-torch-cluster knows no periods, so they are made explicit. It runs on the CPU here.
+torch-cluster does not support periodic boundaries, so the images are explicit atoms. It runs on the CPU here.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -22,23 +22,23 @@ class Radius(Protocol):
     def __call__(
         self, x: Float64[Tensor, "M 3"], y: Float64[Tensor, "N 3"], r: float, *, max_num_neighbors: int
     ) -> Int64[Tensor, "2 P"]:
-        """Indices into y and x of every pair closer than r.
+        """Return indices into y and x of every pair closer than r.
 
         Args:
-            x: neighbours.
-            y: centres.
-            r: in Å.
-            max_num_neighbors: more neighbours of a centre than this are dropped, whichever they are.
+            x: positions of neighbours.
+            y: positions of centres.
+            r: radius in Å.
+            max_num_neighbors: largest number of neighbours of a centre; any others are dropped.
         """
         ...
 
 
 def make_finder() -> Callable[[Sequence[Search]], Iterable[Pairs]]:
-    """What finds the pairs of searches.
+    """Return the function that finds the pairs of searches.
 
     Raises:
         ImportError: torch-cluster is not installed.
-        OSError: it was built for another torch.
+        OSError: it was built for another version of torch.
     """
     from torch_cluster import radius
 
@@ -46,28 +46,28 @@ def make_finder() -> Callable[[Sequence[Search]], Iterable[Pairs]]:
 
 
 def pairs_by_images(search: Search, radius: Radius) -> Pairs:
-    """The pairs of a search: every image of the atoms that can be near one of them is an atom of its own."""
+    """Return the pairs of a search, in which every image near one of the atoms is an atom of its own."""
     sender, shift = images_around(search)
     images = search.positions[sender] + shift @ search.box
     receiver, image = radius(
         torch.from_numpy(images),
         torch.from_numpy(search.positions),
         search.radius,
-        # The nearest would not be the ones that are kept, so that nothing may be dropped. It costs no memory.
+        # With a lower limit, neighbours other than the farthest might be dropped. The limit costs no memory.
         max_num_neighbors=len(images),
     ).numpy()
     return receiver, sender[image], shift[image]
 
 
 def images_around(search: Search) -> tuple[Int64[np.ndarray, " M"], Int64[np.ndarray, "M 3"]]:
-    """The images no further than the radius from the slab between the outermost atoms, along every period.
+    """Return the images within the radius of the slab between the outermost atoms, along every periodic axis.
 
-    In units of row k, the planes of the box are 1 apart, so the radius is radius / height_k = radius · ‖(box⁻¹)_k‖,
-    columns. One axis after the other is taken, and an image that is too far along one is not made along the next:
-    a large cell gets a thin shell of images, not 26 copies.
+    In fractional coordinates along row k of the box, the radius is radius / height_k = radius · ‖column k of box⁻¹‖.
+    The axes are processed one after the other, and images that are too far along one axis are not continued along the
+    next, so that a large cell has a thin shell of images instead of 26 copies.
 
     Returns:
-        Atom of each image, and its shift in whole rows of the box.
+        Index of the atom of each image, and its shift in whole rows of the box.
     """
     inverse = np.linalg.inv(search.box)
     fractional = search.positions @ inverse
@@ -80,7 +80,7 @@ def images_around(search: Search) -> tuple[Int64[np.ndarray, " M"], Int64[np.nda
         low, high = fractional[:, axis].min() - reach[axis], fractional[:, axis].max() + reach[axis]
         first = np.ceil(low - fractional[atom, axis]).astype(np.int64)
         count = np.floor(high - fractional[atom, axis]).astype(np.int64) - first + 1
-        begin = np.cumsum(count) - count  # where the images of each stand among the new ones
+        begin = np.cumsum(count) - count  # place of the first image of each among the new ones
         steps = np.arange(count.sum()) + np.repeat(first - begin, count)
         atom, shift = np.repeat(atom, count), np.repeat(shift, count, axis=0)
         shift[:, axis] = steps
