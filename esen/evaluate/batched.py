@@ -1,8 +1,8 @@
-"""Many procedures at once, whose calls of one potential are answered in batches.
+"""Concurrent procedures whose calls of one potential are evaluated in batches.
 
-A procedure is a function that calls a potential again and again, such as one of ASE's relaxations. Each has a thread of
-its own, so that it needs no knowledge of the others; but only one of them runs at a time. What goes together in a batch
-therefore depends on the procedures alone, not on time, and what they use need not be safe for threads.
+A procedure is a function that calls a potential repeatedly, such as a relaxation by ASE. Each runs in a thread of its
+own and does not know of the others, but only one thread runs at a time. The composition of the batches therefore
+depends only on the procedures and not on time, and the code that they use need not be thread-safe.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,11 +17,11 @@ from esen.graph.types import Graph, Potential, Prediction
 R = TypeVar("R")
 
 _PATIENCE_SECONDS = 5.0
-"""For a procedure that is to end; it does so when it next calls the potential."""
+"""Longest wait for a procedure that has been told to end, which it does when it next calls the potential."""
 
 
 class Stopped(BaseException):  # as KeyboardInterrupt: no `except Exception` may swallow it
-    """All procedures are to end; raised where one calls the potential."""
+    """Raised in a procedure that calls the potential after all procedures have been told to end."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,16 +29,16 @@ class _Ended(Generic[R]):
     outcome: R | BaseException
 
 
-class _Shared:
-    """The potential as a procedure sees it: a call waits until the batch is evaluated."""
+class _BatchedPotential:
+    """The potential that a procedure calls: each call waits until a batch has been evaluated."""
 
     def __init__(self, potential: Potential) -> None:
         self.cutoff, self.backend = potential.cutoff, potential.backend
-        self.asked: SimpleQueue[Graph | _Ended[Any]] = SimpleQueue()
+        self.calls: SimpleQueue[Graph | _Ended[Any]] = SimpleQueue()
         self.answers: SimpleQueue[Prediction | BaseException] = SimpleQueue()
 
     def __call__(self, graph: Graph) -> Prediction:
-        self.asked.put(graph)
+        self.calls.put(graph)
         answer = self.answers.get()
         if isinstance(answer, BaseException):
             raise answer
@@ -46,38 +46,38 @@ class _Shared:
 
 
 class _Procedure(Generic[R]):
-    """One of them; `said` is the graph that it waits for, or how it ended."""
+    """A procedure in its thread; `state` is the graph whose prediction it waits for, or its outcome."""
 
     def __init__(self, function: Callable[[Potential], R], potential: Potential) -> None:
-        self._function, self._shared = function, _Shared(potential)
+        self._function, self._potential = function, _BatchedPotential(potential)
         self._thread = Thread(target=self._run, daemon=True)
-        self.said: Graph | _Ended[R] | None = None
+        self.state: Graph | _Ended[R] | None = None
 
     def begin(self) -> None:
-        """Let it run until it asks for the first time, or ends."""
+        """Run it until its first call of the potential, or its end."""
         self._thread.start()
-        self.said = self._shared.asked.get()
+        self.state = self._potential.calls.get()
 
     def go_on(self, answer: Prediction | BaseException) -> None:
-        """Let it run until it asks again, or ends."""
-        self._shared.answers.put(answer)
-        self.said = self._shared.asked.get()
+        """Answer its call and run it until the next one, or its end."""
+        self._potential.answers.put(answer)
+        self.state = self._potential.calls.get()
 
     def stop(self) -> None:
-        """Let it end when it next asks."""
-        self._shared.answers.put(Stopped())
+        """Make its current call of the potential raise `Stopped`."""
+        self._potential.answers.put(Stopped())
 
     def join(self) -> None:
-        """Wait for its end."""
+        """Wait until it has ended."""
         if self._thread.is_alive():
             self._thread.join(_PATIENCE_SECONDS)
 
     def _run(self) -> None:
         try:
-            outcome: R | BaseException = self._function(self._shared)
-        except BaseException as error:  # whatever it is, somebody waits for it
+            outcome: R | BaseException = self._function(self._potential)
+        except BaseException as error:  # the main thread waits for any outcome
             outcome = error
-        self._shared.asked.put(_Ended(outcome))
+        self._potential.calls.put(_Ended(outcome))
 
 
 def run_batched(
@@ -89,22 +89,23 @@ def run_batched(
     device: str = "cpu",
     ended: Callable[[int, R | Exception], None] = lambda index, outcome: None,
 ) -> list[R | Exception]:
-    """Run all procedures, and evaluate in one batch what those that are running wait for.
+    """Run all procedures, and evaluate the calls of those that are running in one batch.
 
-    They begin in order, the next as soon as there is room. A batch has their graphs in the same order. Where its
-    evaluation raises, it is halved, down to the graphs that raise by themselves: only their procedures get the
-    exception. `warnings.catch_warnings` concerns all threads: a procedure may not hold it while it calls the potential.
+    They start in order, each as soon as there is room, and their graphs have the same order in a batch. If the
+    evaluation of a batch raises, the batch is halved repeatedly until only the graphs that cause the error are left,
+    and the exception is raised only in their procedures. `warnings.catch_warnings` acts on all threads, so a procedure
+    must not be inside it when it calls the potential.
 
     Args:
-        procedures: each is called with a potential like `potential`, of graphs of one structure on the CPU.
-        potential: called in this thread, under its own mode of gradients.
-        sizes: atoms of each procedure's structure.
-        budget: those that are running have so many atoms together at most; a larger one runs alone.
-        device: where the potential is.
-        ended: called in this thread with index and outcome of each procedure as soon as it ends.
+        procedures: functions of a potential, which they call with graphs of one structure on the CPU.
+        potential: the potential, which is called in this thread with the gradient mode of this thread.
+        sizes: number of atoms of the structure of each procedure.
+        budget: largest total number of atoms of the running procedures; a larger structure runs alone.
+        device: device of the potential.
+        ended: function of the index and the outcome of a procedure, called in this thread as soon as it ends.
 
     Returns:
-        In order, what each returned, or the exception that it raised.
+        The result of each procedure, or the exception that it raised, in order.
     """
     outcomes: dict[int, R | Exception] = {}
     running: dict[int, _Procedure[R]] = {}
@@ -117,7 +118,7 @@ def run_batched(
                 running[begun].begin()
                 used += sizes[begun]
                 begun += 1
-            over = {i: p.said.outcome for i, p in running.items() if isinstance(p.said, _Ended)}
+            over = {i: p.state.outcome for i, p in running.items() if isinstance(p.state, _Ended)}
             for index, outcome in over.items():
                 del running[index]
                 if isinstance(outcome, BaseException) and not isinstance(outcome, Exception):
@@ -126,7 +127,7 @@ def run_batched(
                 ended(index, outcome)
             if over:
                 continue  # there may be room for more
-            graphs = [p.said for p in running.values() if isinstance(p.said, Graph)]
+            graphs = [p.state for p in running.values() if isinstance(p.state, Graph)]
             for procedure, answer in zip(
                 running.values(), _predictions(potential, graphs, device), strict=True
             ):
@@ -140,7 +141,7 @@ def run_batched(
 
 
 def _predictions(potential: Potential, graphs: Sequence[Graph], device: str) -> list[Prediction | Exception]:
-    """Of each graph; where only some of them cannot be evaluated, of the others."""
+    """Return the prediction for each graph, or the exception that its evaluation raises."""
     try:
         batch = collate(graphs)
         prediction = potential(batch.to(device)).to("cpu")
@@ -148,6 +149,6 @@ def _predictions(potential: Potential, graphs: Sequence[Graph], device: str) -> 
     except Exception as error:
         if len(graphs) == 1:
             return [error]
-    # Not within `except`: the exception holds the memory of what failed.
+    # Not within `except`, because the exception keeps the tensors of the failed evaluation in memory.
     half = len(graphs) // 2
     return _predictions(potential, graphs[:half], device) + _predictions(potential, graphs[half:], device)
