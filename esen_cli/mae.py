@@ -46,7 +46,9 @@ def mae(  # noqa: PLR0913, PLR0917  # the options of a command are its arguments
     ] = None,
     memory: Annotated[
         Literal["auto", "lean", "fast"],
-        opt.device_option(help="lean uses 20 % of the memory of fast and takes 50 % longer."),
+        opt.device_option(
+            help="lean uses a third of the memory of fast or less, and takes half as long again."
+        ),
     ] = "auto",
     device: opt.Device = "auto",
     output: opt.Output = None,
@@ -56,7 +58,7 @@ def mae(  # noqa: PLR0913, PLR0917  # the options of a command are its arguments
     opt.Frames that a potential cannot predict are left out, listed and counted. The exit code is 1 if one of several
     potentials can predict no frame.
 
-    Example: esen mae runs/mgo test.xyz --also emt --group-by config_type
+    Example: esen mae runs/mgo test.xyz --also runs/mgo-2 --group-by config_type
     """
     from esen.data.readers import Reading
     from esen.recipe import SourceSpec

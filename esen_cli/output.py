@@ -166,6 +166,9 @@ def print_campaign(result: "CampaignResult | None", styles: Mapping[str, str] = 
     if result.lines:
         typer.echo("")
     print_paths(result.paths)
+    if any(getattr(record, "failure", "") for mine in result.records.values() for record in mine):
+        folder = result.paths["table"].parent
+        typer.echo(f"The same command with --retry --output {folder} computes the failed items again.")
     if result.failed:
         raise typer.Exit(1)
 

@@ -1,4 +1,4 @@
-"""Conversion of ASE's atoms."""
+"""Conversion from and to ASE's atoms."""
 
 import numpy as np
 from ase import Atoms
@@ -6,6 +6,11 @@ from ase import Atoms
 from esen.data.structure import Structure
 
 _GEOMETRY = ("numbers", "positions")
+
+
+def to_atoms(structure: Structure) -> Atoms:
+    """Return the geometry of a structure as ASE's atoms, without info, arrays and labels."""
+    return Atoms(structure.numbers, structure.positions, cell=structure.cell, pbc=structure.pbc)
 
 
 def from_atoms(atoms: Atoms, source: str) -> Structure:

@@ -18,6 +18,9 @@ CLOSEST = 0.05
 _MOST_PAIRED = 300
 """Number of atoms up to which it is faster to compare all pairs at once than to make a neighbour list."""
 
+_NAMED = 10
+"""Elements of a potential that a message names at most."""
+
 
 def check_structure(structure: Structure, max_elements: int) -> None:
     """Refuse a structure that cannot be computed, or whose labels are impossible.
@@ -57,7 +60,10 @@ def check_known(structure: Structure, elements: Collection[int] | None) -> None:
     unknown = set(structure.numbers.tolist()) - set(elements or structure.numbers.tolist())
     if unknown:
         names = ", ".join(chemical_symbols[number] for number in sorted(unknown))
-        raise InputError(f"{structure.source}: the potential does not know {names}")
+        known = sorted(elements or ())
+        symbols = ", ".join(chemical_symbols[number] for number in known)
+        which = f"; it knows {symbols}" if len(known) <= _NAMED else ""
+        raise InputError(f"{structure.source}: the potential does not know {names}{which}")
 
 
 def _check_shapes(structure: Structure, where: str) -> None:

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from ase.data import chemical_symbols
+from ase.formula import Formula
 from jaxtyping import Bool, Float64, Int64
 
 
@@ -37,6 +39,12 @@ class Structure:
 
     def __len__(self) -> int:
         return len(self.numbers)
+
+    @property
+    def formula(self) -> str:
+        """Formula of all atoms, in Hill's order."""
+        symbols = [chemical_symbols[number] for number in self.numbers]
+        return str(Formula.from_list(symbols).format("hill"))
 
     @property
     def volume(self) -> float:

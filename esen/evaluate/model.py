@@ -11,7 +11,7 @@ from esen.data.checks import check_known
 from esen.data.structure import Structure
 from esen.evaluate.batched import run_batched
 from esen.graph.batch import collate, make_graphs, pack_batches, separate
-from esen.graph.types import Potential
+from esen.graph.types import Potential, Prediction
 
 R = TypeVar("R")
 
@@ -57,6 +57,10 @@ class Model:
         """
         check_known(structure, self.elements)
 
+    def energies(self, structures: Sequence[Structure], progress: Progress = no_progress) -> list[float]:
+        """Compute the energy of each structure, in eV, in batches, as `forces` does."""
+        return [float(one.energy.sum()) for one in self._predictions(structures, progress)]
+
     def forces(self, structures: Sequence[Structure], progress: Progress = no_progress) -> list[np.ndarray]:
         """Compute the forces on the atoms of each structure, in eV/Å, in batches.
 
@@ -64,7 +68,10 @@ class Model:
             structures: of any size.
             progress: is called with the number of structures done and of all.
         """
-        found: list[np.ndarray] = []
+        return [one.forces.detach().numpy() for one in self._predictions(structures, progress)]
+
+    def _predictions(self, structures: Sequence[Structure], progress: Progress) -> list[Prediction]:
+        found: list[Prediction] = []
         sizes = [len(structure) for structure in structures]
         for batch in pack_batches(sizes, atoms=self.batch_atoms, structures=None, order=range(len(sizes))):
             graphs = make_graphs(
@@ -72,7 +79,7 @@ class Model:
             )
             graph = collate(graphs).to(self.device)
             single = separate(self.potential(graph).to("cpu"), graph.to("cpu"))
-            found += [prediction.forces.detach().numpy() for prediction in single]
+            found += single
             progress(len(found), len(structures))
         return found
 

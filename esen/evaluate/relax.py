@@ -12,6 +12,7 @@ from ase.optimize import FIRE, LBFGS
 from jaxtyping import Float64
 from scipy.spatial import KDTree
 
+from esen.data.atoms import to_atoms
 from esen.data.neighbours import neighbour_list
 from esen.data.structure import Structure
 from esen.errors import InputError, first_line, typed_line
@@ -134,7 +135,7 @@ def relax(structure: Structure, calculator: Any, spec: RelaxSpec) -> Relaxed:
 
 
 def _relax(structure: Structure, calculator: Any, spec: RelaxSpec) -> Relaxed:
-    atoms = Atoms(structure.numbers, structure.positions, cell=structure.cell, pbc=structure.pbc)
+    atoms = to_atoms(structure)
     crystal = bool(structure.pbc.all())
     nearest = nearest_distances(structure)
     if nearest.min() < CLOSEST:

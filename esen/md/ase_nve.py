@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from ase import Atoms, units
+from ase import units
 from ase.calculators.calculator import Calculator
 from torch import Tensor
 
+from esen.data.atoms import to_atoms
 from esen.errors import InputError
 from esen.md.engine import (
     FARTHEST,
@@ -48,7 +49,7 @@ class AseNve:
         self.step = 0
         self.failures: dict[int, Failure] = {}
         structure = start.structure
-        self._atoms = Atoms(structure.numbers, structure.positions, cell=structure.cell, pbc=structure.pbc)
+        self._atoms = to_atoms(structure)
         self._atoms.set_masses(start.masses)
         self._atoms.set_momenta(start.momenta)
         self._atoms.calc = calculator

@@ -225,7 +225,7 @@ class Property(Generic[I, R]):
 
         Args:
             task: the item and the label of the potential.
-            content: what `item.read` returned.
+            content: what `item.read` returned. The potential knows the elements of a structure.
             model: the potential; None for the force sets of the input.
             progress: is called with the number of computations done and of all.
 
@@ -235,8 +235,9 @@ class Property(Generic[I, R]):
         raise NotImplementedError
 
     def failed(self, task: Task[I], name: str, reason: str) -> R:
-        """Make the record of an item without a result."""
-        made: R = self.record(name=name, failure=reason)
+        """Make the record of an item without a result, with its source if the record has one."""
+        known = {"source": task.item.source} if "source" in get_type_hints(self.record) else {}
+        made: R = self.record(name=name, failure=reason, **known)
         return made
 
     def names(self, task: Task[I]) -> Sequence[str]:
@@ -295,6 +296,8 @@ class Property(Generic[I, R]):
         for (task,) in self.missing(job):
             with self.guarded(task):
                 content = read(task.item)
+                if model is not None and isinstance(content, Structure):
+                    model.check_elements(content)
                 self.write(task.label, self.compute(task, content, model, progress))
 
     def missing(self, job: Job[I]) -> list[Job[I]]:

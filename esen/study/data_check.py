@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Unpack
 
 import numpy as np
-from ase import Atoms
 from ase.calculators.fd import calculate_numerical_stress
 from ase.data import chemical_symbols
 
+from esen.data.atoms import to_atoms
 from esen.data.checks import check_structure
 from esen.data.examine import Finding, examine
 from esen.data.frames import Frames
@@ -136,7 +136,7 @@ def _shear(structure: Structure) -> float:
 
 def _stress_by_energies(resolved: Resolved, structure: Structure) -> np.ndarray:
     """Return (1/V) dE/dε by central differences, in eV/Å³."""
-    atoms = Atoms(structure.numbers, structure.positions, cell=structure.cell, pbc=structure.pbc)
+    atoms = to_atoms(structure)
     atoms.calc = EsenCalculator(resolved.potential)
     return np.asarray(calculate_numerical_stress(atoms, eps=_STRAIN, voigt=False))
 

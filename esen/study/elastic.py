@@ -27,7 +27,6 @@ from esen.study.campaign import (
 )
 from esen.study.plots.eos import eos_plot
 from esen.study.potentials import file_name
-from esen.study.relax import formula_of
 from esen.study.table import Column, Table
 
 NAN = float("nan")
@@ -194,7 +193,7 @@ class Elasticity(Property[Item[Structure], ElasticRecord]):
         record = ElasticRecord(
             name=task.item.name,
             source=content.source,
-            formula=formula_of(content),
+            formula=content.formula,
             atoms=len(content),
             stiffness=found.standard.matrix.tolist(),
             stiffness_in_file=found.stiffness.matrix.tolist(),
@@ -222,7 +221,7 @@ class Elasticity(Property[Item[Structure], ElasticRecord]):
 
     def failed(self, task: Task[Item[Structure]], name: str, reason: str) -> ElasticRecord:
         """Make the record of a crystal without a result."""
-        return ElasticRecord(name, task.item.source, formula_of(task.item.read()), failure=reason)
+        return ElasticRecord(name, task.item.source, task.item.read().formula, failure=reason)
 
 
 def run_elastic(

@@ -1,7 +1,7 @@
 """What a user calls a potential: a checkpoint, a run's folder, `emt`, `lj`, or `module:factory`.
 
 `resolve_potential` turns one such text into a potential that predicts; `resolve_all` does so for several, under short
-distinct labels. `potential_sources` identifies them for `result.json`, `described_potentials` for manifests.
+distinct labels. `potential_sources` identifies them for manifests and `result.json`.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ METALS = (13, 28, 29, 46, 47, 78, 79)
 ARGON = {"sigma": 3.405, "epsilon": 0.01032, "rc": 8.5, "smooth": True}
 """Parameters of `lj`: argon, in Å and eV, switched off smoothly between 0.66 rc and rc."""
 
-_BUILT_IN: dict[str, tuple[Any, dict[str, Any], tuple[int, ...]]] = {
+_BUILT_IN: dict[str, tuple[Any, dict[str, Any], tuple[int, ...] | None]] = {
     "emt": (EMT, {}, METALS),
     "lj": (LennardJones, ARGON, (18,)),
 }
@@ -187,6 +187,8 @@ def resolve_potential(
         factory, defaults, elements = _BUILT_IN[text]
         _check_keys(text, arguments, list(factory.default_parameters))
         made = _made(text, factory, defaults | arguments)
+        if text == "lj" and arguments:
+            elements = None  # with parameters of the user it is no longer argon
     else:
         made, elements = _made(text, _imported(text), arguments), None
     if isinstance(made, BaseCalculator):
@@ -254,17 +256,6 @@ def potential_sources(
             path = find_weights(Path(source.given))
             sources[label] = replace(source, path=path, sha256=sha256_of(path))
     return sources
-
-
-def described_potentials(potentials: Sequence[str], how: PotentialOptions) -> dict[str, str]:
-    """Describe potentials by label, as manifests keep them: what the user typed, and what else the numbers depend on.
-
-    That is the arguments of a calculator, or the precision of a checkpoint and the beginning of its SHA-256 hash.
-
-    Raises:
-        InputError: A folder holds no checkpoint.
-    """
-    return {label: str(source) for label, source in potential_sources(potentials, how).items()}
 
 
 def digest(content: bytes) -> str:

@@ -12,7 +12,6 @@ import ase.io
 import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.formula import Formula
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from esen.data.structure import Structure
@@ -208,7 +207,7 @@ class Relaxation(Property[Item[Structure], RelaxRecord]):
     def failed(self, task: Task[Item[Structure]], name: str, reason: str) -> RelaxRecord:
         """Make the record of a structure without a result."""
         structure = task.item.read()
-        return RelaxRecord(name, structure.source, formula_of(structure), len(structure), failure=reason)
+        return RelaxRecord(name, structure.source, structure.formula, len(structure), failure=reason)
 
 
 def run_relax(run: CampaignRun, items: Sequence[Item[Structure]], spec: RelaxSpec) -> CampaignResult | None:
@@ -255,7 +254,7 @@ def record_of(task: Task[Item[Structure]], given: Structure, found: Relaxed, mod
     return RelaxRecord(
         name=task.item.name,
         source=s.source,
-        formula=formula_of(given),
+        formula=given.formula,
         atoms=len(s),
         energy_before=found.energy_before,
         energy=s.energy,
@@ -301,12 +300,6 @@ def atoms_of(record: RelaxRecord, given: Structure) -> Atoms:
     if record.groups[-1]:
         atoms.info["space_group"] = record.groups[-1]
     return atoms
-
-
-def formula_of(structure: Structure) -> str:
-    """Return the formula of all atoms, in Hill's order."""
-    symbols = Atoms(structure.numbers).get_chemical_symbols()
-    return str(Formula.from_list(symbols).format("hill"))
 
 
 def _is_label(key: str) -> bool:

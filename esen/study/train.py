@@ -208,13 +208,13 @@ def _how_to_resume(output: Path, device: str) -> Iterator[None]:
         yield
     except KeyboardInterrupt as stop:
         words = str(stop) or "interrupted"
-        raise Interrupted(f"{words}; go on with: {command}" if begun() else words) from None
+        raise Interrupted(f"{words}; resume with: {command}" if begun() else words) from None
     except OSError as error:
         if error.filename is None or error.strerror is None:
             raise  # not about a file: a defect
         full = error.errno in {errno.ENOSPC, errno.EDQUOT}
         cure = "; make room" if full else ""
-        again = f"; what was saved before is kept, go on with: {command}" if begun() else ""
+        again = f"; what was saved before is kept; resume with: {command}" if begun() else ""
         raise InputError(f"{error.filename}: cannot be written ({error.strerror}){cure}{again}") from error
 
 

@@ -100,7 +100,7 @@ class Stage:
             what = f"everything up to step {progress.step} is saved"
             if not self.processes.is_first:
                 what = "this process saves nothing, the last checkpoint is that of the first process"
-            raise InputError(f"{error}; {what}; go on with --resume") from error
+            raise InputError(f"{error}; {what}; resume with --resume") from error
 
     def _epoch(self) -> None:
         """Make the steps that are left of the epoch."""

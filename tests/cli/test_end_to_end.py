@@ -276,7 +276,7 @@ def test_a_run_that_is_stopped_and_killed_goes_on(folder: Path) -> None:
     assert (process.returncode, out) == (130, "")
     step = read_checkpoint(Path("runs/recipe/last.safetensors")).progress["step"]
     assert err.splitlines()[-1] == (
-        f"interrupted at step {step}, all is saved; go on with: esen train runs/recipe/recipe.yaml"
+        f"interrupted at step {step}, all is saved; resume with: esen train runs/recipe/recipe.yaml"
         " --output runs/recipe --device cpu --resume"
     )
     process = start("--resume", *long)

@@ -173,7 +173,7 @@ def test_ctrl_c_and_on_again() -> None:
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert "all is saved; go on with the same command, --output parts and --resume" in err
+    assert "all is saved; resume with the same command, --output parts and --resume" in err
     assert "Traceback" not in err
     more = ["--trajectory", "extxyz"]
     assert drift(*given, *more, "--output", "parts")[0] == 2

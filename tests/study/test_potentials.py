@@ -12,7 +12,6 @@ from esen.graph.batch import make_graph
 from esen.models.checkpoint import Checkpoint, save_checkpoint
 from esen.study.potentials import (
     PotentialOptions,
-    described_potentials,
     distinct,
     file_name,
     is_checkpoint,
@@ -73,6 +72,10 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (tmp_path / f"{name}_bad.py").write_text("import there_is_no_such_package")
     (tmp_path / f"{name}_script.py").write_text("raise SystemExit('usage: me')")
     return name
+
+
+def described(potentials: list[str], how: PotentialOptions) -> dict[str, str]:
+    return {label: str(source) for label, source in potential_sources(potentials, how).items()}
 
 
 def test_emt_and_lj_are_calculators() -> None:
@@ -233,11 +236,11 @@ def test_a_checkpoint_that_was_trained_anew_is_another(tmp_path: Path) -> None:
     weights = tmp_path / "mgo" / "best.safetensors"
     weights.parent.mkdir()
     weights.write_bytes(b"one")
-    first = described_potentials([str(weights), "emt", "lj"], {"calculator_args": ["lj:rc=8.0"]})
+    first = described([str(weights), "emt", "lj"], {"calculator_args": ["lj:rc=8.0"]})
     assert (first["emt"], first["lj"]) == ("emt", "lj (rc=8.0)")
     assert first["mgo"] == f"{weights} (float64, sha256 7692c3ad3540)"
     weights.write_bytes(b"two")
-    assert described_potentials([str(weights)], {})["mgo"] != first["mgo"]
+    assert described([str(weights)], {})["mgo"] != first["mgo"]
 
 
 def test_what_identifies_a_potential(weights: Path) -> None:

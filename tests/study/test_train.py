@@ -147,7 +147,7 @@ def test_ctrl_c_marks_the_run_and_resuming_continues_it(
         run_training(recipe, folder, device="cpu")
     quoted = f"'{folder / 'recipe.yaml'}' --output '{folder}'"
     assert str(stopped.value) == (
-        f"interrupted at step 2, all is saved; go on with: esen train {quoted} --device cpu --resume"
+        f"interrupted at step 2, all is saved; resume with: esen train {quoted} --device cpu --resume"
     )
     killed = stored_run(mlflow_uri, folder)
     assert killed.info.status == "KILLED"

@@ -247,7 +247,7 @@ class Simulation:
 
     def _interrupted(self, where: str) -> Interrupted:
         return Interrupted(
-            f"interrupted {where}, all is saved; go on with the same command, --output {self.output} and --resume"
+            f"interrupted {where}, all is saved; resume with the same command, --output {self.output} and --resume"
         )
 
 
