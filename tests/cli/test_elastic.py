@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from ase.build import bulk, molecule
+from ase import Atoms
+from ase.build import bulk
 from ase.io import write
 from typer.testing import CliRunner
 
@@ -15,7 +16,7 @@ from esen_cli.app import app
 def _work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write("cu.xyz", bulk("Cu"), format="extxyz")
-    write("water.xyz", molecule("H2O"), format="extxyz")
+    write("pair.xyz", Atoms("Cu2", [[0, 0, 0], [0, 0, 2.2]]), format="extxyz")
 
 
 def elastic(*arguments: str) -> tuple[int, str, str]:
@@ -34,9 +35,9 @@ def test_copper() -> None:
 
 
 def test_a_molecule_is_one_line_and_exit_code_1() -> None:
-    code, out, _ = elastic("emt", "water.xyz")
+    code, out, _ = elastic("emt", "pair.xyz")
     assert code == 1
-    assert "water: water.xyz" in out
+    assert "pair: pair.xyz" in out
     assert "periodic" in out
 
 
