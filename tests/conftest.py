@@ -1,6 +1,7 @@
 """What several tests share."""
 
 import os
+import signal
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,10 @@ if TYPE_CHECKING:  # nothing of esen may be imported before the hook
 
 # One thread: the tensors of the tests are too small to share out.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A shell makes what it starts in the background ignore Ctrl-C, which several tests press.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The shapes in the signatures are checked at run time wherever tensors pass.
 install_import_hook(
