@@ -6,7 +6,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -251,11 +252,32 @@ def test_resuming_with_another_recipe(folder: Path) -> None:
     assert "the training is finished" in train("--resume").stderr
 
 
-def start(*arguments: str) -> "subprocess.Popen[str]":
-    """The command, in a process of its own."""
-    words = [sys.executable, "-m", "esen_cli.app", "train", "recipe.yaml", "--device", "cpu", *arguments]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+@pytest.fixture
+def start() -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
+    """Starts the command in a process of its own, which does not outlive the test."""
+    with ExitStack() as started:
+
+        def begin(*arguments: str) -> "subprocess.Popen[str]":
+            words = [
+                sys.executable,
+                "-m",
+                "esen_cli.app",
+                "train",
+                "recipe.yaml",
+                "--device",
+                "cpu",
+                *arguments,
+            ]
+            environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+            process = started.enter_context(
+                subprocess.Popen(
+                    words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+                )
+            )
+            started.callback(process.kill)
+            return process
+
+        yield begin
 
 
 def stop(process: "subprocess.Popen[str]", number: int, after_steps: int) -> tuple[str, str]:
@@ -269,7 +291,9 @@ def stop(process: "subprocess.Popen[str]", number: int, after_steps: int) -> tup
     return process.communicate(timeout=60)
 
 
-def test_a_run_that_is_stopped_and_killed_goes_on(folder: Path) -> None:
+def test_a_run_that_is_stopped_and_killed_goes_on(
+    folder: Path, start: Callable[..., "subprocess.Popen[str]"]
+) -> None:
     long = sets("train.stages.0.epochs=100000")
     process = start(*long)
     out, err = stop(process, signal.SIGINT, after_steps=4)

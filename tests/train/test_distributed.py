@@ -97,19 +97,28 @@ def _train(rank: int, folder: Path) -> None:
         train(two_stage_recipe(folder), folder / f"rank{rank}", processes=processes)
 
 
-def test_two_processes_train_as_one(tmp_path: Path) -> None:
-    recipe = two_stage_recipe(tmp_path)
-    train(recipe, tmp_path / "alone")
-    two_processes(_train, tmp_path)
-    alone, shared = (read_metrics(tmp_path / name / "metrics.jsonl") for name in ("alone", "rank0"))
+@pytest.fixture(scope="module")
+def shared_training(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a whole training by two processes, `rank0` and `rank1`."""
+    folder = tmp_path_factory.mktemp("shared")
+    two_stage_recipe(folder)
+    two_processes(_train, folder)
+    return folder
+
+
+def test_two_processes_train_as_one(shared_training: Path, tmp_path: Path) -> None:
+    train(two_stage_recipe(tmp_path), tmp_path / "alone")
+    alone, shared = (
+        read_metrics(folder / "metrics.jsonl") for folder in (tmp_path / "alone", shared_training / "rank0")
+    )
     assert len(alone) == len(shared) > 15
     assert any("train/denoising_loss" in row for row in alone)
     for one, other in zip(alone, shared, strict=True):
         assert one.keys() == other.keys()
         for key, value in one.items():
             assert other[key] == pytest.approx(value, rel=1e-9, abs=1e-12), key
-    assert (tmp_path / "rank0" / "best.safetensors").exists()
-    assert not (tmp_path / "rank1" / "last.safetensors").exists()  # the first process alone writes
+    assert (shared_training / "rank0" / "best.safetensors").exists()
+    assert not (shared_training / "rank1" / "last.safetensors").exists()  # the first process alone writes
 
 
 def _lose_one(rank: int, folder: Path) -> None:
@@ -153,18 +162,15 @@ def _go_on(rank: int, folder: Path) -> None:
         train(two_stage_recipe(folder), folder / f"rank{rank}", resumed=resumed, processes=processes)
 
 
-def test_what_was_done_is_saved_when_a_process_is_lost(tmp_path: Path) -> None:
+def test_what_was_done_is_saved_when_a_process_is_lost(shared_training: Path, tmp_path: Path) -> None:
     two_stage_recipe(tmp_path)
     two_processes(_lose_one, tmp_path)
     stopped = read_checkpoint(tmp_path / "rank0" / "last.safetensors")
     assert stopped.progress["step"] == 5
     two_processes(_go_on, tmp_path)
-    (tmp_path / "whole").mkdir()
-    two_stage_recipe(tmp_path / "whole")
-    two_processes(_train, tmp_path / "whole")
     resumed, whole = (
         read_checkpoint(folder / "rank0" / "last.safetensors").tensors
-        for folder in (tmp_path, tmp_path / "whole")
+        for folder in (tmp_path, shared_training)
     )
     assert resumed.keys() == whole.keys()
     for name, tensor in whole.items():
