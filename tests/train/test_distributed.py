@@ -1,5 +1,6 @@
 """Processes that share a batch."""
 
+import multiprocessing
 import os
 import socket
 import time
@@ -48,7 +49,10 @@ def two_processes(work: Callable[[int, Path], None], folder: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    mp.spawn(_begin, args=(work, folder, port), nprocs=2)  # type: ignore[no-untyped-call]
+    multiprocessing.set_forkserver_preload(
+        ["esen.train.fit", "esen.train.data"]
+    )  # imported once for all tests
+    mp.start_processes(_begin, (work, folder, port), nprocs=2, start_method="forkserver")  # type: ignore[no-untyped-call]
 
 
 def _begin(rank: int, work: Callable[[int, Path], None], folder: Path, port: int) -> None:
