@@ -55,7 +55,7 @@ def assert_as_ase(potential: Potential, start: Start, timestep_fs: float, steps:
 
 @pytest.mark.parametrize("shape", shapes())
 def test_as_ase(shape: str) -> None:
-    assert_as_ase(lennard_jones(), start_of(shapes()[shape]), 2.0, 1000 if shape == "crystal" else 30)
+    assert_as_ase(lennard_jones(), start_of(shapes()[shape]), 2.0, 300 if shape == "crystal" else 30)
 
 
 @pytest.mark.parametrize(

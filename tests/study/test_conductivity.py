@@ -48,15 +48,6 @@ class Counting(EMT):
         super().calculate(*args, **kwargs)
 
 
-class Dying(EMT):
-    """Of aluminium."""
-
-    def calculate(self, atoms, *args, **kwargs):
-        if "Al" in atoms.get_chemical_symbols():
-            os._exit(9)
-        super().calculate(atoms, *args, **kwargs)
-
-
 class Pushing(EMT):
     """A pressure that no lattice withstands."""
 
@@ -257,14 +248,6 @@ def test_a_material_that_flies_apart_is_a_failure() -> None:
     (record,) = result.records["Pushing"]
     assert (record.verdict, result.failed) == ("melted", True)
     assert "not the same crystal after relaxation: its volume" in record.failure
-
-
-def test_a_killed_process_takes_no_other_material_along() -> None:
-    options = replace(QUIET, isolated=True)
-    result = conductivity(["counted:Dying"], ["bcc.xyz", "al.xyz"], options=options)
-    bcc, al = result.records["Dying"]
-    assert al.failure == "its process ended with exit code 9"
-    assert (bcc.failure, bcc.verdict) == ("", "imaginary")
 
 
 def test_force_sets_are_the_reference_of_the_others() -> None:

@@ -37,8 +37,9 @@ def reasons(work: Letters) -> dict[str, str]:
 
 def test_only_what_kills_the_process_is_given_up(tmp_path: Path) -> None:
     work = Letters(tmp_path / "out")
-    assert do(work, ["ab", "ckd", "k", "e"]) == [(0, "ab"), (1, "ckd"), (3, "e")]
+    assert do(work, ["ab", "ckd", "k", "l", "e"]) == [(0, "ab"), (1, "ckd"), (3, "l"), (4, "e")]
     found = reasons(work)
+    assert "exit code 9" in found.pop("l")
     assert "killed by SIGKILL, perhaps because memory ran out" in found.pop("k")
     assert found == dict.fromkeys("abcde", "")
     here = {json.loads(work.path(letter).read_text())["process"] == os.getpid() for letter in "abcde"}

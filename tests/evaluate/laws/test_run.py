@@ -25,11 +25,20 @@ def checked(variant: str, *laws: str, on: Structure | None = None) -> Report:
     return check_laws(subject, [on or triclinic_crystal()], laws or None)
 
 
-def test_what_obeys_all_laws_passes_all() -> None:
-    told: list[tuple[str, str]] = []
-    report = check_laws(
-        Subject(smooth()), [crystal(), molecule()], progress=lambda law, about: told.append((law, about))
-    )
+@pytest.fixture(scope="module")
+def told() -> list[tuple[str, str]]:
+    """Progress of the report below: a law and the structure that it is checked on."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def of_all_laws(told: list[tuple[str, str]]) -> Report:
+    subject = Subject(smooth(), rounded=smooth())
+    return check_laws(subject, [crystal(), molecule()], progress=lambda law, about: told.append((law, about)))
+
+
+def test_what_obeys_all_laws_passes_all(of_all_laws: Report, told: list[tuple[str, str]]) -> None:
+    report = of_all_laws
     assert report.holds, [f for f in report.findings if f.verdict == "fail"]
     assert {"pass", "information", "not applicable"} == {finding.verdict for finding in report.findings}
     assert [law for law, about in told if about == "crystal"] == ["first look", *LAWS]
@@ -59,10 +68,10 @@ def test_direct_forces_have_a_curl() -> None:
     assert only(report.findings, "translation").verdict == "pass"
 
 
-@pytest.mark.parametrize("variant", ["no envelope", "nearest"])
-def test_what_is_not_smooth_jumps(variant: str) -> None:
+@pytest.mark.parametrize(("variant", "atoms"), [("no envelope", 2), ("nearest", 4)])
+def test_what_is_not_smooth_jumps(variant: str, atoms: int) -> None:
     corners = np.array([[0.0, 0, 0], [1.3, 0.1, 0], [-0.3, 1.4, 0.1], [-0.4, -0.4, 1.5]])
-    report = checked(variant, "smoothness", on=isolated([8, 8, 8, 8], corners))
+    report = checked(variant, "smoothness", on=isolated([8] * atoms, corners[:atoms]))
     assert all(only(report.findings, law).verdict == "fail" for law in SMOOTH)
     assert only(report.findings, "E is continuous").value > 1e-4
 
@@ -104,10 +113,9 @@ def test_what_cannot_be_computed_at_all_is_the_users_mistake() -> None:
         check_laws(Subject(smooth()), [crystal()], ["curls"])
 
 
-def test_laws_may_be_named_as_their_rows_are() -> None:
+def test_laws_may_be_named_as_their_rows_are(of_all_laws: Report) -> None:
     """Whatever a finding is called is taken, and gives that finding again."""
-    report = check_laws(Subject(smooth(), rounded=smooth()), [molecule()])
-    rows = {finding.law for finding in report.findings}
+    rows = {finding.law for finding in of_all_laws.findings}
     assert rows >= set(LAW_OF)
     for row in rows:
         (law,) = choose_laws([row])
