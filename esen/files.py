@@ -259,6 +259,19 @@ def signals_interrupt() -> Iterator[None]:
         _restore(before)
 
 
+@contextmanager
+def signals_ignored() -> Iterator[None]:
+    """Ignore Ctrl-C within the block, so that a process that is started there inherits this."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def end_with_parent() -> None:
     """Let this worker process end when its parent is killed, and not by Ctrl-C, which is for the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -52,6 +52,7 @@ _CACHED = 32
 """Items that a worker keeps, because all potentials are applied to one item after the other."""
 _MANY = 200
 """Items beyond which only means are tracked."""
+_HASH = "sha256 "
 _NAMED = 3
 """Names in a line for the user."""
 
@@ -201,6 +202,8 @@ class Property(Generic[I, R]):
     command: ClassVar[str]
     record: ClassVar[type[Any]]
     items: ClassVar[str] = "structures"
+    has_references: ClassVar[bool] = False
+    """Whether `reference`, the force sets of the input, can stand for a potential."""
     refuse_direct: ClassVar[str] = ""
     """Why potentials with direct forces are refused unless `allow_direct` is set; empty: they are not."""
 
@@ -212,7 +215,15 @@ class Property(Generic[I, R]):
 
     @classmethod
     def of(cls, run: CampaignRun, **own: Any) -> Self:
-        """Make the property for a run, with the attributes of the subclass."""
+        """Make the property for a run, with the attributes of the subclass.
+
+        Raises:
+            InputError: a potential is called `reference`, or the property has no reference values.
+        """
+        if REFERENCE in run.potentials and not cls.has_references:
+            raise InputError(
+                f"{REFERENCE}: esen {cls.command} needs potentials; an input has no reference for it"
+            )
         return cls(potentials=run.named, how=run.how, output=run.output, options=run.options, **own)
 
     @property
@@ -327,6 +338,8 @@ class Property(Generic[I, R]):
         try:
             yield
         except Exception as error:  # of spglib, phonopy or a foreign calculator
+            if isinstance(error, OSError) and str(self.output) in str(error.filename):
+                raise  # the disk is full or the folder cannot be written, which is no failure of the item
             first = self.path(task.label, name or self.names(task)[0])
             reason = reason_of(error, first.with_suffix(".traceback.txt"))
             if name is None:
@@ -411,12 +424,13 @@ def run_campaign(
     tracker, processes = run.tracker, run.processes
     tasks = [Task(label, item) for item in items for label in work.potentials]
     recorded = [(t.label, name) for t in tasks for name in work.names(t)] if work.options.retry else []
-    failures = [(label, name) for label, name in recorded if is_failure(work.path(label, name))]
+    failures = [(label, name) for label, name in recorded if is_failure(work.path(label, name), work.record)]
     wanted = {task.label for task in tasks if work.missing((task,))} | {label for label, _ in failures}
     work = replace(work, wanted=frozenset(wanted))
     described = {label: str(source) for label, source in run.sources.items()}
     hashed = items if processes.is_first else ()  # the first process alone compares manifests
     manifest = {
+        "of": {"command": f"esen {work.command}"},
         "settings": dict(settings),
         "potentials": described,
         work.items: {item.name: item.described for item in hashed},
@@ -428,9 +442,10 @@ def run_campaign(
             work.output.mkdir(parents=True, exist_ok=True)
             stack.enter_context(locked(work.output))
             claim(work.output, manifest)
-            for label, name in failures:
-                work.path(label, name).unlink(missing_ok=True)
-                work.path(label, name).with_suffix(".traceback.txt").unlink(missing_ok=True)
+            for path in (work.path(label, name) for label, name in failures):
+                if is_failure(path, work.record):  # another process may have computed it meanwhile
+                    path.unlink()
+                    path.with_suffix(".traceback.txt").unlink(missing_ok=True)
             tracker.params(dict(settings) | {"potentials": list(described.values()), work.items: len(items)})
 
         processes.first_says("compared", lambda: str(earlier_manifest(work.output, manifest) != {}))
@@ -524,24 +539,23 @@ def read_record(path: Path, kind: type[R]) -> R:
         return TypeAdapter(kind).validate_python(content)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
-            f"{path}: not a record of this command ({error!r}); remove it to compute it again"
+            f"{path}: not a record of this command ({typed_line(error)}); --retry computes it again"
         ) from error
 
 
-def is_failure(path: Path) -> bool:
-    """Whether a record exists and is that of a failure. A damaged record is reported when it is read."""
+def is_failure(path: Path, kind: type[Any]) -> bool:
+    """Whether a record exists and is that of a failure, or cannot be read."""
     try:
-        return bool(json.loads(path.read_text(encoding="utf-8"))["failure"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+        return path.exists() and bool(read_record(path, kind).failure)
+    except InputError:
+        return True
 
 
 def reason_of(error: Exception, traceback_path: Path) -> str:
     """Return an error in one line. The traceback of what is not a user's mistake is kept in a file."""
     if isinstance(error, InputError):
         return str(error)
-    traceback_path.parent.mkdir(parents=True, exist_ok=True)
-    traceback_path.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+    write_atomically(traceback_path, "".join(traceback.format_exception(error)))
     return f"{typed_line(error)} (traceback in {traceback_path.name})"
 
 
@@ -573,19 +587,28 @@ def earlier_manifest(output: Path, manifest: Mapping[str, Mapping[str, Any]]) ->
     try:
         earlier: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
         for part, content in manifest.items():
-            _refuse_difference(output, part, earlier[part], plain(content))
+            _refuse_difference(output, part, earlier.get(part, {}), plain(content))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: not a manifest of this command ({error!r})") from error
     return earlier
 
 
 def _refuse_difference(output: Path, part: str, earlier: dict[str, Any], now: dict[str, Any]) -> None:
-    for key in earlier.keys() & now.keys():
-        if earlier[key] != now[key]:
+    for key in sorted(earlier.keys() & now.keys()):
+        if _identity(earlier[key]) != _identity(now[key]):
             raise InputError(
                 f"--output {output}: was computed with {part}: {key} {earlier[key]}, now {now[key]};"
                 " give another folder"
             )
+
+
+def _identity(described: Any) -> Any:
+    """Return what identifies an item or a potential: the hash and what follows it, wherever the file is."""
+    return (
+        described[described.index(_HASH) :]
+        if isinstance(described, str) and _HASH in described
+        else described
+    )
 
 
 def geometry_digest(structure: Structure) -> str:
@@ -718,7 +741,9 @@ def protocol_lines(protocol: Any, published: Mapping[str, Any]) -> list[str]:
         if getattr(protocol, one.name) != getattr(original, one.name)
     ]
     if changed:
-        lines.append(f"{protocol.name}: NOT the protocol as published: {', '.join(changed)}")
+        ours = protocol.source == "esen"
+        what = f"{protocol.name} with" if ours else f"{protocol.name}: NOT the protocol as published:"
+        lines.append(f"{what} {', '.join(changed)}")
     return lines
 
 

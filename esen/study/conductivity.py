@@ -251,7 +251,12 @@ COLUMNS: tuple[Column[ConductivityRow], ...] = (
     Column("SRE", value=lambda row: abs(row.score("srd")), format=".3f", better="less"),
     Column("SRME", value=_score("srme"), format=".3f", better="less", tracked=True),
     Column("spectrum distance", "", "THz", _score("spectrum"), shown=False, better="less"),
-    Column("imaginary", value=_of("imaginary"), shown=False, better="less"),
+    Column(
+        "imaginary",
+        value=lambda row: None if row.record.failure else row.record.imaginary,
+        shown=False,
+        better="less",
+    ),
     Column("lowest", "", "THz", _of("lowest"), shown=False),
     Column("lowest at", value=lambda row: " ".join(f"{x:.4g}" for x in row.record.lowest_at), shown=False),
     Column("fc2 supercells", value=_entry("displaced", 0), shown=False),
@@ -600,6 +605,7 @@ class ConductivityProperty(Property[ConductivityItem, ConductivityRecord]):
     command = "conductivity"
     record = ConductivityRecord
     items = "materials"
+    has_references = True
     refuse_direct = "so what they give are not phonons"
 
     protocol: ConductivityProtocol
@@ -636,7 +642,7 @@ class ConductivityProperty(Property[ConductivityItem, ConductivityRecord]):
     def is_done(self, label: str, name: str) -> bool:
         """Whether there is a record, and the modes of a record that is not that of a failure."""
         path = self.path(label, name)
-        return path.exists() and (self.modes_path(label, name).exists() or is_failure(path))
+        return path.exists() and (self.modes_path(label, name).exists() or is_failure(path, self.record))
 
     def modes_path(self, label: str, name: str) -> Path:
         """Return the path of the modes of a record."""

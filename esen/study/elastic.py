@@ -186,8 +186,7 @@ class Elasticity(Property[Item[Structure], ElasticRecord]):
         self, task: Task[Item[Structure]], content: Structure, model: Model | None, progress: Progress
     ) -> ElasticRecord:
         """Relax and strain one crystal."""
-        if model is None:
-            raise InputError("elastic constants need a potential; an input has no reference values for them")
+        assert model is not None  # a reference is refused before
         found = elastic_constants(content, model, self.spec, progress)
         crystal = found.reference.structure
         record = ElasticRecord(
@@ -221,7 +220,8 @@ class Elasticity(Property[Item[Structure], ElasticRecord]):
 
     def failed(self, task: Task[Item[Structure]], name: str, reason: str) -> ElasticRecord:
         """Make the record of a crystal without a result."""
-        return ElasticRecord(name, task.item.source, task.item.read().formula, failure=reason)
+        structure = task.item.read()
+        return ElasticRecord(name, structure.source, structure.formula, len(structure), failure=reason)
 
 
 def run_elastic(
@@ -267,7 +267,7 @@ def run_elastic(
 def _tensor_table(record: ElasticRecord) -> Table[Any]:
     """Return a table of C with Voigt's components as headings."""
     rows = [(name, *row) for name, row in zip(VOIGT, record.stiffness or (), strict=False)]
-    title = Column[Any](f"{record.name}, C (GPa)", value=itemgetter(0), wraps=True)
+    title = Column[Any](f"{record.potential}, {record.name}: C (GPa)", value=itemgetter(0), wraps=True)
     constants = [Column[Any](VOIGT[j], value=itemgetter(j + 1), format="z.2f") for j in range(6)]
     return Table([title, *constants], rows)
 

@@ -150,8 +150,8 @@ COLUMNS: tuple[Column[PhononRecord], ...] = (
     Column("crystal", value=lambda r: r.name, wraps=True),
     Column("formula", shown=False),
     Column("size", "atoms", value=_size, stored=False),
-    Column("atoms", shown=False),
-    Column("supercell_atoms", shown=False),
+    Column("atoms", value=lambda r: r.atoms or None, shown=False),
+    Column("supercell_atoms", value=lambda r: r.supercell_atoms or None, shown=False),
     Column("groups", "group", value=_groups, stored=False),
     *(
         column
@@ -166,7 +166,13 @@ COLUMNS: tuple[Column[PhononRecord], ...] = (
     Column("lowest", unit="THz", format=".3f", better="more", tracked=True),
     Column("lowest at", value=lambda r: " ".join(f"{x:.4g}" for x in r.lowest_at), shown=False),
     Column("frequency RMSE", "RMSE", "THz", lambda r: r.rmse, ".3f", better="less", tracked=True),
-    Column("imaginary", shown=False, better="less", tracked=True),
+    Column(
+        "imaginary",
+        value=lambda r: None if r.failure else r.imaginary,
+        shown=False,
+        better="less",
+        tracked=True,
+    ),
     Column("converged", shown=False),
     Column("verdict", stored=False, wraps=True),
     Column("notes", value=lambda r: "; ".join(r.notes), shown=False),
@@ -376,6 +382,7 @@ class PhononProperty(Property[PhononItem, PhononRecord]):
     command = "phonons"
     record = PhononRecord
     items = "crystals"
+    has_references = True
     refuse_direct = "so what they give are not phonons"
 
     protocol: PhononProtocol

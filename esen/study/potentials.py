@@ -32,6 +32,9 @@ from esen.recipe.train import MemoryMode
 
 Dtype = Literal["float32", "float64"]
 
+_LONGEST_NAME = 160
+"""Bytes of the name of a file, without suffixes and what a temporary file adds."""
+
 METALS = (13, 28, 29, 46, 47, 78, 79)
 """Al Ni Cu Pd Ag Pt Au: the elements that `emt` was fitted to. Its values for H, C, N and O are not physical."""
 ARGON = {"sigma": 3.405, "epsilon": 0.01032, "rc": 8.5, "smooth": True}
@@ -152,6 +155,32 @@ class CheckedCalculator(AsePotential):
             raise InputError(f"the calculator {name} raised {typed_line(error)}") from error
 
 
+class CheckedPotential:
+    """A foreign potential of graphs, whose errors are reported in one line.
+
+    Args:
+        potential: The potential.
+    """
+
+    def __init__(self, potential: Potential) -> None:
+        self.cutoff, self.backend = potential.cutoff, potential.backend
+        self._potential = potential
+
+    def __call__(self, graph: Graph) -> Prediction:
+        """Predict as the potential does.
+
+        Raises:
+            InputError: The potential raised an error.
+        """
+        try:
+            return self._potential(graph)
+        except InputError:
+            raise
+        except _ANY_ERROR as error:
+            name = type(self._potential).__name__
+            raise InputError(f"the potential {name} raised {typed_line(error)}") from error
+
+
 def resolve_potential(
     text: str,
     *,
@@ -194,7 +223,7 @@ def resolve_potential(
     if isinstance(made, BaseCalculator):
         return Resolved(text, CheckedCalculator(made), elements=elements, calculator=made)
     if isinstance(made, Potential):
-        return Resolved(text, made)
+        return Resolved(text, made if isinstance(made, EsenPotential) else CheckedPotential(made))
     raise InputError(f"{text}: gives a {type(made).__name__}, expected an ASE calculator")
 
 
@@ -328,7 +357,14 @@ def file_name(text: str) -> str:
     'Cu_fcc_32'
     """
     kept = "".join(c if c.isalnum() or c in "-_.+#" else "_" for c in text)
-    return kept.strip(".") or "_"
+    return _cut(kept.strip(".") or "_")
+
+
+def _cut(name: str) -> str:
+    """Return the beginning of a long name with a hash of the whole, because files have at most 255 bytes."""
+    if len(name.encode()) <= _LONGEST_NAME:
+        return name
+    return f"{name[: _LONGEST_NAME // 4]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def _short(text: str) -> str:

@@ -308,13 +308,14 @@ def _is_label(key: str) -> bool:
 
 def _write_structures(path: Path, records: Sequence[RelaxRecord], items: Sequence[Item[Structure]]) -> bool:
     """Write the relaxed structures as extended XYZ; return whether there are any."""
-    path.unlink(missing_ok=True)
     pairs = zip(records, items, strict=True)
     relaxed = [atoms_of(record, item.read()) for record, item in pairs if not record.failure]
     if relaxed:
         text = io.StringIO()
         ase.io.write(text, relaxed, format="extxyz")
         write_atomically(path, text.getvalue())
+    else:
+        path.unlink(missing_ok=True)
     return bool(relaxed)
 
 

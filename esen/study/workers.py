@@ -10,7 +10,7 @@ from typing import Any, NoReturn, Protocol, TypeVar
 
 from esen.errors import InputError
 from esen.evaluate.model import Progress, no_progress
-from esen.files import Interrupted, end_with_parent, signals_interrupt
+from esen.files import Interrupted, end_with_parent, signals_ignored, signals_interrupt
 from esen.study.processes import Processes
 
 Job = TypeVar("Job")
@@ -47,7 +47,8 @@ class Worker:
         context = get_context("spawn")  # a fork would take threads' locks along, and a GPU cannot be forked
         self._ours, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(work, theirs), daemon=True)
-        self._process.start()
+        with signals_ignored():  # the worker inherits this: Ctrl-C is for its parent, also while it imports
+            self._process.start()
         theirs.close()
         try:
             self._receive()
@@ -223,7 +224,9 @@ def _serve(work: Work[Any], theirs: Connection) -> None:
 
 
 def _sendable(error: Exception) -> Exception:
-    """Return a user's mistake as it is; a defect as its traceback, because not every exception can be pickled."""
+    """Return an error that the user can mend as it is, and a defect as its traceback, which can always be sent."""
+    if isinstance(error, OSError):
+        return OSError(error.errno, error.strerror, error.filename)
     return error if isinstance(error, InputError) else RuntimeError(traceback.format_exc())
 
 

@@ -222,3 +222,55 @@ def test_records_of_other_settings_are_refused_and_kept(tmp_path: Path) -> None:
         lengths(["bad"], log, retry, size=2)
     assert (tmp_path / "out/emt/bad.json").exists()
     assert json.loads((tmp_path / "out/manifest.json").read_text())["settings"] == {"size": 1}
+
+
+class Letters(Words):
+    """The same for another command."""
+
+    command = "letters"
+
+
+def test_the_folder_of_another_command_is_refused(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    lengths(["good"], log)
+    run = CampaignRun(["emt"], tmp_path / "out", NullTracker(), CampaignOptions(isolated=False))
+    with pytest.raises(InputError, match="esen words, now esen letters"):
+        run_campaign(Letters.of(run), [word("good", log)], {}, run)
+
+
+def test_a_property_without_references_refuses_reference(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="reference"):
+        Words.of(CampaignRun(["emt", "reference"], tmp_path, NullTracker()))
+
+
+def test_the_same_content_from_another_folder_is_the_same(tmp_path: Path) -> None:
+    first = {"potentials": {"mgo": "runs/mgo (float64, sha256 0123)"}}
+    claim(tmp_path, first)
+    claim(tmp_path, {"potentials": {"mgo": "../runs/mgo/ (float64, sha256 0123)"}})
+    with pytest.raises(InputError, match="sha256 0124"):
+        claim(tmp_path, {"potentials": {"mgo": "runs/mgo (float64, sha256 0124)"}})
+
+
+def test_a_damaged_record_is_retried(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    lengths(["good"], log)
+    path = tmp_path / "out" / "emt" / "good.json"
+    path.write_text("")
+    with pytest.raises(InputError, match=r"good\.json.*--retry"):
+        lengths(["good"], log)
+    again = lengths(["good"], log, CampaignOptions(retry=True, isolated=False))
+    assert again["emt"][0].letters == 4
+
+
+@pytest.mark.parametrize("isolated", [True, False])
+def test_a_folder_that_cannot_be_written_ends_the_run(isolated: bool, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "emt").touch()  # a file where the folder of the records should be
+    with pytest.raises(OSError, match="emt"):
+        lengths(["good", "fine"], tmp_path / "log", CampaignOptions(isolated=isolated))
+
+
+def test_long_names_fit_into_a_file_system(tmp_path: Path) -> None:
+    log, name = tmp_path / "log", "x" * 250
+    assert lengths([name], log)["emt"][0].letters == 250
+    assert len(lengths([name, name[:-1]], log)["emt"]) == 2

@@ -14,7 +14,7 @@ import numpy as np
 from ase.data import chemical_symbols
 from ase.formula import Formula
 
-from esen.errors import InputError
+from esen.errors import InputError, typed_line
 from esen.md.drift import Drift, Series, Verdict, fluctuation_order, measure_drift, verdict_of
 from esen.md.engine import Failure
 from esen.md.files import read_series
@@ -337,7 +337,9 @@ def earlier_trajectories(folder: Path, taken: Collection[str], threshold: float)
             labels[label] = _free_label(label, folder, {*taken, *labels.values()})
         return [_trajectory_of_row(row, labels[row["potential"]], folder, threshold) for row in rows]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: was not written by esen md-drift ({error!r})") from error
+        raise InputError(
+            f"{path}: not a result of this version of esen md-drift ({typed_line(error)}); run the test again"
+        ) from error
 
 
 def _free_label(label: str, folder: Path, taken: Collection[str]) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Unpack
 from ase.data import chemical_symbols
 
 from esen import __version__
-from esen.errors import InputError
+from esen.errors import InputError, typed_line
 from esen.files import StopSignal, locked, plain, write_atomically, write_json
 from esen.md.protocols import Protocol
 from esen.md.systems import System, known_systems
@@ -230,13 +230,27 @@ def _claim(output: Path, manifest: dict[str, Any], *, resume: bool) -> None:
                 raise InputError(
                     f"{output}: holds another test: {difference}; give the same, or another --output"
                 )
+            _refuse_shorter(output, earlier, manifest)
             for name, spacing in spacings.items():
                 manifest["settings"]["protocols"][name]["frame_spacing"] = spacing
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{path}: is not the manifest of a test ({error!r}); begin anew") from error
+            raise InputError(
+                f"{path}: not the manifest of a test by this version of esen ({typed_line(error)});"
+                " begin a new test in another --output"
+            ) from error
     elif path.exists():
         raise InputError(f"{output}: holds a test; resume it with --resume, or give another --output")
     write_json(path, manifest)
+
+
+def _refuse_shorter(output: Path, earlier: Any, manifest: Any) -> None:
+    """Refuse a duration that is shorter than that of the test that is resumed."""
+    for name, protocol in manifest["settings"]["protocols"].items():
+        before, now = earlier["settings"]["protocols"][name]["duration_ps"], protocol["duration_ps"]
+        if now < before:
+            raise InputError(
+                f"--duration {now:g}: the test in {output} has {before:g} ps; give as much or more"
+            )
 
 
 def _differences(earlier: Any, now: Any, where: str = "") -> Iterator[str]:

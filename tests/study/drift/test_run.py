@@ -175,6 +175,8 @@ def test_a_finished_test_can_be_shown_again_and_made_longer(work: Path) -> None:
     drift_of(["emt"], work / "out", "cu.xyz", resume=True)
     assert content_of(work / "out") == before
     drift_of(["emt"], work / "out", "cu.xyz", resume=True, changes={"duration_ps": 0.13})
+    with pytest.raises(InputError, match=r"--duration 0\.05"):
+        drift_of(["emt"], work / "out", "cu.xyz", resume=True, changes={"duration_ps": 0.05})
     whole = drift_of(["emt"], work / "whole", "cu.xyz", changes={"duration_ps": 0.13})
     assert content_of(work / "out") == content_of(work / "whole")
     assert whole.trajectories[0].drift.duration_ps == pytest.approx(0.128)  # the last row
