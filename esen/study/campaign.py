@@ -40,6 +40,7 @@ from esen.study.processes import ALONE, Processes
 from esen.study.table import Column, Table, write_result
 from esen.study.workers import do_jobs
 from esen.track import Tracker
+from esen.track.mlflow_tracker import legal_key
 
 T = TypeVar("T")
 R = TypeVar("R", bound="Record")
@@ -676,9 +677,10 @@ def _track(
         target = tracker.child(label) if several else tracker
         values = {key: float(value) for key, value in means.get(label, {}).items() if value is not None}
         target.metrics({key: value for key, value in values.items() if np.isfinite(value)}, 0)
-        names = {record.name for record in mine}
+        names = list(dict.fromkeys(record.name for record in mine))
+        keys = dict(zip(names, distinct([legal_key(name) for name in names]), strict=True))
         for record in mine if len(names) <= _MANY else ():
-            item = f"/{record.name}" if len(names) > 1 else ""
+            item = f"/{keys[record.name]}" if len(names) > 1 else ""
             values = {f"{key}{item}": value for key, value in table.metrics(record).items()}
             target.metrics(values, step(record))
         if several:

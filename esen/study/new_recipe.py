@@ -211,6 +211,10 @@ def _choose(plan: _Plan, data: TrainingData, size: SizeName | None, cutoff: floa
     def neighbours(radius: float) -> float:
         return int((distances <= radius).sum()) / sum(map(len, sample))
 
+    if cutoff is not None and neighbours(cutoff) < 1:
+        raise InputError(
+            f"--cutoff {cutoff:g}: atoms have {neighbours(cutoff):.2g} neighbours within it; give more"
+        )
     enough = min(_SIZES[chosen].neighbours, _ENOUGH * neighbours(max(_CUTOFFS)))
     cutoff = cutoff or next(radius for radius in _CUTOFFS if neighbours(radius) >= enough)
     stresses = [s.stress for s in sample if s.stress is not None]

@@ -243,9 +243,11 @@ def _command(output: Path, device: str) -> str:
 def duration(seconds: float) -> str:
     """Return a time in words.
 
-    >>> duration(7.31), duration(125), duration(7260)
-    ('7.3 s', '2 min 5 s', '2 h 1 min')
+    >>> duration(0.1493), duration(7.31), duration(125), duration(7260)
+    ('149 ms', '7.3 s', '2 min 5 s', '2 h 1 min')
     """
+    if seconds < 1:
+        return f"{1000 * seconds:.0f} ms"
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
