@@ -148,7 +148,7 @@ def test_what_the_options_do_not_allow(arguments: list[str]) -> None:
 
 
 def test_ctrl_c_and_on_again() -> None:
-    """A real signal to a real process; what it leaves is gone on with, to the same bytes."""
+    """A real signal to a real process; resuming it leaves the same bytes as an uninterrupted run."""
     given = ["emt", "--structures", "cu.xyz", "--duration", "0.6", "--timestep", "2", "--no-track"]
     process = subprocess.Popen(
         [

@@ -1,4 +1,4 @@
-"""Work that leaves a file a part, and does what the name of the part says."""
+"""Work that writes one file per part, and does what the name of the part says."""
 
 import json
 import os
