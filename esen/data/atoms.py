@@ -14,7 +14,7 @@ def to_atoms(structure: Structure) -> Atoms:
 
 
 def from_atoms(atoms: Atoms, source: str) -> Structure:
-    """Return a copy of ASE's atoms with their info and arrays, without the results of a calculator.
+    """Return a copy of ASE's atoms with their info, arrays and constraints, without the results of a calculator.
 
     Args:
         atoms: the atoms.
@@ -28,4 +28,5 @@ def from_atoms(atoms: Atoms, source: str) -> Structure:
         info=dict(atoms.info),
         arrays={name: array.copy() for name, array in atoms.arrays.items() if name not in _GEOMETRY},
         source=source,
+        constraints=tuple(atoms.constraints),
     )

@@ -24,6 +24,8 @@ class Structure:
         info: other values of the frame in its file (`config_type`, an identifier, …).
         arrays: other values per atom in its file; only `read_structures` keeps them.
         source: file and frame, for messages: `train.xyz, frame 12`.
+        masses: in amu, as the file gives them; None: those of the elements. See `esen.data.masses.masses_of`.
+        constraints: what may not move, as ASE's constraints. Only `read_structures` keeps masses and constraints.
     """
 
     numbers: Int64[np.ndarray, " N"]
@@ -36,6 +38,8 @@ class Structure:
     info: dict[str, Any] = field(default_factory=dict)
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     source: str = ""
+    masses: Float64[np.ndarray, " N"] | None = None
+    constraints: tuple[Any, ...] = ()
 
     def __len__(self) -> int:
         return len(self.numbers)

@@ -8,6 +8,8 @@ from ase.data import chemical_symbols
 
 from esen.data.atoms import from_atoms
 from esen.data.checks import check_structure
+from esen.data.constraints import check_constraints
+from esen.data.masses import with_masses
 from esen.data.readers.formats import FORMATS, format_of_content, format_of_name
 from esen.data.readers.frame import parse_slice, select
 from esen.data.readers.opening import unpacked
@@ -22,6 +24,7 @@ def read_structures(path: Path, frames: str) -> list[tuple[int, Structure]]:
     """Return the selected frames of a file, each with its number in the file.
 
     Labels are not read as such; `info` and `arrays` hold whatever else the file says of a frame and of its atoms.
+    Masses and constraints are those of the file.
     Reading ends with the last frame that is asked for.
 
     Args:
@@ -30,7 +33,7 @@ def read_structures(path: Path, frames: str) -> list[tuple[int, Structure]]:
 
     Raises:
         InputError: the file is missing or cannot be read, the slice selects nothing, or a structure is impossible or
-            disordered.
+            disordered, a mass is not above 0, or a constraint is of atoms that do not exist.
     """
     if path.is_dir():
         raise InputError(f"{path}: is a folder; expected a file of structures")
@@ -44,7 +47,8 @@ def read_structures(path: Path, frames: str) -> list[tuple[int, Structure]]:
     for _, structure in found:
         _refuse_disorder(structure)
         check_structure(structure, len(chemical_symbols))
-    return found
+        check_constraints(structure)
+    return [(number, with_masses(structure)) for number, structure in found]
 
 
 def read_named_structures(path: Path, frames: str, name: str | None = None) -> list[tuple[str, Structure]]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Int64
 
+from esen.data.constraints import repeated_constraints
 from esen.data.structure import Structure
 from esen.errors import InputError
 
@@ -52,7 +53,8 @@ def repeated(
         option: the name of the option that asks for it, for the error.
 
     Raises:
-        InputError: the matrix would repeat the structure along a lattice vector that is not periodic.
+        InputError: the matrix would repeat the structure along a lattice vector that is not periodic, or a constraint
+            is not of single atoms.
     """
     changed = matrix != np.eye(3)
     for axis in np.flatnonzero(~structure.pbc & (changed.any(axis=0) | changed.any(axis=1))):
@@ -65,6 +67,8 @@ def repeated(
         cell=matrix.T.astype(np.float64) @ structure.cell,
         pbc=structure.pbc,
         source=structure.source,
+        masses=None if structure.masses is None else np.tile(structure.masses, len(shifts)),
+        constraints=repeated_constraints(structure, len(shifts)),
     )
 
 

@@ -10,6 +10,7 @@ from ase.calculators.calculator import Calculator
 from torch import Tensor
 
 from esen.data.atoms import to_atoms
+from esen.data.constraints import projected
 from esen.errors import InputError
 from esen.md.engine import (
     FARTHEST,
@@ -50,6 +51,7 @@ class AseNve:
         self.failures: dict[int, Failure] = {}
         structure = start.structure
         self._atoms = to_atoms(structure)
+        self._free = start.free
         self._atoms.set_masses(start.masses)
         self._atoms.set_momenta(start.momenta)
         self._atoms.calc = calculator
@@ -124,15 +126,16 @@ class AseNve:
             calculator.reset()
 
     def _move(self) -> None:
-        """Make one step: p ← p + F Δt/2, r ← r + p Δt/m, F ← −∂E/∂r, p ← p + F Δt/2."""
-        momenta = self._atoms.get_momenta() + 0.5 * self._timestep * self._forces
+        """Make one step, as `BatchNve`."""
+        momenta = self._atoms.get_momenta() + 0.5 * self._timestep * projected(self._forces, self._free)
         moves = self._timestep * momenta / self._atoms.get_masses()[:, None]
         if not np.abs(moves).max() <= FARTHEST:
             raise InputError(TOO_FAR)
         self._atoms.set_positions(self._atoms.get_positions() + moves)
         self._atoms.set_momenta(momenta)
         self._compute()
-        self._atoms.set_momenta(self._atoms.get_momenta() + 0.5 * self._timestep * self._forces)
+        kick = 0.5 * self._timestep * projected(self._forces, self._free)
+        self._atoms.set_momenta(self._atoms.get_momenta() + kick)
 
     def _compute(self) -> None:
         self._forces = np.array(self._atoms.get_forces(), dtype=np.float64)

@@ -9,6 +9,7 @@ from ase import units
 from jaxtyping import Float64
 from torch import Tensor
 
+from esen.data.constraints import free_directions
 from esen.data.structure import Structure
 from esen.errors import InputError, first_line, typed_line
 
@@ -31,14 +32,19 @@ class Start:
     """A system at step 0.
 
     Attributes:
-        structure: species, cell and positions.
+        structure: species, cell, positions, and constraints, of which those of single atoms are kept.
         masses: in amu.
-        momenta: in amu · Å per ASE's unit of time.
+        momenta: along free directions, in amu · Å per ASE's unit of time.
     """
 
     structure: Structure
     masses: Float64[np.ndarray, " N"]
     momenta: Float64[np.ndarray, "N 3"]
+
+    @property
+    def free(self) -> Float64[np.ndarray, "N 3 3"] | None:
+        """Projection onto the directions in which each atom may move; None if nothing is fixed."""
+        return free_directions(self.structure.constraints, self.structure.cell, len(self.structure))
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,7 @@ class Snapshot:
     Attributes:
         positions: in Å, not wrapped into the cell.
         momenta: in amu · Å per ASE's unit of time.
-        forces: in eV/Å.
+        forces: in eV/Å, also along directions that are fixed.
         energy: potential energy in eV.
     """
 

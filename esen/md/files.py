@@ -150,8 +150,9 @@ def frame_of(start: Start, snapshot: Snapshot, step: int, time_ps: float) -> Ato
     """Return a snapshot as ASE's Atoms, with its energy and forces."""
     structure = start.structure
     atoms = Atoms(structure.numbers, snapshot.positions, cell=structure.cell, pbc=structure.pbc)
+    atoms.set_constraint(structure.constraints)
     atoms.set_masses(start.masses)
-    atoms.set_momenta(snapshot.momenta)
+    atoms.set_momenta(snapshot.momenta, apply_constraint=False)
     atoms.info.update(step=step, time_ps=time_ps)
     atoms.calc = SinglePointCalculator(atoms, energy=snapshot.energy, forces=snapshot.forces)
     return atoms

@@ -34,7 +34,8 @@ class BatchNve:
 
         p ← p + F Δt/2,    r ← r + p Δt/m,    F ← −∂E/∂r,    p ← p + F Δt/2.
 
-    In float64, with the operations of ASE's `VelocityVerlet` in the same order.
+    In float64, with the operations of ASE's `VelocityVerlet` in the same order. F has only the components along which
+    constraints let an atom move, so fixed atoms stay where they are.
 
     Args:
         potential: evaluates graphs.
@@ -85,10 +86,10 @@ class BatchNve:
         for _ in range(steps):
             if not self._live:
                 return
-            self._momenta = self._momenta + (0.5 * self.timestep) * self._forces
+            self._momenta = self._momenta + (0.5 * self.timestep) * self._free_forces()
             self._positions = self._positions + self.timestep * self._momenta / self._masses
             self._compute(self.step + 1)
-            self._momenta = self._momenta + (0.5 * self.timestep) * self._forces
+            self._momenta = self._momenta + (0.5 * self.timestep) * self._free_forces()
             self.step += 1
 
     def observe(self) -> tuple[Tensor, Tensor]:
@@ -122,6 +123,9 @@ class BatchNve:
         self._arrange()
         self._forces, self._energy = (self._tensor(arrays[name]) for name in ("forces", "energy"))
         self._lost = self._tensor(arrays["lost"])
+
+    def _free_forces(self) -> Float64[Tensor, "N 3"]:
+        return self._forces if self._free is None else torch.einsum("nij,nj->ni", self._free, self._forces)
 
     def _kinetic(self) -> Float64[Tensor, " B"]:
         return 0.5 * self._sums((self._momenta.square() / self._masses).sum(dim=1))
@@ -190,12 +194,15 @@ class BatchNve:
         self._arrange()
 
     def _arrange(self) -> None:
-        """Derive masses, indices and the neighbour list from the list of live systems."""
+        """Derive masses, free directions, indices and the neighbour list from the list of live systems."""
         structures = [self.starts[system].structure for system in self._live]
         counts = [len(structure) for structure in structures]
         self._counts = torch.tensor(counts, dtype=torch.int64, device=self.device)
         self._structure = torch.repeat_interleave(torch.arange(len(counts), device=self.device), self._counts)
         self._masses = self._of_starts(lambda start: start.masses[:, None])
+        self._free: Tensor | None = None
+        if any(self.starts[system].free is not None for system in self._live):
+            self._free = self._of_starts(_directions)
         now = self._positions.cpu().split(counts)
         self._list = VerletList(
             [replace(s, positions=p.numpy()) for s, p in zip(structures, now, strict=True)],
@@ -214,3 +221,7 @@ class BatchNve:
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         return torch.tensor(array, device=self.device)
+
+
+def _directions(start: Start) -> np.ndarray:
+    return np.tile(np.eye(3), (len(start.structure), 1, 1)) if start.free is None else start.free

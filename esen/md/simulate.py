@@ -14,6 +14,7 @@ from esen.errors import InputError
 from esen.files import read_arrays, write_arrays
 from esen.md.engine import Arrays, Engine, Start
 from esen.md.files import SystemFiles, frame_of
+from esen.md.velocities import degrees_of_freedom
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,8 @@ class _Recorder:
         rows: list[list[tuple[float, ...]]] = [[] for _ in self._starts]
         for step, live, potential, kinetic in self._waiting:
             for system, held, moving in zip(live, potential.tolist(), kinetic.tolist(), strict=True):
-                temperature = moving / (1.5 * units.kB * len(self._starts[system].structure))
+                freedoms = degrees_of_freedom(self._starts[system].structure)
+                temperature = moving / (1.5 * units.kB * (freedoms / 3)) if freedoms else 0.0
                 rows[system].append((step, self._time(step), held + moving, held, moving, temperature))
         for file, mine in zip(self._files, rows, strict=True):
             if mine:

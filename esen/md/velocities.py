@@ -1,8 +1,24 @@
-"""Initial momenta: Maxwell-Boltzmann, without drift, without rotation."""
+"""Initial momenta: Maxwell-Boltzmann, without drift, without rotation; and the number of directions that they have."""
 
 import numpy as np
 from ase.units import kB
 from jaxtyping import Float64
+
+from esen.data.constraints import free_directions
+from esen.data.structure import Structure
+
+
+def degrees_of_freedom(structure: Structure) -> int:
+    """Return the number of directions in which atoms may move: 3N less those that constraints of atoms fix."""
+    free = free_directions(structure.constraints, structure.cell, len(structure))
+    return 3 * len(structure) if free is None else round(float(np.trace(free, axis1=1, axis2=2).sum()))
+
+
+def common_directions(free: Float64[np.ndarray, "N 3 3"]) -> Float64[np.ndarray, "3 3"]:
+    """Return the projection onto the directions that are free for all atoms, along which the whole system can drift."""
+    values, vectors = np.linalg.eigh(free.mean(axis=0))
+    shared = vectors[:, values > 1 - 1e-10]
+    return np.asarray(shared @ shared.T)
 
 
 def maxwell_boltzmann(
@@ -25,10 +41,22 @@ def maxwell_boltzmann(
 
 
 def without_drift(
-    momenta: Float64[np.ndarray, "N 3"], masses: Float64[np.ndarray, " N"]
+    momenta: Float64[np.ndarray, "N 3"],
+    masses: Float64[np.ndarray, " N"],
+    free: Float64[np.ndarray, "N 3 3"] | None = None,
 ) -> Float64[np.ndarray, "N 3"]:
-    """Remove the momentum of the centre of mass and restore the kinetic energy, as ASE's `Stationary` does."""
-    left = momenta - masses[:, None] * (momenta.sum(axis=0) / masses.sum())
+    """Remove the momentum of the centre of mass and restore the kinetic energy, as ASE's `Stationary` does.
+
+    Args:
+        momenta: along free directions.
+        masses: in amu.
+        free: directions in which atoms may move, as `free_directions` returns them. The momentum is removed only along
+            directions that are free for all atoms.
+    """
+    total = momenta.sum(axis=0)
+    if free is not None:
+        total = common_directions(free) @ total
+    left = momenta - masses[:, None] * (total / masses.sum())
     return _scaled(left, momenta, masses)
 
 

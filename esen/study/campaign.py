@@ -613,9 +613,11 @@ def _identity(described: Any) -> Any:
 
 
 def geometry_digest(structure: Structure) -> str:
-    """Return the digest of atoms, cell and periodic directions."""
-    arrays = (structure.numbers, structure.positions, structure.cell, structure.pbc)
-    return digest(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays))
+    """Return the digest of atoms, cell and periodic directions, and of masses and constraints if there are any."""
+    arrays = [structure.numbers, structure.positions, structure.cell, structure.pbc]
+    arrays += [] if structure.masses is None else [structure.masses]
+    rules = "".join(str(constraint.todict()) for constraint in structure.constraints).encode()
+    return digest(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays) + rules)
 
 
 # What the user sees

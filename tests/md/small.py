@@ -28,7 +28,7 @@ def structure_of(atoms: Atoms) -> Structure:
 
 def start_of(atoms: Atoms, kelvin: float = 300.0, seed: int = 0) -> Start:
     structure = structure_of(atoms)
-    amu = masses_of(structure.numbers)
+    amu = masses_of(structure)
     return Start(structure, amu, maxwell_boltzmann(amu, kelvin, seed))
 
 

@@ -138,6 +138,7 @@ class Reading:
             stress=stress_of(frame, self.stress_key, "ase" if fixed_units else self.stress_convention),
             info={k: v for k, v in frame.info.items() if k not in (self.energy_key, self.stress_key)},
             arrays={},
+            constraints=(),
         )
 
 

@@ -20,6 +20,7 @@ from rich.progress import (
 from rich.text import Text
 
 from esen.data.atoms import from_atoms
+from esen.data.constraints import free_directions, projected
 from esen.data.masses import masses_of
 from esen.data.structure import Structure
 from esen.errors import InputError
@@ -254,14 +255,18 @@ class Simulation:
 def make_start(structure: Structure, temperature_kelvin: float, protocol: Protocol) -> Start:
     """Draw momenta with the seed of the protocol, and remove drift and rotation as it prescribes.
 
+    Atoms have momenta only along the directions in which constraints let them move. They cannot rotate together where
+    anything is fixed, so no rotation is removed there.
+
     Raises:
         InputError: an element has no mass.
     """
-    amu = masses_of(structure.numbers)
-    momenta = maxwell_boltzmann(amu, temperature_kelvin, protocol.seed)
+    amu = masses_of(structure)
+    free = free_directions(structure.constraints, structure.cell, len(structure))
+    momenta = projected(maxwell_boltzmann(amu, temperature_kelvin, protocol.seed), free)
     if protocol.remove_momentum:
-        momenta = without_drift(momenta, amu)
-    if protocol.remove_rotation:
+        momenta = without_drift(momenta, amu, free)
+    if protocol.remove_rotation and free is None:
         momenta = without_rotation(momenta, amu, structure.positions)
     return Start(structure, amu, momenta)
 

@@ -1,0 +1,111 @@
+"""Constraints of a file, as ASE's objects: which directions each atom may move in, and which other rules there are."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from ase.constraints import FixAtoms, FixCartesian, FixedLine, FixedPlane, FixScaled
+from jaxtyping import Float64
+
+from esen.data.structure import Structure
+from esen.errors import InputError
+
+_OF_ATOMS = (FixAtoms, FixCartesian, FixScaled, FixedPlane, FixedLine)
+"""Constraints that fix directions of single atoms. All others are rules for several atoms, or forces."""
+
+
+def free_directions(
+    constraints: Sequence[Any], cell: Float64[np.ndarray, "3 3"], atoms: int
+) -> Float64[np.ndarray, "N 3 3"] | None:
+    """Return the orthogonal projection onto the directions in which each atom may move; None if nothing is fixed.
+
+    Several constraints of one atom all hold. A component that is fixed in scaled coordinates (`FixScaled`, selective
+    dynamics of VASP) leaves the plane of the other two lattice vectors.
+
+    Args:
+        constraints: ASE's constraints; those that are not of single atoms are not considered.
+        cell: lattice vectors as rows, in Å.
+        atoms: number of atoms.
+    """
+    normals: dict[int, list[Float64[np.ndarray, "K 3"]]] = {}
+    for constraint in constraints:
+        if isinstance(constraint, _OF_ATOMS):
+            fixed = _fixed_directions(constraint, cell)
+            for atom in np.atleast_1d(constraint.index) % atoms:
+                normals.setdefault(int(atom), []).append(fixed)
+    if not any(map(np.size, (rows for found in normals.values() for rows in found))):
+        return None
+    free = np.tile(np.eye(3), (atoms, 1, 1))
+    for atom, found in normals.items():
+        rows = np.concatenate(found)
+        free[atom] -= np.linalg.pinv(rows, rcond=1e-10) @ rows
+    free[np.abs(free) < 1e-14] = 0.0  # so that what is fixed along an axis stays to the last bit
+    return free
+
+
+def projected(
+    vectors: Float64[np.ndarray, "N 3"], free: Float64[np.ndarray, "N 3 3"] | None
+) -> Float64[np.ndarray, "N 3"]:
+    """Return the components of vectors of atoms along directions that are free."""
+    return vectors if free is None else np.einsum("nij,nj->ni", free, vectors)
+
+
+def other_constraints(constraints: Sequence[Any]) -> list[Any]:
+    """Return the constraints that do not fix directions of single atoms, such as bond lengths and springs."""
+    return [constraint for constraint in constraints if not isinstance(constraint, _OF_ATOMS)]
+
+
+def named(constraints: Sequence[Any]) -> str:
+    """Return the kinds of constraints, for messages."""
+    return ", ".join(dict.fromkeys(type(constraint).__name__ for constraint in constraints))
+
+
+def repeated_constraints(structure: Structure, copies: int) -> tuple[Any, ...]:
+    """Return the constraints of a supercell whose atoms are those of the structure, several times in order.
+
+    Raises:
+        InputError: a constraint is not of single atoms.
+    """
+    if others := other_constraints(structure.constraints):
+        raise InputError(
+            f"{structure.source}: a supercell cannot keep its constraints ({named(others)}); remove them"
+        )
+    found: list[Any] = []
+    for constraint in structure.constraints:
+        starts = np.arange(copies)[:, None] * len(structure)
+        atoms = (starts + np.atleast_1d(constraint.index) % len(structure)).ravel()
+        directions = _fixed_directions(constraint, structure.cell)
+        found += [FixedPlane(atoms, direction) for direction in directions]
+    return tuple(found)
+
+
+def check_constraints(structure: Structure) -> None:
+    """Refuse constraints of atoms that do not exist.
+
+    Raises:
+        InputError: there is such a constraint.
+    """
+    atoms = len(structure)
+    for constraint in structure.constraints:
+        for index in np.atleast_1d(constraint.index) if isinstance(constraint, _OF_ATOMS) else ():
+            if not -atoms <= index < atoms:
+                raise InputError(
+                    f"{structure.source}: {named([constraint])} fixes atom {index}, but there are {atoms} atoms"
+                )
+
+
+def _fixed_directions(constraint: Any, cell: Float64[np.ndarray, "3 3"]) -> Float64[np.ndarray, "K 3"]:
+    """Return the directions in which a constraint lets its atoms not move."""
+    match constraint:
+        case FixCartesian():
+            return np.asarray(np.eye(3)[np.asarray(constraint.mask, dtype=bool)])
+        case FixScaled():
+            periods = np.where(np.any(cell, axis=1)[:, None], cell, np.eye(3))
+            normals = np.linalg.inv(periods).T
+            rows = normals / np.linalg.norm(normals, axis=1, keepdims=True)
+            return np.asarray(rows[np.asarray(constraint.mask, dtype=bool)])
+        case FixedPlane():
+            return np.asarray(constraint.dir, dtype=np.float64)[None]
+        case FixedLine():
+            return np.asarray(np.eye(3) - np.outer(constraint.dir, constraint.dir))
+    return np.eye(3)
