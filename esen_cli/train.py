@@ -40,7 +40,11 @@ def train(
     device: Device = "auto",
     threads: Annotated[
         int | None,
-        device_option(metavar="N", min=1, help="Number of CPU threads.  [default: chosen by PyTorch]"),
+        device_option(
+            metavar="N",
+            min=1,
+            help="Number of CPU threads, fixed for the run.  [default: adapted to the cores that are free]",
+        ),
     ] = None,
 ) -> None:
     """Train a potential by a recipe, and evaluate it on the test frames.
@@ -49,11 +53,13 @@ def train(
     """
     from esen.recipe import load_recipe, resolve_paths
     from esen.recipe.shipped import find_recipe
+    from esen.threads import use_threads
 
     path = find_recipe(recipe)
     loaded = resolve_paths(load_recipe(path, overrides or ()), path.parent)
+    if threads is not None:
+        use_threads(threads)
     if dry_run:
-        _use_threads(threads)
         from esen.study.forecast import forecast_training
 
         print_table(forecast_training(loaded, device=device).rows)
@@ -62,16 +68,8 @@ def train(
         folder = chosen_folder(output, resume=resume)
     else:
         folder = started_folder(path) if resume else fresh_folder(path.stem)
-    _use_threads(threads)
     from esen.study.train import run_training
 
     result = run_training(loaded, folder, resume=resume, device=device)
     print_table(result.summary)
     print_paths(result.paths)
-
-
-def _use_threads(threads: int | None) -> None:
-    if threads is not None:
-        import torch
-
-        torch.set_num_threads(threads)

@@ -20,6 +20,7 @@ from esen.models.potential import EsenPotential
 from esen.recipe import Recipe, at_stage, describe_stage
 from esen.recipe.train import MemoryMode
 from esen.study.train import complete_recipe, duration, test_frames
+from esen.threads import SharedCores, thread_choice
 from esen.train.batches import Batches
 from esen.train.data import TrainingData, load_training_data
 from esen.train.fit import new_potential
@@ -78,7 +79,7 @@ def forecast_training(recipe: Recipe, *, device: str = "auto") -> Forecast:
         ("frames to validate", f"{len(data.validation):,}", ""),
         ("frames to test", f"{len(test):,}", ""),
         ("elements", len(data.references.elements), ""),
-        ("device", str(place), f"{torch.get_num_threads()} threads"),
+        ("device", str(place), thread_choice(place.type)),
     ]
     meter, steps, seconds = _MemoryMeter(place), 0, 0.0
     for stage in range(len(recipe.train.stages)):
@@ -111,6 +112,7 @@ def forecast_stage(recipe: Recipe, stage: int, data: TrainingData, potential: Es
     Raises:
         InputError: The largest batch does not fit in memory.
     """
+    SharedCores().start()
     here = at_stage(recipe, stage)
     spec, epochs = here.train, recipe.train.stages[stage].epochs
     train = Batches(data.train, here.model.cutoff, spec.batch, here.model.graph.backend)

@@ -29,6 +29,7 @@ from esen.models.potential import EsenPotential
 from esen.recipe.document import parse_value
 from esen.recipe.mistakes import nearest
 from esen.recipe.train import MemoryMode
+from esen.threads import SharedCores
 
 Dtype = Literal["float32", "float64"]
 
@@ -137,7 +138,15 @@ class PotentialSource:
 
 
 class CheckedCalculator(AsePotential):
-    """An ASE calculator as a potential, whose errors are reported in one line."""
+    """An ASE calculator as a potential, whose errors are reported in one line.
+
+    Args:
+        calculator: The calculator.
+    """
+
+    def __init__(self, calculator: BaseCalculator) -> None:
+        super().__init__(calculator)
+        self._cores = SharedCores()
 
     def __call__(self, graph: Graph) -> Prediction:
         """Predict as `AsePotential` does.
@@ -145,6 +154,7 @@ class CheckedCalculator(AsePotential):
         Raises:
             InputError: The calculator raised an error. Its cached results are dropped.
         """
+        self._cores.update()
         try:
             return super().__call__(graph)
         except InputError:
@@ -417,6 +427,8 @@ def _load(text: str, dtype: Dtype | None, device: str, memory: MemoryMode) -> Re
     potential = load_potential(
         find_weights(Path(text)), dtype=choose_dtype(dtype), device=place, memory=memory
     )
+    if place == "cpu":
+        potential.register_forward_pre_hook(SharedCores().update)
     single = next(potential.parameters()).dtype == torch.float32
     return Resolved(text, potential, place, "float32" if single else "float64", potential.elements)
 

@@ -30,6 +30,7 @@ from esen.recipe.advice import advice
 from esen.recipe.load import flatten
 from esen.study.mae import Row, evaluate_with_progress, mae_rows, write_mae
 from esen.study.plots.training import training_curves
+from esen.threads import thread_choice
 from esen.track import Tracker, make_tracker
 from esen.train.data import Report, TrainingData, known_frames, load_training_data
 from esen.train.distributed import torchrun_processes
@@ -101,7 +102,7 @@ def _run(recipe: Recipe, output: Path, resume: bool, device: str) -> TrainingRes
         shared = "" if processes.size == 1 else f" in each of {processes.size} processes"
         say(
             f"{len(data.train)} frames to train on, {len(data.validation)} to validate, {len(test)} to test;"
-            f" {place}, {torch.get_num_threads()} threads{shared}; into {output}"
+            f" {place}, {thread_choice(kind)}{shared}; into {output}"
         )
         if not processes.is_first:  # what the others write is of no use
             output = Path(stack.enter_context(TemporaryDirectory()))

@@ -12,6 +12,7 @@ from esen.models.checkpoint import Checkpoint, read_checkpoint, restore_potentia
 from esen.models.potential import EsenPotential, make_potential
 from esen.recipe import Recipe, at_stage, describe_stage
 from esen.recipe.load import dump_recipe, flatten
+from esen.threads import SharedCores
 from esen.track import Tracker
 from esen.train.batches import Batches
 from esen.train.data import Report, TrainingData
@@ -72,12 +73,15 @@ def fit(
         Batches(frames, recipe.model.cutoff, recipe.train.batch, recipe.model.graph.backend)
         for frames in (data.train, data.validation)
     )
+    cores = SharedCores(display.line) if device.type == "cpu" else None
     with (
         closing(metrics),
         StopSignal(display.stopping, grace=processes.grace) as stop,
         display,
         matrix_products(recipe.train.precision, device),
     ):
+        if cores is not None:
+            cores.start()
         for index in range(state.progress.stage, len(epochs)):
             if index > state.progress.stage:
                 state = _next_stage(state, recipe, folder, processes)
@@ -96,6 +100,7 @@ def fit(
                     display=display,
                     stop=stop,
                     processes=processes,
+                    cores=cores,
                 ).run()
     return state.progress
 

@@ -12,6 +12,7 @@ from esen.errors import InputError
 from esen.files import Interrupted, StopSignal
 from esen.models.checkpoint import save_checkpoint
 from esen.recipe import BatchSpec, Recipe, at_stage
+from esen.threads import SharedCores
 from esen.track import Tracker
 from esen.train.batches import Batches, prefetched
 from esen.train.dens import denoising_draws
@@ -40,6 +41,7 @@ class Stage:
         display: Progress on the terminal.
         stop: Says whether the user wants to stop.
         processes: The processes that share the work; the first one writes.
+        cores: Adapts the number of threads between steps; None on a GPU.
     """
 
     recipe: Recipe
@@ -52,6 +54,7 @@ class Stage:
     display: TrainDisplay
     stop: StopSignal
     processes: Processes = ALONE
+    cores: SharedCores | None = None
 
     def __post_init__(self) -> None:
         stage = self.state.progress.stage
@@ -111,6 +114,10 @@ class Stage:
         with prefetched(self._ready, left, self._spec.prefetch) as made:
             for indices, parts in made:
                 self._step(indices, parts, len(batches))
+                if (
+                    self.cores is not None and not self._spec.compile
+                ):  # another number would compile the step again
+                    self.cores.update()
                 self._stop_if_asked()
                 if time.monotonic() - self._saved > 60 * self._spec.checkpoint_minutes:
                     self._save({})
