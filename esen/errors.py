@@ -1,11 +1,37 @@
-"""The error that a user reads, and other errors in one line."""
+"""The error that a user reads, other errors in one line, and text that is safe to show."""
+
+import unicodedata
 
 
 class InputError(Exception):
-    """What the user gave cannot be used. The message is one line: where, what was given, what was expected.
+    """What the user gave cannot be used. Each argument is one line: where, what was given, what was expected.
 
-    The command line prints it without a traceback and exits with code 2.
+    The command line prints it without a traceback and exits with code 2. Names and texts of files cannot add lines or
+    control the terminal, because each line is made `printable`.
     """
+
+    def __str__(self) -> str:
+        return "\n".join(printable(str(line)) for line in self.args)
+
+
+def printable(text: str) -> str:
+    r"""Escape what a terminal would obey or a line cannot hold: control characters, line breaks, marks of direction.
+
+    Bytes of a file name that are not UTF-8 are shown by their value.
+
+    >>> print(printable("Å³ \x1b[31m\n\u202e"), printable("\udce9.cif"))
+    Å³ \x1b[31m\n\u202e \xe9.cif
+    """
+    return text if text.isprintable() else "".join(map(_shown, text))
+
+
+def _shown(character: str) -> str:
+    if character.isprintable() or unicodedata.category(character) == "Zs":  # spaces, such as a thin one
+        return character
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # how Python keeps a byte of a file name that is not UTF-8
+        return f"\\x{code - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode("ascii")
 
 
 def first_line(error: BaseException) -> str:
@@ -14,7 +40,7 @@ def first_line(error: BaseException) -> str:
     >>> first_line(ValueError("no such cell")), first_line(KeyError())
     ('no such cell', 'KeyError')
     """
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return printable((str(error).strip().splitlines() or [type(error).__name__])[0])
 
 
 def typed_line(error: BaseException) -> str:
@@ -24,4 +50,4 @@ def typed_line(error: BaseException) -> str:
     ('ValueError: no such cell', 'KeyError')
     """
     words = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {words[0]}" if words else type(error).__name__
+    return f"{type(error).__name__}: {printable(words[0])}" if words else type(error).__name__

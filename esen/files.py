@@ -13,7 +13,6 @@ import os
 import signal
 import threading
 import time
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing import parent_process
@@ -25,7 +24,7 @@ from uuid import uuid4
 import numpy as np
 from filelock import FileLock, Timeout
 
-from esen.errors import InputError
+from esen.errors import InputError, first_line, typed_line
 
 T = TypeVar("T")
 
@@ -83,7 +82,10 @@ def write_atomically(path: Path, content: bytes | str | memoryview) -> None:
         OSError: the disk is full or the folder cannot be written; `path` is as it was.
     """
     with replacing(path) as partial:
-        partial.write_bytes(content.encode() if isinstance(content, str) else content)
+        # a name of a file that is not UTF-8 is written as `\\udce9`, which JSON reads back
+        partial.write_bytes(
+            content.encode(errors="backslashreplace") if isinstance(content, str) else content
+        )
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -93,6 +95,27 @@ def write_json(path: Path, value: Any) -> None:
         OSError: as `write_atomically`.
     """
     write_atomically(path, json.dumps(plain(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path, cure: str) -> dict[str, Any]:
+    """Read a JSON file that holds an object.
+
+    Args:
+        path: the file.
+        cure: what the user may do if it cannot be read, for the error line.
+
+    Raises:
+        InputError: the file is missing, damaged, or holds something else.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            raise ValueError("not a file")
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: cannot be read as JSON ({first_line(error)}); {cure}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: holds {type(content).__name__}, expected a JSON object; {cure}")
+    return content
 
 
 def plain(value: Any) -> Any:
@@ -137,8 +160,8 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
             return {key: content[key] for key in content.files}
-    except (OSError, ValueError, TypeError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: damaged ({error}); remove it to compute it again") from error
+    except Exception as error:  # a damaged file can raise any error in zipfile, zlib and NumPy
+        raise InputError(f"{path}: damaged ({typed_line(error)}); remove it to compute it again") from error
 
 
 def sha256_of(path: Path) -> str:

@@ -2,12 +2,15 @@
 
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from esen.errors import InputError
+from esen.errors import InputError, printable
+from esen.terminal import prepare_streams
 from esen_cli.check import check
 from esen_cli.conductivity import conductivity
 from esen_cli.data import data_app
@@ -16,6 +19,7 @@ from esen_cli.help import HelpfulApp
 from esen_cli.import_checkpoint import import_checkpoint
 from esen_cli.mae import mae
 from esen_cli.md_drift import md_drift
+from esen_cli.output import say
 from esen_cli.phonons import phonons
 from esen_cli.recipe import recipe_app
 from esen_cli.relax import relax
@@ -28,12 +32,18 @@ _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 class _OneLineErrors(TyperGroup):
     """A group of commands that reports a user's mistake in one line and exits with code 2."""
 
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        """Read the arguments of the group."""
+        with _printable_usage():
+            return super().make_context(*arguments, **options)
+
     def invoke(self, ctx: Any) -> Any:
         """Run a command. An error that is a defect of the program keeps its traceback."""
         try:
-            return super().invoke(ctx)
+            with _printable_usage():
+                return super().invoke(ctx)
         except InputError as error:
-            print_error(str(error))
+            print_error(*str(error).split("\n"))
         except BrokenPipeError:
             raise  # the reader of a pipe has left, as in `esen recipe schema | head`; that is no error
         except OSError as error:
@@ -42,9 +52,20 @@ class _OneLineErrors(TyperGroup):
                 raise
             print_error(message)
         except KeyboardInterrupt as stop:
-            typer.echo(str(stop) or "interrupted", err=True)
+            say(str(stop) or "interrupted", err=True)
             raise typer.Exit(130) from None
         raise typer.Exit(2)
+
+
+@contextmanager
+def _printable_usage() -> Iterator[None]:
+    """Make the message of an error in the arguments printable; typer shows it as it is."""
+    try:
+        yield
+    except Exception as error:
+        if hasattr(error, "format_message"):
+            error.message = printable(error.message)  # type: ignore[attr-defined]
+        raise
 
 
 app = HelpfulApp(_DESCRIPTION, group=_OneLineErrors, completion=True)
@@ -65,7 +86,7 @@ def _print_version(wanted: bool) -> None:
     if wanted:
         from esen import __version__
 
-        typer.echo(f"esen {__version__}")
+        say(f"esen {__version__}")
         raise typer.Exit
 
 
@@ -78,11 +99,12 @@ def options(
     """Train eSEN potentials and test what they predict."""
 
 
-def print_error(message: str) -> None:
-    """Print each line of a message to stderr, after `error: `."""
+def print_error(*lines: str) -> None:
+    """Print lines to stderr, each after `error: `."""
     colour = False if os.environ.get("NO_COLOR") else None  # None: only on a terminal
-    for line in message.splitlines():
-        typer.echo(typer.style("error: ", fg=typer.colors.RED, bold=True) + line, err=True, color=colour)
+    head = typer.style("error: ", fg=typer.colors.RED, bold=True)
+    for line in lines:
+        typer.echo(head + printable(line), err=True, color=colour)  # noqa: TID251
 
 
 def _os_message(error: OSError) -> str | None:
@@ -97,6 +119,7 @@ def _os_message(error: OSError) -> str | None:
 
 def main() -> None:
     """Run the command line."""
+    prepare_streams()
     app()
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from esen_cli import options as opt
-from esen_cli.output import potential_name, print_paths, print_table, result_folder
+from esen_cli.output import potential_name, print_paths, print_table, result_folder, say
 
 
 def check(  # noqa: PLR0913, PLR0917  # the options of a command are its arguments
@@ -56,14 +56,14 @@ def check(  # noqa: PLR0913, PLR0917  # the options of a command are its argumen
         seed=seed,
     )
     for number, name in enumerate(result.structures, start=1):
-        typer.echo(f"[{number}] {name}")
+        say(f"[{number}] {name}")
     print_table(
         result.table.texts(),
         words=result.table.wrapping,
         numbers="left",
         styles={"FAIL": "bold red"},
     )
-    typer.echo(f"{result.verdict}\n")
+    say(result.verdict, "")
     print_paths(result.paths)
     if not result.report.holds:
         raise typer.Exit(1)

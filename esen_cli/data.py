@@ -8,7 +8,7 @@ import typer
 
 from esen_cli import options as opt
 from esen_cli.help import HelpfulApp
-from esen_cli.output import print_paths, print_table, writable
+from esen_cli.output import print_paths, print_table, say, writable
 
 if TYPE_CHECKING:
     from esen.data.readers import Files
@@ -168,7 +168,7 @@ def print_data(result: "DataResult") -> None:
     for table in result.tables:
         print_table(table, styles={"wrong": "bold red", "warning": "yellow"})
     for line in result.lines:
-        typer.echo(line)
+        say(line)
     print_paths(result.paths)
 
 

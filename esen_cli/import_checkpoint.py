@@ -7,7 +7,7 @@ import typer
 
 from esen.errors import InputError
 from esen_cli.options import OUTPUT
-from esen_cli.output import not_a_run, print_paths, print_table
+from esen_cli.output import not_a_run, print_paths, print_table, say
 
 _VERIFICATION = "Verification"
 
@@ -65,5 +65,5 @@ def import_checkpoint(
     print_table(result.rows)
     print_paths(result.paths)
     if not result.agrees:
-        typer.echo("error: the imported potential does not give the stored outputs", err=True)
+        say("error: the imported potential does not give the stored outputs", err=True)
         raise typer.Exit(1)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
-from esen.errors import InputError
+from esen.errors import InputError, printable
+from esen.terminal import make_console
 
 if TYPE_CHECKING:
     from esen.study.campaign import CampaignResult, CampaignRun
@@ -162,13 +163,13 @@ def print_campaign(result: "CampaignResult | None", styles: Mapping[str, str] = 
     for table in result.tables:
         print_table(table.texts(), words=table.wrapping, styles=styles)
     for line in result.lines:
-        typer.echo(line)
+        say(line)
     if result.lines:
-        typer.echo("")
+        say("")
     print_paths(result.paths)
     if any(getattr(record, "failure", "") for mine in result.records.values() for record in mine):
         folder = result.paths["table"].parent
-        typer.echo(f"The same command with --retry --output {folder} computes the failed items again.")
+        say(f"The same command with --retry --output {folder} computes the failed items again.")
     if result.failed:
         raise typer.Exit(1)
 
@@ -203,15 +204,14 @@ def print_table(
         styles: Rich style of a row, by the beginning of its verdict.
     """
     from rich import box
-    from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     if not rows:
         return
-    console = Console(highlight=False)
+    console = make_console(stderr=False)
     if not console.is_terminal:
-        console = Console(highlight=False, width=_PIPED_WIDTH)
+        console = make_console(stderr=False, width=_PIPED_WIDTH)
     headed = isinstance(rows[0], Mapping)
     table = Table(box=box.SIMPLE_HEAD, show_header=headed, pad_edge=False)
     cells = [list(row.values() if isinstance(row, Mapping) else row) for row in rows]
@@ -219,16 +219,16 @@ def print_table(
         of_words = (
             title in words if words is not None else not any(isinstance(v, int | float) for v in column)
         )
-        heading = escape(str(title)) if headed else ""
+        heading = printable(str(title)) if headed else ""
         if of_words:
-            table.add_column(heading, overflow="fold")
+            table.add_column(Text(heading), overflow="fold")
         else:
             shown = heading if len(heading) <= _LONG_HEADING else heading.replace(" (", "\n(")
-            table.add_column(shown, justify=numbers, no_wrap=True)
+            table.add_column(Text(shown), justify=numbers, no_wrap=True)
     for row, values in zip(rows, cells, strict=True):
         verdict = str(row.get("verdict")) if isinstance(row, Mapping) else ""
         style = next((style for start, style in styles.items() if verdict.startswith(start)), None)
-        table.add_row(*(escape(_text(value)) for value in values), style=style)
+        table.add_row(*(Text(printable(_text(value))) for value in values), style=style)
     console.print(table)
 
 
@@ -236,7 +236,12 @@ def print_paths(paths: Mapping[str, Path]) -> None:
     """Print the files that were written, one line each with a description. A long path is neither cut nor wrapped."""
     width = max(map(len, paths), default=0)
     for name, path in paths.items():
-        typer.echo(f"{name:<{width}}  {path}")
+        say(f"{name:<{width}}  {path}")
+
+
+def say(*lines: str, err: bool = False) -> None:
+    """Print lines to stdout or stderr. All text of the commands passes here, and is made `printable`."""
+    typer.echo("\n".join(map(printable, lines)), err=err)  # noqa: TID251
 
 
 def _text(value: object) -> str:

@@ -1,5 +1,6 @@
 """`esen recipe`: write recipes, and look at them without running them."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -8,7 +9,7 @@ import typer
 from esen.errors import InputError
 from esen_cli.help import HelpfulApp
 from esen_cli.options import Device, output_option
-from esen_cli.output import print_paths, print_table
+from esen_cli.output import print_paths, print_table, say
 from esen_cli.train import Overrides, RecipeName
 
 if TYPE_CHECKING:
@@ -30,9 +31,8 @@ def show(
 
     path = find_recipe(recipe)
     loaded = load_recipe(path, overrides or ())
-    typer.echo(dump_recipe(loaded), nl=False)
-    for line in (*describe_cost(loaded), f"data paths start at: {path.parent.absolute()}"):
-        typer.echo(f"# {line}")
+    about = (*describe_cost(loaded), f"data paths start at: {path.parent.absolute()}")
+    say(*dump_recipe(loaded).splitlines(), *(f"# {line}" for line in about))
 
 
 def new(
@@ -65,10 +65,9 @@ def new(
     """
     from esen.study.new_recipe import write_new_recipe
 
-    def say(text: str) -> None:
-        typer.echo(text, err=True)
-
-    rows = write_new_recipe(data, output, say, size=size, cutoff=cutoff, hours=hours, device=device)
+    rows = write_new_recipe(
+        data, output, partial(say, err=True), size=size, cutoff=cutoff, hours=hours, device=device
+    )
     print_table(rows)
     print_paths({"recipe": output})
 
@@ -87,19 +86,19 @@ def validate(
     from esen.recipe.advice import advice, missing_data
     from esen.recipe.shipped import find_recipe
 
-    mistakes = []
+    mistakes: list[str] = []
     for name in recipes:
         path = find_recipe(name)
         try:
             loaded = load_recipe(path, overrides or ())
         except InputError as error:
-            mistakes.append(str(error))
+            mistakes += error.args
             continue
-        typer.echo(f"{path}: ok")
+        say(f"{path}: ok")
         for line in (*advice(loaded), *missing_data(loaded, path.parent)):
-            typer.echo(f"warning: {path}: {line}", err=True)
+            say(f"warning: {path}: {line}", err=True)
     if mistakes:
-        raise InputError("\n".join(mistakes))
+        raise InputError(*mistakes)
 
 
 def schema() -> None:
@@ -111,7 +110,7 @@ def schema() -> None:
 
     from esen.recipe.load import file_schema
 
-    typer.echo(json.dumps(file_schema(), indent=2, ensure_ascii=False))
+    say(*json.dumps(file_schema(), indent=2, ensure_ascii=False).splitlines())
 
 
 def list_recipes() -> None:
@@ -124,7 +123,7 @@ def list_recipes() -> None:
     shipped = shipped_recipes()
     width = max(map(len, shipped), default=0)
     for name, path in shipped.items():
-        typer.echo(f"{name:<{width}}  {_description(path)}")
+        say(f"{name:<{width}}  {_description(path)}")
 
 
 def describe_cost(recipe: "Recipe") -> list[str]:

@@ -169,7 +169,7 @@ def read_series(path: Path, atoms: int) -> Series:
         InputError: the file is missing or damaged.
     """
     try:
-        with path.open(newline="") as file:
+        with path.open(encoding="utf-8", newline="") as file:
             reader = csv.reader(file)
             head = next(reader, [])
             table = np.fromiter((float(value) for row in reader for value in row), np.float64)

@@ -1,13 +1,18 @@
 """Checkpoints: a `.safetensors` file with everything but the tensors as JSON in its header. Nothing is unpickled.
 
+The header also has the SHA-256 digest of all tensors and of that JSON, so that a damaged file is not used.
 The names of tensors have a prefix: `weights/` for weights in training, `average/` for their moving average and, in a
 file from which training can be resumed, `optimizer/`. A file is written under another name and then renamed, so that
 the last checkpoint survives a full disk or a killed process.
 """
 
+import hashlib
 import json
+import logging
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +31,9 @@ from esen.recipe.model import ModelSpec
 from esen.recipe.train import MemoryMode
 
 FORMAT = 1
-_KEY = "esen"
+_KEY, _DIGEST = "esen", "sha256"
 _IN_HEADER = ("versions", "recipe", "elements", "metrics", "progress", "origin")
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,27 +80,53 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     Raises:
         OSError: as `write_atomically`.
     """
-    header = {"format": FORMAT, **{name: getattr(checkpoint, name) for name in _IN_HEADER}}
-    write_atomically(path, save(checkpoint.tensors, metadata={_KEY: json.dumps(header)}))
+    header = json.dumps({"format": FORMAT, **{name: getattr(checkpoint, name) for name in _IN_HEADER}})
+    metadata = {_KEY: header, _DIGEST: _digest(header, checkpoint.tensors)}
+    write_atomically(path, save(checkpoint.tensors, metadata=metadata))
+
+
+def _digest(header: str, tensors: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 digest of the header and of each tensor's name, type, shape and bytes."""
+
+    def one(name: str) -> str:
+        tensor = tensors[name]
+        content = tensor.contiguous().reshape(-1).view(torch.uint8).numpy()
+        return f"{name} {tensor.dtype} {tuple(tensor.shape)} {hashlib.sha256(content).hexdigest()}"
+
+    with ThreadPoolExecutor() as pool:  # hashing releases the interpreter's lock
+        lines = [header, *pool.map(one, sorted(tensors))]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+@cache
+def _note_without_digest(path: Path) -> None:
+    logger.warning(
+        "%s: was written without a digest by an earlier esen; damage to it would not be noticed", path
+    )
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint.
 
     Raises:
-        InputError: the file does not exist, is not a checkpoint of esen, is truncated, or is of a later version.
+        InputError: the file does not exist, is not a checkpoint of esen, is damaged, or is of a later version.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such checkpoint" if not path.exists() else f"{path}: not a file")
     try:
         with safe_open(path, framework="pt") as file:
-            header = (file.metadata() or {}).get(_KEY)
+            metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, RuntimeError, ValueError, TypeError, LookupError) as error:
         raise InputError(f"{path}: not a complete safetensors file ({error}); was it truncated?") from error
+    header, digest = metadata.get(_KEY), metadata.get(_DIGEST)
     if header is None:
         raise InputError(
             f"{path}: a safetensors file, but not a checkpoint of esen (its header has no '{_KEY}')"
+        )
+    if digest is not None and digest != _digest(header, tensors):
+        raise InputError(
+            f"{path}: damaged, its content does not have its digest; copy it again or train anew"
         )
     try:
         content = json.loads(header)
@@ -104,8 +136,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
                 f" this esen {__version__} reads up to {FORMAT}: upgrade esen"
             )
         content = {"origin": {}, **content, "elements": tuple(content["elements"])}
+        if digest is None:
+            _note_without_digest(path)
         return Checkpoint(tensors=tensors, **{name: content[name] for name in _IN_HEADER})
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: the header of esen is damaged ({error!r})") from error
 
 

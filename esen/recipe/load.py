@@ -68,7 +68,7 @@ def load_recipe(
         if len(lines) > _MOST_LINES:
             more = max(len(lines), error.error_count()) - _MOST_LINES
             shown.append(f"{path}: there are {more} more mistakes")
-        raise InputError("\n".join(shown)) from None
+        raise InputError(*shown) from None
 
 
 def file_schema() -> dict[str, Any]:

@@ -16,9 +16,7 @@ from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, get_type_hin
 
 import numpy as np
 from pydantic import TypeAdapter
-from rich.console import Console
-from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
+from rich.progress import BarColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from esen.data.structure import Structure
 from esen.data.structures import read_named_structures
@@ -39,6 +37,7 @@ from esen.study.potentials import (
 from esen.study.processes import ALONE, Processes
 from esen.study.table import Column, Table, write_result
 from esen.study.workers import do_jobs
+from esen.terminal import progress_bar
 from esen.track import Tracker
 from esen.track.mlflow_tracker import legal_key
 
@@ -631,17 +630,8 @@ def _progress_bar(total: int, *, visible: bool) -> Iterator[Callable[[int, str],
         total: number of jobs.
         visible: False: nothing is shown, as in all processes but one. Without a terminal nothing is shown either.
     """
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[jobs]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    hidden = not (visible and console.is_terminal)
-    with Bar(*columns, console=console, transient=True, disable=hidden) as bar:
+    columns = ("{task.description}", BarColumn(), "{task.fields[jobs]}", TimeElapsedColumn(), "left")
+    with progress_bar(*columns, TimeRemainingColumn(), hidden=not visible) as bar:
         shown = bar.add_task("", total=total, jobs=f"0/{total}")
 
         def begun(number: int, name: str) -> Progress:

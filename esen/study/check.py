@@ -6,9 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Unpack
 
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TimeElapsedColumn
 
 from esen import __version__
 from esen.data.structure import Structure
@@ -27,6 +25,7 @@ from esen.study.potentials import (
     resolve_potential,
 )
 from esen.study.table import RESULT, Column, Table, write_result
+from esen.terminal import progress_bar
 
 _VERDICTS = {"pass": "pass", "fail": "FAIL", "information": "info", "not applicable": "–"}
 _NO_GRADIENT = "forces are not the gradient of the energy: do not use it for NVE dynamics or phonons"
@@ -145,8 +144,6 @@ def run_check(
 def _check_with_progress(
     resolved: Resolved, structures: Sequence[Structure], laws: Sequence[str], seed: int
 ) -> Report:
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     total = len(structures) * (1 + len(laws))
     subject = Subject(
         resolved.potential,
@@ -155,11 +152,11 @@ def _check_with_progress(
         rounded=resolved.rounded,
         stateful=resolved.calculator is not None,
     )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with progress_bar("{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()) as bar:
         task, begun = bar.add_task("", total=total), iter(range(total))
 
         def progress(law: str, structure: str) -> None:
-            bar.update(task, completed=next(begun), description=f"{law}: {escape(structure)}")
+            bar.update(task, completed=next(begun), description=f"{law}: {structure}")
 
         return check_laws(subject, structures, laws, seed=seed, progress=progress)
 

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -10,15 +9,7 @@ from typing import Literal
 
 import numpy as np
 from ase.data import chemical_symbols
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    ProgressColumn,
-    TaskProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, TaskProgressColumn, TimeRemainingColumn
 
 from esen.data.convert import Settings, convert
 from esen.data.examine import energies_left
@@ -30,6 +21,7 @@ from esen.data.targets import TARGETS
 from esen.data.training_set import UNITS, MappedFrames
 from esen.errors import InputError
 from esen.files import write_json
+from esen.terminal import progress_bar
 
 TableRow = dict[str, str | float | int | None]
 """A row of a table for the terminal, by column."""
@@ -85,7 +77,8 @@ def run_convert(
         processes = _cpus() if sum(sizes) >= _SMALL else 1
     start = perf_counter()
     try:
-        with progress_bar("converting", TextColumn("{task.fields[count]}")) as bar:
+        columns = (BarColumn(), TaskProgressColumn(), "{task.fields[count]}", TimeRemainingColumn())
+        with progress_bar("converting", *columns) as bar:
             task = bar.add_task("", total=1.0, count="")
 
             def show(done: float, frames: int) -> None:
@@ -148,20 +141,6 @@ def read_frames(paths: Sequence[Files], reading: Reading) -> Frames:
     """Return all frames of files and training sets."""
     loaded = load_frames(paths, reading)
     return loaded[0] if len(loaded) == 1 else Mixture(loaded)
-
-
-@contextmanager
-def progress_bar(words: str, *columns: ProgressColumn) -> Iterator[Progress]:
-    """Show a bar with the time left on a terminal, and remove it at the end.
-
-    Args:
-        words: what is done.
-        *columns: further columns before the time left.
-    """
-    console = Console(stderr=True)
-    all_columns = (TextColumn(words), BarColumn(), TaskProgressColumn(), *columns, TimeRemainingColumn())
-    with Progress(*all_columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        yield bar
 
 
 def _cpus() -> int:

@@ -8,6 +8,7 @@ from typing import Unpack
 import numpy as np
 from ase.calculators.fd import calculate_numerical_stress
 from ase.data import chemical_symbols
+from rich.progress import BarColumn, TaskProgressColumn, TimeRemainingColumn
 
 from esen.data.atoms import to_atoms
 from esen.data.checks import check_structure
@@ -20,8 +21,9 @@ from esen.data.training_set import MappedFrames
 from esen.errors import InputError
 from esen.files import write_json
 from esen.md.calculator import EsenCalculator
-from esen.study.data import DataResult, TableRow, progress_bar, read_frames
+from esen.study.data import DataResult, TableRow, read_frames
 from esen.study.potentials import PotentialOptions, Resolved, resolve_potential
+from esen.terminal import progress_bar
 
 _LARGEST = 64
 """Largest number of atoms of a frame that a reference potential computes."""
@@ -65,7 +67,7 @@ def run_check(
         InputError: data or potential cannot be read.
     """
     frames = read_frames(paths, reading)
-    with progress_bar("checking") as bar:
+    with progress_bar("checking", BarColumn(), TaskProgressColumn(), TimeRemainingColumn()) as bar:
         task = bar.add_task("", total=min(most, len(frames)))
         findings = examine(
             frames,

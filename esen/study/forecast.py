@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import psutil
 import torch
-from rich.console import Console
 
 from esen.allocator import keep_freed_memory
 from esen.data.frames import as_frames
@@ -20,6 +19,7 @@ from esen.models.potential import EsenPotential
 from esen.recipe import Recipe, at_stage, describe_stage
 from esen.recipe.train import MemoryMode
 from esen.study.train import complete_recipe, duration, test_frames
+from esen.terminal import make_console
 from esen.threads import SharedCores, thread_choice
 from esen.train.batches import Batches
 from esen.train.data import TrainingData, load_training_data
@@ -68,7 +68,7 @@ def forecast_training(recipe: Recipe, *, device: str = "auto") -> Forecast:
         InputError: What the user gave cannot be used.
     """
     keep_freed_memory()
-    say, place = reporter(Console(stderr=True)), torch.device(choose_device(device))
+    say, place = reporter(make_console()), torch.device(choose_device(device))
     for note in check_steps(recipe.train, place):
         say(note)
     recipe, initial = complete_recipe(recipe, None, say)

@@ -12,8 +12,7 @@ from typing import Any, Unpack
 
 import numpy as np
 from ase.data import chemical_symbols
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
 
 from esen.data.checks import check_structure
 from esen.data.readers import Reading, load_structures
@@ -28,6 +27,7 @@ from esen.recipe import SourceSpec
 from esen.study.plots.parity import parity_plot
 from esen.study.potentials import PotentialOptions, file_name, potential_sources, resolve_all
 from esen.study.table import RESULT, Column, Table, write_result
+from esen.terminal import progress_bar
 
 _MOST_ROWS = {"all": 1, "group": 40, "element": 12}
 """Rows of each kind that a terminal shows for each potential."""
@@ -204,9 +204,8 @@ def evaluate_with_progress(
     Raises:
         InputError: As `evaluate_mae`.
     """
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with progress_bar(*columns) as bar:
         task = bar.add_task(label or "evaluating", total=len(structures))
         report = evaluate_mae(
             potential, structures, progress=lambda done: bar.update(task, completed=done), **options

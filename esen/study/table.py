@@ -13,12 +13,18 @@ from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
 from esen import __version__
+from esen.errors import printable
 from esen.files import csv_text, plain, write_json
 from esen.study.potentials import PotentialSource
 
 R = TypeVar("R")
 
 RESULT = "result.json"
+_LATEX = str.maketrans(
+    {sign: f"\\{sign}" for sign in "&%$#_{}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "Å": r"\AA{}"}
+    | {"³": "$^3$", "²": "$^2$", "→": r"$\to$", "−": "$-$"}
+)
 
 
 @dataclass(frozen=True)
@@ -177,7 +183,4 @@ def write_result(
 
 def _latex(text: str) -> str:
     """Escape what LaTeX would read as a command, and write units in its mathematics."""
-    escaped = re.sub(r"([&%$#_{}])", r"\\\1", text)
-    for sign, command in (("Å", r"\AA{}"), ("³", "$^3$"), ("²", "$^2$"), ("→", r"$\to$"), ("−", "$-$")):
-        escaped = escaped.replace(sign, command)
-    return escaped
+    return printable(text).translate(_LATEX)

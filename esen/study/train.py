@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from esen.allocator import keep_freed_memory
@@ -30,6 +29,7 @@ from esen.recipe.advice import advice
 from esen.recipe.load import flatten
 from esen.study.mae import Row, evaluate_with_progress, mae_rows, write_mae
 from esen.study.plots.training import training_curves
+from esen.terminal import make_console
 from esen.threads import thread_choice
 from esen.track import Tracker, make_tracker
 from esen.train.data import Report, TrainingData, known_frames, load_training_data
@@ -80,7 +80,7 @@ def _run(recipe: Recipe, output: Path, resume: bool, device: str) -> TrainingRes
     kind = choose_device(device)
     with ExitStack() as stack:
         processes = stack.enter_context(torchrun_processes(kind))
-        console = Console(stderr=True, quiet=not processes.is_first)
+        console = make_console(quiet=not processes.is_first)
         say = reporter(console)
         place = torch.device(kind, torch.cuda.current_device()) if kind == "cuda" else torch.device(kind)
         output = Path(processes.first_says(str(output)))

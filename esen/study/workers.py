@@ -12,6 +12,7 @@ from esen.errors import InputError
 from esen.evaluate.model import Progress, no_progress
 from esen.files import Interrupted, end_with_parent, signals_ignored, signals_interrupt
 from esen.study.processes import Processes
+from esen.terminal import prepare_streams
 
 Job = TypeVar("Job")
 
@@ -203,6 +204,7 @@ class _Workers:
 
 def _serve(work: Work[Any], theirs: Connection) -> None:
     end_with_parent()
+    prepare_streams()
     _take_gpu()
     try:
         do = work.begin()

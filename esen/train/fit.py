@@ -5,7 +5,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import torch
-from rich.console import Console
+from rich.console import Console  # noqa: TID251  # as a type
 
 from esen.files import StopSignal, write_atomically
 from esen.models.checkpoint import Checkpoint, read_checkpoint, restore_potential, save_checkpoint

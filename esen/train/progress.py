@@ -2,14 +2,15 @@
 
 import time
 from collections.abc import Callable
-from functools import partial
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.console import Console  # noqa: TID251  # as a type
+from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
 
 from esen.data.targets import TARGETS
+from esen.errors import printable
+from esen.terminal import progress_bar
 
 _LOG_SECONDS = 60.0
 _HEADS = {f"{target.name}_mae": f" {target.symbol} {target.error_unit}".rjust(9) for target in TARGETS}
@@ -17,8 +18,8 @@ _HEADS = {f"{target.name}_mae": f" {target.symbol} {target.error_unit}".rjust(9)
 
 
 def reporter(console: Console) -> Callable[[str], None]:
-    """Return a function that prints lines without highlighting them or breaking them."""
-    return partial(console.print, highlight=False, soft_wrap=True)
+    """Return a function that prints lines as they are, without breaking them."""
+    return lambda text: console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
 
 class TrainDisplay:
@@ -36,16 +37,14 @@ class TrainDisplay:
         self._print = reporter(console)
         self._stages = stages
         self._frames = frames
-        self._bar = Progress(
-            TextColumn("{task.description}"),
+        self._bar = progress_bar(
+            "{task.description}",
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
-            TextColumn("frames · {task.fields[rate]} · loss {task.fields[loss]} · left"),
+            "frames · {task.fields[rate]} · loss {task.fields[loss]} · left",
             TimeRemainingColumn(compact=True),
-            console=console,
-            transient=True,
+            on=console,
             speed_estimate_period=60,
-            disable=not console.is_terminal,
         )
         self._title = "before the first step"
         self._task = self._bar.add_task(self._title, total=frames * sum(stages), rate="…", loss="…")

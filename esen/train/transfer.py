@@ -160,7 +160,7 @@ def inherit_model(recipe: Recipe, model: dict[str, Any], where: str) -> tuple[Re
         if not key.startswith(_NOTED)
     ]
     if wrong:
-        raise InputError("\n".join(wrong))
+        raise InputError(*wrong)
     return changed, [
         f"note: {key} {theirs} → {ours}: before the first step the predictions are not those of {where}"
         for key, (theirs, ours) in pairs.items()

@@ -110,7 +110,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
 
 
 def test_every_line_of_an_error_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
-    _raising(InputError("first\nsecond"), monkeypatch)
+    _raising(InputError("first", "second"), monkeypatch)
     result = CliRunner().invoke(app, ["recipe", "list"])
     assert result.exit_code == 2
     assert result.stderr == "error: first\nerror: second\n"

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import pickle
+import random
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -191,6 +192,50 @@ def test_a_recipe_that_does_not_fit(tmp_path: Path, recipe: dict[str, Any]) -> N
     path = tmp_path / "model.safetensors"
     save_checkpoint(path, checkpoint_of(potential_of("default"), recipe=recipe))
     assert "recipe" in refusal(path)
+
+
+def content_of(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return everything that a checkpoint holds, in a form that can be compared to the bit."""
+    tensors = {
+        name: (t.dtype, t.shape, t.reshape(-1).view(torch.uint8).numpy().tobytes())
+        for name, t in checkpoint.tensors.items()
+    }
+    return vars(checkpoint) | {"tensors": tensors}
+
+
+@pytest.mark.parametrize("count", [25, pytest.param(400, marks=pytest.mark.slow)])
+def test_a_bit_that_flipped_is_noticed_or_changes_nothing(saved: Path, count: int) -> None:
+    sound, expected = saved.read_bytes(), content_of(read_checkpoint(saved))
+    header = int.from_bytes(sound[:8], "little")
+    generator = random.Random(0)
+    harmless = 0
+    for number in range(count):
+        # a third of the flips in the header, which is a small part of the file
+        place = generator.randrange(8 + header if number % 3 else len(sound))
+        damaged = bytearray(sound)
+        damaged[place] ^= 1 << generator.randrange(8)
+        saved.write_bytes(damaged)
+        try:
+            found = content_of(read_checkpoint(saved))
+        except InputError as error:
+            assert len(str(error).splitlines()) == 1
+            assert str(error).startswith(f"{saved}: ")
+        else:
+            assert found == expected
+            harmless += 1
+    assert harmless < 0.05 * count
+
+
+@pytest.mark.parametrize("key", ["esen", "sha256"])
+def test_a_flip_in_the_names_of_the_header(saved: Path, key: str, caplog: pytest.LogCaptureFixture) -> None:
+    sound, expected = saved.read_bytes(), content_of(read_checkpoint(saved))
+    saved.write_bytes(sound.replace(f'"{key}":'.encode(), f'"{key[:-1]}_":'.encode(), 1))
+    if key == "esen":
+        assert "no 'esen'" in refusal(saved)
+    else:  # as a file of an earlier esen: nothing of its content is another
+        for _ in range(2):
+            assert content_of(read_checkpoint(saved)) == expected
+        assert len(caplog.records) == 1
 
 
 def full_disk(_: int) -> None:

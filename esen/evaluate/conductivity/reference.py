@@ -90,7 +90,7 @@ def read_reference(path: Path) -> dict[str, ReferenceConductivity]:
         InputError: the file is missing, is not JSON, or has no such columns.
     """
     try:
-        with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
+        with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as file:
             columns = json.load(file)
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise InputError(f"{path}: cannot be read as JSON ({error})") from error

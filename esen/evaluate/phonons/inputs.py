@@ -149,7 +149,7 @@ def read_index(path: Path) -> dict[str, Known]:
         InputError: the file is not such a table.
     """
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8-sig")
         rows = (
             list(csv.DictReader(text.splitlines())) if path.suffix == ".csv" else _json_rows(json.loads(text))
         )

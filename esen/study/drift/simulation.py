@@ -7,23 +7,14 @@ from pathlib import Path
 
 import ase.io
 import numpy as np
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TimeRemainingColumn
 from rich.text import Text
 
 from esen.data.atoms import from_atoms
 from esen.data.constraints import free_directions, projected
 from esen.data.masses import masses_of
 from esen.data.structure import Structure
-from esen.errors import InputError
+from esen.errors import InputError, printable
 from esen.evaluate.laws.run import check_laws
 from esen.evaluate.laws.subject import Subject
 from esen.evaluate.relax import RelaxSpec, relax
@@ -42,6 +33,7 @@ from esen.md.velocities import maxwell_boltzmann, without_drift, without_rotatio
 from esen.study.drift.choice import DriftOptions
 from esen.study.drift.report import OrderTest, Trajectory, order_of, trajectory_of
 from esen.study.potentials import Resolved, file_name
+from esen.terminal import make_console, progress_bar
 
 _log = logging.getLogger(__name__)
 
@@ -59,11 +51,8 @@ class Display:
     """
 
     def __init__(self) -> None:
-        console = Console(stderr=True, highlight=False, soft_wrap=True)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _SpeedColumn())
-        self.bar = Progress(
-            *columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal
-        )
+        columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), _SpeedColumn())
+        self.bar = progress_bar(*columns, TimeRemainingColumn(), on=make_console(soft_wrap=True))
         self._task = self.bar.add_task("", visible=False)
 
     def begin(self, label: str, names: Sequence[str], plan: Plan, step: int) -> None:
@@ -78,7 +67,7 @@ class Display:
 
     def say(self, line: str) -> None:
         """Print a line above the bar."""
-        self.bar.console.print(line)
+        self.bar.console.print(printable(line))
 
 
 class _SpeedColumn(ProgressColumn):
