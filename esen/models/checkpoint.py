@@ -90,7 +90,7 @@ def _digest(header: str, tensors: Mapping[str, Tensor]) -> str:
 
     def one(name: str) -> str:
         tensor = tensors[name]
-        content = tensor.contiguous().reshape(-1).view(torch.uint8).numpy()
+        content = tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data
         return f"{name} {tensor.dtype} {tuple(tensor.shape)} {hashlib.sha256(content).hexdigest()}"
 
     with ThreadPoolExecutor() as pool:  # hashing releases the interpreter's lock
