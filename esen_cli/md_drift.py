@@ -85,7 +85,9 @@ def md_drift(  # noqa: PLR0913, PLR0917  # the options of a command are its argu
     max_drift: Annotated[
         float | None,
         _tests_option(
-            metavar="MEV/ATOM/PS", help="Exit with code 1 if the absolute drift of a trajectory is larger."
+            metavar="MEV/ATOM/PS",
+            help="Threshold of the verdicts; exit with code 1 unless every trajectory is `conserved`."
+            "  [default: 0.01, without the exit code]",
         ),
     ] = None,
     order_test: Annotated[
@@ -144,7 +146,7 @@ def md_drift(  # noqa: PLR0913, PLR0917  # the options of a command are its argu
 ) -> None:
     """Test whether potentials conserve energy in molecular dynamics.
 
-    Exit code 1: a trajectory ended early, or drifts by more than --max-drift.
+    Exit code 1: a trajectory ended early, or is not shown to drift by at most --max-drift.
 
     Example: esen md-drift emt runs/mgo --structures MgO.cif --supercell 2,2,2 --temperature 600
     """

@@ -12,7 +12,11 @@ from scipy.special import stdtrit
 EQUILIBRATION = 0.1
 """Fraction of a trajectory that slopes leave out, as FAIR does, because potential and kinetic energy equilibrate."""
 BLOCK_PS = 1.0
-"""Length of the blocks whose means give the wander."""
+"""Length of the blocks whose means give the wander, and of the shortest trajectory that is judged."""
+STILL_KELVIN = 0.1
+"""Mean temperature below which a system does not move. Its kinetic energy, 0.013 meV/atom, could be lost unnoticed."""
+NOTHING_MOVES = "nothing moves"
+"""Why a trajectory below that temperature is not judged."""
 
 Verdict = Literal["conserved", "drifts", "undecided", "exploded"]
 
@@ -53,6 +57,8 @@ class Series:
 class Drift:
     """Measures of one trajectory. A measure is NaN if the trajectory is too short for it.
 
+    Measures of the drift are also NaN where nothing moves, or where no force acts: no potential could drift there.
+
     Attributes:
         slope: slope of the total energy, in meV/atom/ps.
         slope_error: half of the 95 % confidence interval of the slope, in meV/atom/ps.
@@ -85,22 +91,25 @@ class Drift:
 def measure_drift(series: Series) -> Drift:
     """Compute all measures. Slope, error, wander and fluctuation leave out the first tenth of the trajectory."""
     rows = len(series)
+    temperature = float(series.temperature.mean()) if rows else np.nan
+    constant = rows > 2 and float(series.kinetic.std()) <= 1e-9 * float(series.kinetic.mean())
+    tested = not constant and not temperature < STILL_KELVIN
     skipped = int(EQUILIBRATION * rows)
     time, energy = series.time_ps[skipped:], 1000 * series.total[skipped:] / series.atoms
-    slope, error = slope_of_blocks(time, energy)
+    slope, error = slope_of_blocks(time, energy) if tested else (np.nan, np.nan)
     sigma_kinetic = 1000 * float(series.kinetic[skipped:].std()) / series.atoms if rows > 2 else np.nan
     return Drift(
         slope=slope,
         slope_error=error,
-        wander=wander(time, energy),
-        fair=fair_drift(series),
-        lambench=lambench_slope(series),
+        wander=wander(time, energy) if tested else np.nan,
+        fair=fair_drift(series) if tested else np.nan,
+        lambench=lambench_slope(series) if tested else np.nan,
         largest=1000 * float(np.abs(series.total - series.total[0]).max()) / series.atoms if rows else np.nan,
         fluctuation=float(_about_line(time, energy).std() * np.sqrt(series.atoms))
         if len(time) > 2
         else np.nan,
         relative=abs(slope) / sigma_kinetic if sigma_kinetic > 0 else np.nan,
-        temperature=float(series.temperature.mean()) if rows else np.nan,
+        temperature=temperature,
         temperature_end=float(series.temperature[-max(1, rows // 10) :].mean()) if rows else np.nan,
         duration_ps=float(series.time_ps[-1] - series.time_ps[0]) if rows else 0.0,
         rows=rows,
@@ -195,12 +204,29 @@ def verdict_of(drift: Drift, threshold: float) -> Verdict:
     """Decide whether the energy is conserved to `threshold` meV/atom/ps.
 
     `conserved`: |slope| + error is at most the threshold. `drifts`: |slope| − error is above it. `undecided`: neither
-    holds, or the trajectory is too short for an error; a longer one would decide.
+    holds, so that a longer trajectory would decide, or the trajectory tests nothing (`untested`).
     """
+    if untested(drift) is not None:
+        return "undecided"
     size = abs(drift.slope)
     if size + drift.slope_error <= threshold:
         return "conserved"
     return "drifts" if size - drift.slope_error > threshold else "undecided"
+
+
+def untested(drift: Drift) -> str | None:
+    """Return why a trajectory says nothing about the conservation of energy, or None if it does."""
+    if not drift.rows:
+        return "no energies were recorded"
+    if drift.temperature < STILL_KELVIN:
+        return NOTHING_MOVES
+    if drift.duration_ps < BLOCK_PS * (1 - 1e-9):
+        return f"{drift.duration_ps:.3g} ps are too short; give a --duration of {BLOCK_PS:g} ps or more"
+    if drift.rows > 2 and np.isnan(drift.relative):
+        return "no force acts: the kinetic energy is constant"
+    if not np.isfinite(drift.slope_error):
+        return f"{drift.rows} energies are too few for an error; give a smaller --record-every"
+    return None
 
 
 def fluctuation_order(

@@ -62,6 +62,9 @@ def test_a_limit_is_exit_code_1() -> None:
     given = ["emt", "--structures", "cu.xyz", *SHORT]
     assert drift(*given, "--max-drift", "1e-9", "--no-plots")[0] == 1
     assert not list(Path("runs").rglob("*.png"))
+    code, out, _ = drift(*given, "--max-drift", "1e9")
+    assert (code, "too short" in out) == (1, True)
+    given[given.index("--duration") + 1] = "1"
     assert drift(*given, "--max-drift", "1e9")[0] == 0
 
 

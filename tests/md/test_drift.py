@@ -18,6 +18,7 @@ from esen.md.drift import (
     lambench_slope,
     measure_drift,
     slope_of_blocks,
+    untested,
     verdict_of,
     wander,
 )
@@ -25,9 +26,12 @@ from esen.md.drift import (
 Rows = Float64[np.ndarray, " rows"]
 
 
-def series_of(total: Rows, kinetic: Rows | float = 1.0, step_ps: float = 0.01, atoms: int = 8) -> Series:
-    kinetic = np.broadcast_to(np.asarray(kinetic, dtype=np.float64), total.shape).copy()
+def series_of(
+    total: Rows, kinetic: Rows | float | None = None, step_ps: float = 0.01, atoms: int = 8
+) -> Series:
     steps = np.arange(len(total), dtype=np.float64)
+    swinging = 1.0 + 0.1 * (steps % 2)
+    kinetic = np.broadcast_to(swinging if kinetic is None else np.asarray(kinetic), total.shape).astype(float)
     return Series(10 * steps, steps * step_ps, total - kinetic, kinetic, atoms)
 
 
@@ -199,8 +203,37 @@ def test_lambench() -> None:
     ],
 )
 def test_verdicts(slope: float, error: float, verdict: str) -> None:
-    drift = replace(measure_drift(series_of(np.zeros(10))), slope=slope, slope_error=error)
+    drift = replace(measure_drift(series_of(np.zeros(201))), slope=slope, slope_error=error)
     assert verdict_of(drift, 0.01) == verdict
+
+
+@pytest.mark.parametrize(
+    ("rows", "step_ps", "kinetic", "word"),
+    [
+        (0, 0.01, None, "no energies"),
+        (201, 0.01, 0.0, "nothing moves"),
+        (201, 0.01, 8 * 1.5 * units.kB * 0.05, "nothing moves"),
+        (201, 0.01, 1.0, "no force acts"),
+        (100, 0.01, None, "0.99 ps are too short"),
+        (21, 0.1, None, "too few"),
+    ],
+)
+def test_what_tests_nothing_is_undecided(rows: int, step_ps: float, kinetic: float | None, word: str) -> None:
+    drift = measure_drift(series_of(np.zeros(rows), kinetic, step_ps))
+    assert word in (untested(drift) or "")
+    assert verdict_of(drift, 1e9) == "undecided"
+    if kinetic is not None:  # no number that a reader could take for a perfect potential
+        assert np.isnan([drift.slope, drift.slope_error, drift.wander, drift.fair, drift.lambench]).all()
+
+
+def test_a_record_without_motion_is_undecided_whatever_its_slope() -> None:
+    still = replace(measure_drift(series_of(np.zeros(201), 0.0)), slope=0.0, slope_error=0.0)
+    assert verdict_of(still, 0.01) == "undecided"
+
+
+def test_a_picosecond_is_judged() -> None:
+    drift = measure_drift(series_of(np.zeros(101)))
+    assert (untested(drift), verdict_of(drift, 0.01)) == (None, "conserved")
 
 
 def test_order_of_an_exact_square() -> None:

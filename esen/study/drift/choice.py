@@ -41,7 +41,8 @@ class DriftOptions:
     """Options of a test that do not depend on the potential.
 
     Attributes:
-        max_drift: |slope| in meV/atom/ps above which the test fails; None lets it fail only if a trajectory ends early.
+        max_drift: |slope| + error in meV/atom/ps above which the test fails, also where it is undecided; None lets it
+            fail only if a trajectory ends early.
         order_test: number of timesteps that are compared, each half of the one before; 0 leaves out the test.
         jacobian: number of frames per trajectory at which the asymmetry of the forces' Jacobian is measured.
         trajectory: format in which frames are kept; None keeps none.

@@ -15,7 +15,16 @@ from ase.data import chemical_symbols
 from ase.formula import Formula
 
 from esen.errors import InputError, typed_line
-from esen.md.drift import Drift, Series, Verdict, fluctuation_order, measure_drift, verdict_of
+from esen.md.drift import (
+    NOTHING_MOVES,
+    Drift,
+    Series,
+    Verdict,
+    fluctuation_order,
+    measure_drift,
+    untested,
+    verdict_of,
+)
 from esen.md.engine import Failure
 from esen.md.files import read_series
 from esen.md.protocols import Headline, Protocol
@@ -28,6 +37,8 @@ _HEADLINES: dict[Headline, tuple[str, str]] = {
     "lambench": ("LAMBench slope", "LAMBench's unit"),
 }
 """Definitions of the drift that are quoted only for their own protocols: symbol and unit."""
+_NAMED = 3
+"""Trajectories that a line names."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,9 +82,21 @@ class Trajectory:
     @property
     def verdict(self) -> Verdict:
         """Whether the energy is conserved to the threshold."""
-        if self.failure is not None or not self.drift.rows:
-            return "exploded"
-        return verdict_of(self.drift, self.threshold)
+        return "exploded" if self.failure is not None else verdict_of(self.drift, self.threshold)
+
+    @property
+    def reason(self) -> str | None:
+        """Why the energy is not judged; None if it is."""
+        if self.verdict != "undecided":
+            return None
+        why = untested(self.drift)
+        if why == NOTHING_MOVES and self.atoms == 1:
+            return f"{why}: the cell has one atom, whose centre of mass is at rest; repeat it with --supercell 2,2,2"
+        if why == NOTHING_MOVES:
+            return f"{why}: free atoms need velocities or forces; give a --temperature"
+        return (
+            why or "the threshold lies within the 95 % interval of the drift; a longer --duration would tell"
+        )
 
     @property
     def failure_time(self) -> float | None:
@@ -93,7 +116,7 @@ class Trajectory:
     @property
     def summary(self) -> str:
         """One line about the result."""
-        found = f"drift {self.shown_drift} meV/atom/ps"
+        found = f"drift {self.shown_drift} meV/atom/ps" if untested(self.drift) is None else str(self.reason)
         if self.failure is not None:
             found = f"stopped at step {self.failure.step}: {self.failure.reason}"
         return f"{self.potential}, {self.system}: {found}"
@@ -236,6 +259,7 @@ COLUMNS: tuple[Column[Trajectory], ...] = (
     ),
     Column("verdict", value=attrgetter("shown_verdict"), stored=False, wraps=True),
     Column("verdict", shown=False),
+    Column("reason", shown=False),
     Column("failure_step", value=lambda t: t.failure and t.failure.step, shown=False),
     Column("failure_time", unit="ps", shown=False),
     Column("failure_reason", value=lambda t: t.failure and t.failure.reason, shown=False),
@@ -286,8 +310,8 @@ def order_table(orders: Sequence[OrderTest]) -> Table[OrderTest]:
 
 
 def mean_drift(trajectories: Sequence[Trajectory], quantity: str = "slope") -> float:
-    """Return the mean of |drift| over the trajectories that have one; NaN if none has."""
-    values = [abs(getattr(t.drift, quantity)) for t in trajectories]
+    """Return the mean of |drift| over the trajectories that test it; NaN if none does."""
+    values = [abs(getattr(t.drift, quantity)) for t in trajectories if untested(t.drift) is None]
     finite = [value for value in values if np.isfinite(value)]
     return float(np.mean(finite)) if finite else float("nan")
 
@@ -307,10 +331,13 @@ def verdict_lines(trajectories: Sequence[Trajectory], threshold: float) -> list[
             chosen = [t for t in mine if t.headline == headline]
             if chosen:
                 lines.append(f"{potential}: mean {symbol} {short(mean_drift(chosen, headline))} {unit}")
-    if any(t.verdict == "undecided" for t in trajectories):
-        lines.append(
-            "undecided: the threshold lies within the 95 % interval of the drift; a longer --duration would tell"
-        )
+    by_reason: dict[str, list[str]] = {}
+    for t in trajectories:
+        if t.reason is not None:
+            by_reason.setdefault(t.reason, []).append(f"{t.potential} {t.system}")
+    for reason, names in by_reason.items():
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        lines.append(f"undecided ({', '.join(names[:_NAMED])}{more}): {reason}")
     notes = dict.fromkeys((t.protocol, t.note) for t in trajectories)
     return lines + [f"{name}: {note}" for name, note in notes if name != USER_STRUCTURES.name]
 

@@ -1,6 +1,7 @@
 """`esen md-drift`: the whole test, from potentials and systems to files."""
 
 import json
+import logging
 import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -31,6 +32,8 @@ from esen.study.plots.energies import energy_plot, order_plot
 from esen.study.potentials import PotentialOptions, PotentialSource, Resolved, potential_sources, resolve_all
 from esen.study.table import write_result
 from esen.track import Tracker
+
+_log = logging.getLogger(__name__)
 
 _FRAMES = 100
 """Number of frames per trajectory, if the user does not say how many steps lie between two."""
@@ -65,8 +68,8 @@ def run_drift(
         **how: options of `resolve_potential`; the default dtype of checkpoints is float64.
 
     Returns:
-        The trajectories, those of earlier tests last. `failed` says whether a new one ended early or drifts more than
-        the user allows.
+        The trajectories, those of earlier tests last. `failed` says whether a new one ended early or, with a limit of
+        the user, is not shown to drift by no more than that.
 
     Raises:
         InputError: a potential or a structure cannot be used, or the folder holds another test.
@@ -76,6 +79,7 @@ def run_drift(
     for label, potential in resolved.items():
         if not any(_known(potential, protocol, systems)[0] for protocol, systems in runs):
             raise InputError(f"{label}: knows the elements of none of the systems; give other --structures")
+    runs, notes = _comparable(resolved, runs)
     earlier: list[Trajectory] = []
     for folder in beside:
         taken = {*resolved, *(t.potential for t in earlier)}
@@ -88,7 +92,6 @@ def run_drift(
     output.mkdir(parents=True, exist_ok=True)
     trajectories: list[Trajectory] = []
     orders: list[OrderTest] = []
-    notes: list[str] = []
     display = Display()
     with locked(output), display.bar, StopSignal(lambda: display.say(_STOPPING)) as stop:
         _claim(output, manifest, resume=resume)
@@ -103,18 +106,18 @@ def run_drift(
                     trajectories += found
                     orders += tests
                     notes += [_left_out(label, unknown)] if unknown else []
-        failed = any(_fails(trajectory, options.max_drift) for trajectory in trajectories)
+        failing = [t for t in trajectories if _fails(t, options.max_drift)]
         trajectories += earlier
-        paths = _write(output, sources, manifest["settings"], trajectories, orders, options)
+        paths = _write(output, sources, manifest["settings"], trajectories, orders, notes, options)
     for path in paths.values():
         if path.is_file():
             tracker.artifact(path)
     return CampaignResult(
         tables=[drift_table(trajectories), *([order_table(orders)] if orders else [])],
-        lines=verdict_lines(trajectories, options.threshold) + notes,
+        lines=verdict_lines(trajectories, options.threshold) + notes + _failures(failing, options.max_drift),
         paths=paths,
         records=by_potential(trajectories),
-        failed=failed,
+        failed=bool(failing),
     )
 
 
@@ -126,6 +129,34 @@ def _known(
     return known_systems(systems, None if any_element else potential.elements)
 
 
+def _comparable(resolved: Mapping[str, Resolved], runs: Runs) -> tuple[Runs, list[str]]:
+    """Reduce `quick` to the systems that all potentials know, if there are any, and return remarks about it."""
+    if len(resolved) == 1:
+        return runs, []
+    common: Runs = []
+    for protocol, systems in runs:
+        mine = systems
+        for potential in resolved.values():
+            mine = _known(potential, protocol, mine)[0]
+        common.append((protocol, mine))
+    if not any(mine for _, mine in common):
+        elements = [set(p.elements) for p in resolved.values() if p.elements is not None]
+        shared = ", ".join(chemical_symbols[z] for z in sorted(set.intersection(*elements)))
+        cure = f"give --structures of {shared}" if shared else "they have no element in common"
+        _log.warning("no system is known to all potentials, so that rows do not compare; %s", cure)
+        return runs, [f"no system is known to all potentials, so that rows do not compare; {cure}"]
+    chosen, notes = [], []
+    for (protocol, systems), (_, mine) in zip(runs, common, strict=True):
+        reduced = protocol.name == "quick" and bool(mine) and len(mine) < len(systems)
+        chosen.append((protocol, mine if reduced else systems))
+        if reduced:
+            names = ", ".join(system.name for system in systems if system not in mine)
+            notes.append(
+                f"left out {names}, because not all potentials know them; test each potential alone for more"
+            )
+    return chosen, notes
+
+
 def _left_out(label: str, systems: Sequence[System]) -> str:
     numbers = sorted({int(z) for system in systems for z in system.structure.numbers})
     names = ", ".join(system.name for system in systems)
@@ -134,8 +165,16 @@ def _left_out(label: str, systems: Sequence[System]) -> str:
 
 
 def _fails(trajectory: Trajectory, limit: float | None) -> bool:
-    within = limit is None or abs(trajectory.drift.slope) <= limit
-    return trajectory.verdict == "exploded" or not within
+    """Whether a trajectory ended early, or was not shown to drift by no more than the limit."""
+    return trajectory.verdict == "exploded" or (limit is not None and trajectory.verdict != "conserved")
+
+
+def _failures(trajectories: Sequence[Trajectory], limit: float | None) -> list[str]:
+    """Return the line that says which trajectories fail the user's limit."""
+    if limit is None or not trajectories:
+        return []
+    named = ", ".join(f"{t.potential} {t.system} ({t.verdict})" for t in trajectories)
+    return [f"--max-drift {limit:g} is not passed by {named}"]
 
 
 def _track(tracker: Tracker, trajectories: Sequence[Trajectory]) -> None:
@@ -159,6 +198,7 @@ def _write(
     settings: Mapping[str, Any],
     trajectories: Sequence[Trajectory],
     orders: Sequence[OrderTest],
+    remarks: Sequence[str],
     options: DriftOptions,
 ) -> dict[str, Path]:
     """Write `result.json`, `drift.csv` and the figures, and return their paths by what they are."""
@@ -171,6 +211,7 @@ def _write(
         table=table,
         mean_abs_drift={label: mean_drift(mine) for label, mine in by_potential(trajectories).items()},
         order_tests=order_table(orders),
+        remarks=list(remarks),
     )
     paths = {"all numbers": result, "drifts": output / "drift.csv"}
     write_atomically(paths["drifts"], table.csv())

@@ -65,7 +65,7 @@ def test_a_row_on_the_terminal() -> None:
         "wander (meV/atom)": short(found.drift.wander),
         "max |ΔE| (meV/atom)": short(found.drift.largest),
         "σ/√N (meV)": short(found.drift.fluctuation),
-        "drift/σ(K) (1/ps)": None,
+        "drift/σ(K) (1/ps)": short(found.drift.relative),
         "verdict": "drifts",
     }
     assert float((row["drift ± 95 % (meV/atom/ps)"] or "").split()[0]) == pytest.approx(0.5, abs=0.01)
@@ -85,7 +85,8 @@ def test_columns_that_apply_to_some_rows_are_shown_for_all() -> None:
     assert [row["λ"] for row in rows] == [None, None, None, None, "0.2"]
     assert rows[1]["verdict"] == "stopped at 0.15 ps"
     assert rows[2]["drift ± 95 % (meV/atom/ps)"] is None
-    assert [t.verdict == "exploded" for t in mixed] == [False, True, True, False, False]
+    assert [t.verdict == "exploded" for t in mixed] == [False, True, False, False, False]
+    assert mixed[2].verdict == "undecided"
     assert "λ" not in drift_table(mixed[:2]).texts()[0]
 
 
@@ -120,7 +121,21 @@ def test_one_line_per_potential() -> None:
     assert lines[-1].startswith("quick: ")
     assert not any(line.startswith("undecided") for line in lines)
     undecided = verdict_lines([trajectory(threshold=0.0)], 0.0)
-    assert sum(line.startswith("undecided: ") for line in undecided) == 1
+    assert [line for line in undecided if line.startswith("undecided ")] == [
+        "undecided (emt Cu): the threshold lies within the 95 % interval of the drift; a longer --duration would tell"
+    ]
+
+
+def test_where_nothing_moves_there_is_no_drift_and_no_verdict() -> None:
+    still = trajectory()
+    series = replace(still.series, kinetic=0 * still.series.kinetic)
+    still = replace(still, series=series, drift=measure_drift(series))
+    stored = drift_table([still]).json()["rows"][0]
+    assert (stored["verdict"], stored["slope"], stored["wander"]) == ("undecided", None, None)
+    assert stored["reason"].startswith("nothing moves")
+    assert "--supercell" in (replace(still, atoms=1).reason or "")
+    assert drift_table([still]).metrics(still) == {}
+    assert verdict_lines([still, trajectory(0.4)], 0.01)[0].endswith("mean |drift| 0.4 meV/atom/ps")
 
 
 def test_the_headline_of_a_protocol() -> None:
