@@ -5,7 +5,6 @@ processes parse, check and write a shard under its number, as a whole or not at 
 """
 
 import hashlib
-import json
 import shutil
 import sys
 from collections import deque
@@ -40,13 +39,15 @@ from esen.data.training_set import (
     VERSION,
     MappedFrames,
     file_checksum,
+    holds_frames,
     is_esendata,
+    manifest_checksum,
     open_shard,
     shard_bytes,
     shard_name,
 )
 from esen.errors import InputError
-from esen.files import LOCK, end_with_parent, locked, replacing, write_atomically, write_json
+from esen.files import LOCK, end_with_parent, locked, read_json, replacing, write_atomically, write_json
 
 FRAMES_PER_SHARD = 5000
 _SAMPLED = 1 << 16
@@ -115,10 +116,8 @@ def convert(
     return MappedFrames(output)
 
 
-def convert_shard(
-    output: Path, settings: Settings, number: int, raw_frames: Sequence[RawFrame]
-) -> tuple[int, StressWatch]:
-    """Parse, check and write the frames of one shard.
+def convert_shard(output: Path, settings: Settings, number: int, raw_frames: Sequence[RawFrame]) -> Converted:
+    """Parse, check and write the frames of one shard, unless an earlier run did and the file is undamaged.
 
     Returns:
         The number of frames, and what was seen of their stresses.
@@ -126,6 +125,9 @@ def convert_shard(
     Raises:
         InputError: naming file and frame.
     """
+    path = output / SHARDS / shard_name(number)
+    if path.exists() and holds_frames(path, [raw.source for raw in raw_frames]):
+        return len(raw_frames), None
     watch = StressWatch(settings.reading)
     structures = []
     for raw in raw_frames:
@@ -137,7 +139,7 @@ def convert_shard(
     if cutoff is not None:
         lists = (neighbour_list(s.positions, s.cell, s.pbc, cutoff) for s in structures)
         edges = np.array([len(sender) for sender, _, _ in lists], dtype=np.int64)
-    write_atomically(output / SHARDS / shard_name(number), shard_bytes(structures, edges))
+    write_atomically(path, shard_bytes(structures, edges))
     return len(structures), watch
 
 
@@ -174,7 +176,6 @@ def _tasks(
     With several processes, the call waits for one of them, and at most twice as many shards as processes are in
     memory.
     """
-    earlier = {int(path.stem): len(open_shard(path)) for path in sorted((output / SHARDS).glob("*.arrow"))}
     work = partial(convert_shard, output, settings)
     pool = None
     if processes > 1:  # a forked process would inherit the locks of threads
@@ -183,20 +184,13 @@ def _tasks(
     try:
         for number, done, raw_frames in _shards(stream, settings.frames_per_shard):
             task = partial(work, number, raw_frames)
-            if number in earlier:
-                waiting.append((done, partial(_known, earlier[number])))
-            else:
-                waiting.append((done, pool.submit(task).result if pool is not None else task))
+            waiting.append((done, pool.submit(task).result if pool is not None else task))
             if pool is None or len(waiting) >= 2 * processes:
                 yield waiting.popleft()
         yield from waiting
     finally:
         if pool is not None:
             pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _known(frames: int) -> Converted:
-    return frames, None
 
 
 def _shards(
@@ -263,10 +257,7 @@ def _refuse_foreign(output: Path) -> None:
 def _prepare(output: Path, plan: dict[str, Any], resume: bool) -> None:
     """Write the plan, or check that the conversion in the folder has the same one."""
     if is_esendata(output) and resume:
-        try:
-            begun = json.loads((output / PLAN).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            begun = {}
+        begun = read_json(output / PLAN, "give another name, or --restart to begin anew")
         changed = [key for key in plan if begun.get(key) != plan[key]]
         if changed:
             raise InputError(
@@ -312,5 +303,6 @@ def _finish(output: Path, plan: dict[str, Any], count: int) -> None:
         "elements": {chemical_symbols[z]: frames for z, frames in facts.frames_with().items()},
         "labels": {target.name: int(facts.has(target).sum()) for target in TARGETS},
         "shards": shards,
+        "index": {name: file_checksum(output / INDEX / f"{name}.npy") for name in merged},
     }
-    write_json(output / MANIFEST, manifest)
+    write_json(output / MANIFEST, manifest | {"blake2b": manifest_checksum(manifest)})

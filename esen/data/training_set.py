@@ -5,14 +5,18 @@ set.esendata/
   shards/00000.arrow, …   the frames, in order: Arrow IPC files with one row per frame, read without copying
   index/*.npy       the facts of every frame
   manifest.json     sources, counts, checksums; written last, so that a set without it is not finished
+
+Nothing damaged is used: the manifest has checksums of itself, of the index and of each shard, which are compared when
+a process first opens them. Every frame has a digest of its geometry and labels, which is compared whenever it is read.
 """
 
 import hashlib
 import json
+import logging
 import mmap
 from collections import OrderedDict
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -21,9 +25,10 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Int64
 
-from esen.data.frames import DIGEST_BYTES, Facts, Frames
+from esen.data.frames import DIGEST_BYTES, Facts, Frames, digest
 from esen.data.structure import Structure
-from esen.errors import InputError, first_line
+from esen.errors import InputError, first_line, printable
+from esen.files import read_json
 
 PLAN, MANIFEST, SHARDS, INDEX = "plan.json", "manifest.json", "shards", "index"
 VERSION = 1
@@ -41,6 +46,8 @@ OPEN_SHARDS = 256
 RELEASE_EVERY = 1000
 """Frames. Reading one maps up to half a megabyte of its file into memory, of which it needs a few kB."""
 _NOT_INDEXED = ("weights",)
+_CURE = "copy it again, or convert again with --restart"
+logger = logging.getLogger(__name__)
 
 
 def is_esendata(path: Path) -> bool:
@@ -66,7 +73,7 @@ class MappedFrames(Frames):
         weight: weight of all its frames in the loss.
 
     Raises:
-        InputError: the folder is not a training set, is not finished, or was made by a later version.
+        InputError: the folder is not a training set, is not finished, is damaged, or was made by a later version.
     """
 
     def __init__(self, path: Path, weight: float = 1.0) -> None:
@@ -75,6 +82,7 @@ class MappedFrames(Frames):
         self.manifest = MappedFrames.check(path)
         self._ends = np.cumsum([shard["frames"] for shard in self.manifest["shards"]])
         self._shards: OrderedDict[int, Shard] = OrderedDict()
+        self._compared: set[int] = set()
         self._lock = Lock()
         self._reads = 0
 
@@ -88,15 +96,19 @@ class MappedFrames(Frames):
                     f"{path}: is not finished ({made} shards are); resume with the same `esen data convert`"
                 )
             raise InputError(f"{path}: is no training set (no {MANIFEST})")
-        try:
-            manifest: dict[str, Any] = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-            version = manifest["version"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path / MANIFEST}: cannot be read ({error})") from error
-        if version > VERSION:
+        manifest = read_json(path / MANIFEST, _CURE)
+        version = manifest.get("version")
+        if isinstance(version, int) and version > VERSION:
             raise InputError(
                 f"{path}: was made by esen {manifest.get('esen')} in format {version}; this esen reads up to {VERSION}"
             )
+        if "blake2b" not in manifest:
+            _note_without_checksums(path)
+        elif manifest["blake2b"] != manifest_checksum(manifest):
+            raise InputError(f"{path / MANIFEST}: damaged, it does not have its checksum; {_CURE}")
+        shards = manifest.get("shards")
+        if not isinstance(shards, list) or not shards or not all(map(_is_shard, shards)):
+            raise InputError(f"{path / MANIFEST}: damaged, it does not list the shards; {_CURE}")
         return manifest
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -107,33 +119,46 @@ class MappedFrames(Frames):
 
     @cached_property
     def facts(self) -> Facts:
-        """Facts of all frames, mapped from the index."""
-        try:
-            columns = {
-                name: np.asarray(np.load(self.path / INDEX / f"{name}.npy", mmap_mode="r"))
-                for name in Facts.__dataclass_fields__
-                if name not in _NOT_INDEXED
-            }
-        except (OSError, ValueError) as error:
-            raise InputError(f"{self.path / INDEX}: cannot be read ({error})") from error
+        """Facts of all frames, mapped from the index.
+
+        Raises:
+            InputError: the index is missing or damaged.
+        """
+        columns = {
+            name: self._column(name) for name in Facts.__dataclass_fields__ if name not in _NOT_INDEXED
+        }
         return Facts(**columns, weights=np.broadcast_to(np.float64(self.weight), (len(self),)))
+
+    def _column(self, name: str) -> np.ndarray:
+        path = self.path / INDEX / f"{name}.npy"
+        try:
+            if "index" in self.manifest and file_checksum(path) != self.manifest["index"][name]:
+                raise ValueError("it does not have its checksum")
+            column = np.asarray(np.load(path, mmap_mode="r"))
+        except (OSError, ValueError, LookupError) as error:
+            raise InputError(f"{path}: is missing or damaged ({first_line(error)}); {_CURE}") from error
+        if len(column) != len(self) and name not in {"elements", "counts"}:
+            raise InputError(f"{path}: has {len(column)} frames, the manifest {len(self)}; {_CURE}")
+        return column
 
     def edges(self, cutoff: float) -> Int64[np.ndarray, " F"] | None:
         """Return the number of edges of each frame, or None if they were not counted at this cutoff in Å."""
         if self.manifest.get("edges_cutoff") != cutoff:
             return None
-        return np.asarray(np.load(self.path / INDEX / "edges.npy", mmap_mode="r"))
+        return self._column("edges")
 
     def damaged(self) -> list[str]:
-        """Return the paths of shards that are missing or do not have their checksum."""
-        paths = {self.path / SHARDS / shard["file"]: shard["blake2b"] for shard in self.manifest["shards"]}
+        """Return the paths of shards and columns of the index that are missing or do not have their checksum."""
+        index = self.manifest.get("index", {})
+        paths = {self.path / INDEX / f"{name}.npy": checksum for name, checksum in index.items()}
+        paths |= {self.path / SHARDS / shard["file"]: shard["blake2b"] for shard in self.manifest["shards"]}
         return [str(p) for p, checksum in paths.items() if not p.is_file() or file_checksum(p) != checksum]
 
     def structure(self, index: int) -> Structure:
         """Return a frame whose arrays are views of the file.
 
         Raises:
-            InputError: its shard is missing or damaged.
+            InputError: its shard is missing or damaged, or the frame is not as it was written.
         """
         number = int(np.searchsorted(self._ends, index, side="right"))
         with self._lock:
@@ -144,14 +169,24 @@ class MappedFrames(Frames):
             shard = self._open(number)
         first = self._ends[number] - self.manifest["shards"][number]["frames"]
         facts = self.facts
-        return shard.structure(
+        found = shard.structure(
             int(index - first), energy=float(facts.energies[index]), stressed=bool(facts.stressed[index])
         )
+        if digest(found) != facts.digests[index].tobytes():
+            raise InputError(f"{self._shard_path(number)}: frame {index} of the set is damaged; {_CURE}")
+        return found
+
+    def _shard_path(self, number: int) -> Path:
+        return self.path / SHARDS / str(self.manifest["shards"][number]["file"])
 
     def _open(self, number: int) -> "Shard":
         shard = self._shards.pop(number, None)
         if shard is None:
-            shard = open_shard(self.path / SHARDS / self.manifest["shards"][number]["file"])
+            path, known = self._shard_path(number), self.manifest["shards"][number]
+            if number not in self._compared and path.is_file() and file_checksum(path) != known["blake2b"]:
+                raise InputError(f"{path}: damaged, it does not have its checksum; {_CURE}")
+            self._compared.add(number)
+            shard = open_shard(path)
             if len(self._shards) >= OPEN_SHARDS:
                 self._shards.popitem(last=False)
         self._shards[number] = shard
@@ -224,6 +259,19 @@ class Shard:
             "edges": np.full(len(self), -1) if edges.null_count else _numpy(edges).copy(),
         }
 
+    def is_whole(self) -> bool:
+        """Whether all columns agree with the frames, as they do in a file that is as it was written."""
+        self.batch.validate(full=True)
+        stored = self.facts()
+        pairs = zip(stored["energies"].tolist(), stored["stressed"].tolist(), strict=True)
+        rows = [self.structure(row, energy=e, stressed=s) for row, (e, s) in enumerate(pairs)]
+        computed = Facts.of(rows)
+        return all(
+            column.tobytes() == getattr(computed, name).tobytes()
+            for name, column in stored.items()
+            if name != "edges"
+        )
+
     def release(self) -> None:
         """Give back the memory of the pages read so far; they are mapped again when needed."""
         if hasattr(mmap, "MADV_DONTNEED"):
@@ -239,7 +287,16 @@ def open_shard(path: Path) -> Shard:
     try:
         return Shard(path)
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
-        raise InputError(f"{path}: is missing or damaged ({first_line(error)})") from error
+        raise InputError(f"{path}: is missing or damaged ({first_line(error)}); {_CURE}") from error
+
+
+def holds_frames(path: Path, sources: Sequence[str]) -> bool:
+    """Whether a shard of an unfinished set is undamaged and holds the frames of these sources."""
+    try:
+        shard = open_shard(path)
+        return shard.batch.column("source").to_pylist() == [*map(printable, sources)] and shard.is_whole()
+    except (InputError, ValueError, LookupError, TypeError, pa.ArrowException):
+        return False
 
 
 def shard_bytes(structures: Sequence[Structure], edges: Int64[np.ndarray, " F"] | None = None) -> pa.Buffer:
@@ -263,7 +320,7 @@ def shard_bytes(structures: Sequence[Structure], edges: Int64[np.ndarray, " F"] 
         "forces": _vectors(forces, facts.atoms * has_forces, ~has_forces),
         "stress": _fixed(stresses, 9, ~facts.stressed),
         "info": pa.array([_as_json(s.info) for s in structures], pa.large_string()),
-        "source": pa.array([s.source for s in structures], pa.large_string()),
+        "source": pa.array([printable(s.source) for s in structures], pa.large_string()),
         "force_squares": pa.array(facts.force_squares),
         "largest_force": pa.array(facts.largest_forces),
         "kinds": pa.array(facts.kinds),
@@ -297,6 +354,25 @@ def file_checksum(path: Path) -> str:
     """Return the BLAKE2b checksum (16 bytes, hexadecimal) of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def manifest_checksum(manifest: dict[str, Any]) -> str:
+    """Return the BLAKE2b checksum of a manifest, without the key that holds it."""
+    content = {key: value for key, value in manifest.items() if key != "blake2b"}
+    return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def _is_shard(listed: Any) -> bool:
+    """Whether an entry of a manifest says file, number of frames and checksum of a shard."""
+    kinds = {"file": str, "frames": int, "blake2b": str}
+    return isinstance(listed, dict) and all(isinstance(listed.get(key), kind) for key, kind in kinds.items())
+
+
+@cache
+def _note_without_checksums(path: Path) -> None:
+    logger.warning(
+        "%s: was made by an earlier esen without checksums of its index; convert again to have them", path
+    )
 
 
 def _numpy(array: Any) -> np.ndarray:
@@ -341,8 +417,9 @@ def _mask(missing: Bool[np.ndarray, " F"] | None) -> pa.Array | None:
 
 def _as_json(info: dict[str, Any]) -> str:
     """Return JSON with NumPy's arrays as lists, and anything that JSON does not have as text."""
-    return json.dumps(
+    text = json.dumps(
         info,
         ensure_ascii=False,
         default=lambda value: value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value),
     )
+    return text.encode(errors="backslashreplace").decode()  # lone surrogates, as JSON writes them

@@ -67,16 +67,9 @@ def run_check(
         InputError: data or potential cannot be read.
     """
     frames = read_frames(paths, reading)
-    with progress_bar("checking", BarColumn(), TaskProgressColumn(), TimeRemainingColumn()) as bar:
-        task = bar.add_task("", total=min(most, len(frames)))
-        findings = examine(
-            frames,
-            most=most,
-            check=lambda structure: check_structure(structure, len(chemical_symbols)),
-            progress=lambda done, of: bar.update(task, completed=done, total=of),
-        )
-    findings += _damaged_shards(frames)
-    findings.append(_judge_stress(frames, potential, options))
+    findings = _damaged_files(frames)
+    if all(finding.verdict == "ok" for finding in findings):  # else frames cannot be read
+        findings = [*_examined(frames, most), *findings, _judge_stress(frames, potential, options)]
     rows: list[TableRow] = [
         {"check": f.check, "verdict": f.verdict, "what was found": f.found} for f in findings
     ]
@@ -87,6 +80,17 @@ def run_check(
         write_json(output, content)
         written["findings"] = output
     return CheckResult([rows], written, advice, holds=all(f.verdict != "wrong" for f in findings))
+
+
+def _examined(frames: Frames, most: int) -> list[Finding]:
+    with progress_bar("checking", BarColumn(), TaskProgressColumn(), TimeRemainingColumn()) as bar:
+        task = bar.add_task("", total=min(most, len(frames)))
+        return examine(
+            frames,
+            most=most,
+            check=lambda structure: check_structure(structure, len(chemical_symbols)),
+            progress=lambda done, of: bar.update(task, completed=done, total=of),
+        )
 
 
 def _judge_stress(frames: Frames, potential: str | None, options: PotentialOptions) -> Finding:
@@ -143,8 +147,8 @@ def _stress_by_energies(resolved: Resolved, structure: Structure) -> np.ndarray:
     return np.asarray(calculate_numerical_stress(atoms, eps=_STRAIN, voigt=False))
 
 
-def _damaged_shards(frames: Frames) -> list[Finding]:
-    """Report shards of a training set that are not as they were written."""
+def _damaged_files(frames: Frames) -> list[Finding]:
+    """Report files of a training set that are not as they were written."""
     if not isinstance(frames, MappedFrames):
         return []
     bad = frames.damaged()

@@ -94,6 +94,27 @@ def test_it_goes_on_after_any_shard(frames, tmp_path, parts):
     assert written(tmp_path / "o") == finished
 
 
+@pytest.mark.parametrize("damage", ["cut", "empty", "flipped", "another"])
+def test_a_damaged_shard_of_an_unfinished_set_is_converted_again(frames, tmp_path, damage):
+    whole = contents(convert(frames, tmp_path / "whole", SETTINGS).path)
+    convert(frames, tmp_path / "o", SETTINGS)
+    (tmp_path / "o" / "manifest.json").unlink()
+    first, second = (tmp_path / "o" / "shards" / f"0000{number}.arrow" for number in (0, 1))
+    content = first.read_bytes()
+    energy = np.float64(load_structures(frames)[2].energy).tobytes()
+    place = content.index(energy)
+    first.write_bytes(
+        {
+            "cut": content[:-100],
+            "empty": b"",
+            "flipped": content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :],
+            "another": second.read_bytes(),
+        }[damage]
+    )
+    convert(frames, tmp_path / "o", SETTINGS)
+    assert contents(tmp_path / "o") == whole
+
+
 SCRIPT = """
 import sys
 from pathlib import Path

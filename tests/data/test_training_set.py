@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import random
 from dataclasses import replace
 
 import numpy as np
@@ -122,6 +123,74 @@ def test_damage_is_found(training_set):
     (training_set / "index" / "atoms.npy").unlink()
     with pytest.raises(InputError, match="index"):
         MappedFrames(training_set).facts  # noqa: B018
+
+
+def content_of(path):
+    """Everything that a training or a command reads of a set, in a form that can be compared to the bit."""
+    frames = MappedFrames(path)
+    facts = [column.tobytes() for column in vars(frames.facts).values() if isinstance(column, np.ndarray)]
+    read = [(digest(frame), frame.info, frame.source) for frame in frames]
+    return facts, read, frames.edges(3.0).tobytes()
+
+
+@pytest.mark.parametrize("count", [20, pytest.param(400, marks=pytest.mark.slow)])
+def test_a_bit_that_flipped_is_noticed_or_changes_nothing(training_set, count):
+    expected, generator = content_of(training_set), random.Random(1)
+    files = sorted(path for path in training_set.rglob("*.*") if path.stat().st_size and path.is_file())
+    harmless = 0
+    for _ in range(count):
+        path = generator.choice(files)
+        sound = path.read_bytes()
+        damaged = bytearray(sound)
+        damaged[generator.randrange(len(sound))] ^= 1 << generator.randrange(8)
+        path.write_bytes(damaged)
+        try:
+            assert content_of(training_set) == expected
+            harmless += path.name != "plan.json"
+        except InputError as error:
+            assert len(str(error).splitlines()) == 1
+            assert str(training_set) in str(error)
+        path.write_bytes(sound)
+    assert harmless <= 0.05 * count
+
+
+def test_shards_that_are_cut_short_or_in_another_order(training_set):
+    first, second = (training_set / "shards" / name for name in ("00000.arrow", "00001.arrow"))
+    one, two = first.read_bytes(), second.read_bytes()
+    for content in (one[:-8], two, b""):
+        first.write_bytes(content)
+        with pytest.raises(InputError, match=r"00000\.arrow"):
+            MappedFrames(training_set)[0]
+    assert digest(MappedFrames(training_set)[3]) == MappedFrames(training_set).facts.digests[3].tobytes()
+
+
+def test_a_frame_that_changes_after_its_shard_was_opened(training_set):
+    frames = MappedFrames(training_set)
+    energies = [frame.energy for frame in frames]
+    path = training_set / "shards" / "00000.arrow"
+    place = path.read_bytes().index(frames[1].positions.tobytes())
+    with path.open("rb+") as file:
+        file.seek(place + 5)
+        file.write(b"\x77")
+    with pytest.raises(InputError, match=r"00000\.arrow: frame 1 "):
+        frames[1]
+    assert frames[0].energy == energies[0]
+
+
+@pytest.mark.parametrize(
+    "shards", [None, [], [1], [{"file": "00000.arrow"}], [{"file": 1, "frames": 2, "blake2b": "0"}]], ids=str
+)
+def test_a_set_without_checksums_is_used_with_a_note(training_set, shards, caplog):
+    expected = content_of(training_set)
+    manifest = json.loads((training_set / "manifest.json").read_text())
+    earlier = {key: value for key, value in manifest.items() if key not in {"blake2b", "index"}}
+    (training_set / "manifest.json").write_text(json.dumps(earlier))
+    for _ in range(2):
+        assert content_of(training_set) == expected
+    assert [str(training_set) in record.getMessage() for record in caplog.records] == [True]
+    (training_set / "manifest.json").write_text(json.dumps(earlier | {"shards": shards}))
+    with pytest.raises(InputError, match=r"manifest\.json"):
+        MappedFrames(training_set)
 
 
 def test_what_is_no_set(training_set, tmp_path):
