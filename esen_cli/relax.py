@@ -20,15 +20,19 @@ def relax(  # noqa: PLR0913, PLR0917  # the options of a command are its argumen
         bool,
         opt.relaxation_option(
             "--cell/--no-cell",
-            help="Also relax the cell of structures that are periodic in three directions.",
+            help="Also relax the cell of structures that are periodic in three directions; other cells stay.",
         ),
     ] = True,
     keep_symmetry: Annotated[
         bool, opt.relaxation_option("--keep-symmetry", help="Keep the space group.")
     ] = False,
     symprec: Annotated[
-        float, opt.relaxation_option(metavar="Å", help="Tolerance of positions in the space group.")
-    ] = 1e-4,
+        float | None,
+        opt.relaxation_option(
+            metavar="Å",
+            help="Tolerance of space groups.  [default: as --fmax, 0.0001 to 0.1 Å; to keep symmetry: 0.0001]",
+        ),
+    ] = None,
     frames: opt.Frames = ":",
     batch_atoms: Annotated[
         int,
@@ -45,11 +49,13 @@ def relax(  # noqa: PLR0913, PLR0917  # the options of a command are its argumen
 ) -> None:
     """Relax positions and cell. The exit code is 1 if a structure did not converge, melted, or failed.
 
+    Constraints in the files are kept: fixed atoms stay, relative to the cell where it relaxes.
+
     Example: esen relax runs/mgo structures.xyz --fmax 0.001
     """
     _above_zero("--fmax", fmax, "a force in eV/Å, such as 0.01")
     _above_zero("--steps", steps, "a whole number, such as 500")
-    _above_zero("--symprec", symprec, "a length in Å, such as 0.0001")
+    _above_zero("--symprec", 1e-4 if symprec is None else symprec, "a length in Å, such as 0.0001")
     _above_zero("--batch-atoms", batch_atoms, "a whole number, such as 512")
 
     from esen.evaluate.relax import RelaxSpec

@@ -38,7 +38,8 @@ def free_directions(
     free = np.tile(np.eye(3), (atoms, 1, 1))
     for atom, found in normals.items():
         rows = np.concatenate(found)
-        free[atom] -= np.linalg.pinv(rows, rcond=1e-10) @ rows
+        whole = len(rows) >= 3 and np.linalg.matrix_rank(rows, 1e-10) == 3
+        free[atom] = 0.0 if whole else np.eye(3) - np.linalg.pinv(rows, rcond=1e-10) @ rows
     free[np.abs(free) < 1e-14] = 0.0  # so that what is fixed along an axis stays to the last bit
     return free
 
@@ -58,6 +59,30 @@ def other_constraints(constraints: Sequence[Any]) -> list[Any]:
 def named(constraints: Sequence[Any]) -> str:
     """Return the kinds of constraints, for messages."""
     return ", ".join(dict.fromkeys(type(constraint).__name__ for constraint in constraints))
+
+
+def axis_constraints(structure: Structure) -> list[Any]:
+    """Return what is fixed along Cartesian axes, as the only constraints that extended XYZ can hold."""
+    free = free_directions(structure.constraints, structure.cell, len(structure))
+    if free is None:
+        return []
+    fixed = np.isclose(np.diagonal(free, axis1=1, axis2=2), 0.0, atol=1e-8)
+    found: list[Any] = [FixAtoms(mask=fixed.all(axis=1))] if fixed.all(axis=1).any() else []
+    for mask in np.unique(fixed, axis=0):
+        if mask.any() and not mask.all():
+            found.append(FixCartesian(np.flatnonzero((fixed == mask).all(axis=1)), mask=mask))
+    return found
+
+
+def constraints_beside_axes(structure: Structure) -> list[Any]:
+    """Return the constraints that `axis_constraints` cannot express, at least in part."""
+    kept = free_directions(axis_constraints(structure), structure.cell, len(structure))
+    lost = other_constraints(structure.constraints)
+    for constraint in structure.constraints:
+        wanted = free_directions([constraint], structure.cell, len(structure))
+        if wanted is not None and (kept is None or not np.allclose(kept @ wanted, kept, atol=1e-8)):
+            lost.append(constraint)
+    return lost
 
 
 def repeated_constraints(structure: Structure, copies: int) -> tuple[Any, ...]:

@@ -27,9 +27,11 @@ from typing import Any
 
 import numpy as np
 from ase.calculators.calculator import PropertyNotImplementedError
+from ase.constraints import FixCom, FixSymmetry
 from ase.units import GPa
 from jaxtyping import Float64
 
+from esen.data.constraints import named, other_constraints
 from esen.data.structure import Structure
 from esen.errors import InputError
 from esen.evaluate.model import Model, Progress, no_progress
@@ -216,7 +218,8 @@ def elastic_constants(
     """Relax a crystal, strain it, and differentiate its stress and energy.
 
     The quotients (S(η) − S(−η)) / 2η and (U(η) + U(−η) − 2U(0)) / η²V0 have errors of the second order in η. With
-    several magnitudes, a least-squares fit of C + a η² removes this order.
+    several magnitudes, a least-squares fit of C + a η² removes this order. Atoms that constraints fix move with the
+    lattice and do not relax, so that the constants are those of a crystal in which they are held.
 
     Args:
         structure: a crystal in any cell, periodic in three directions.
@@ -230,6 +233,7 @@ def elastic_constants(
     """
     check_crystal(structure)
     model.check_elements(structure)
+    structure = _held_atoms_only(structure)
     (reference,) = relax_crystals({"relaxation": structure}, model, spec.relax)
     crystal = reference.structure
     directions = np.eye(6)
@@ -366,6 +370,20 @@ def _sums(tensor: Float64[np.ndarray, "6 6"]) -> tuple[float, float, float]:
 def _words(components: Float64[np.ndarray, "6"]) -> str:
     names = ("xx", "yy", "zz", "yz", "xz", "xy")
     return ", ".join(f"{name} {value:+}" for name, value in zip(names, components, strict=True) if value)
+
+
+def _held_atoms_only(structure: Structure) -> Structure:
+    """Return the structure with those constraints that hold in strained cells, too; symmetry is kept by the spec.
+
+    Raises:
+        InputError: it has a constraint, such as a bond length, that would not hold.
+    """
+    others = other_constraints(structure.constraints)
+    if refused := [other for other in others if not isinstance(other, FixSymmetry | FixCom)]:
+        raise InputError(
+            f"{structure.source}: elastic constants are not defined with {named(refused)}; remove the constraint"
+        )
+    return replace(structure, constraints=tuple(c for c in structure.constraints if c not in others))
 
 
 def check_crystal(structure: Structure) -> None:

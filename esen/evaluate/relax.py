@@ -1,18 +1,25 @@
-"""Relaxing positions and lattice of a structure by ASE, for any calculator."""
+"""Relaxing positions and lattice of a structure by ASE, for any calculator.
 
-from dataclasses import dataclass
+Constraints of the structure are kept. Atoms that are fixed, or fixed along a direction, stay where they are; in a cell
+that moves they stay in place relative to the lattice, as with ASE's `FrechetCellFilter`. Forces along fixed directions
+do not count.
+"""
+
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import PropertyNotImplementedError
-from ase.constraints import FixSymmetry
+from ase.constraints import FixCom, FixConstraint, FixSymmetry
 from ase.filters import FrechetCellFilter
 from ase.optimize import FIRE, LBFGS
 from jaxtyping import Float64
 from scipy.spatial import KDTree
 
 from esen.data.atoms import to_atoms
+from esen.data.constraints import free_directions, named, other_constraints, projected
 from esen.data.neighbours import neighbour_list
 from esen.data.structure import Structure
 from esen.errors import InputError, first_line, typed_line
@@ -26,6 +33,12 @@ another's place than to their own; a crystal melts when its atoms vibrate by 0.1
 atoms may go further: a group that turns does not melt the crystal."""
 CLOSEST = 0.4
 """Å; the shortest bond there is, that of H₂, is 0.74."""
+SYMPREC = 1e-4
+"""Å. Tolerance of a space group that is kept, and the tightest of those that are reported, unless told otherwise."""
+LOOSEST = 0.1
+"""Å. Looser tolerances find symmetry in any crystal."""
+SOFT = 1.0
+"""eV/Å². Force constant of a soft direction of a crystal."""
 RUNAWAY_VOLUME = 10.0
 """Where the volume is so many times as large or as small, there is no way back: the relaxation ends."""
 
@@ -41,7 +54,8 @@ class RelaxSpec:
         tilt: whether its angles may change; if not, only the three stretches along x, y and z are free.
         fixed_volume: whether only the shape of the lattice changes, not its volume.
         keep_symmetry: whether the space group is kept. Atoms are first put at their ideal places, within `symprec`.
-        symprec: to which it is found, in Å.
+        symprec: tolerance of space groups in Å; None: `SYMPREC` for one that is kept, `found_within` for those that are
+            reported.
         optimizer: of ASE.
     """
 
@@ -51,8 +65,18 @@ class RelaxSpec:
     tilt: bool = True
     fixed_volume: bool = False
     keep_symmetry: bool = False
-    symprec: float = 1e-4
+    symprec: float | None = None
     optimizer: Literal["fire", "lbfgs"] = "fire"
+
+    @property
+    def found_within(self) -> float:
+        """Tolerance in Å of the space groups that are reported.
+
+        A force of `fmax` that is left displaces an atom by fmax / k from its ideal place, where k is 1 eV/Å² in a soft
+        direction of a crystal. A tighter tolerance would report what relaxation leaves as a loss of symmetry. With the
+        usual fmax of 0.01 eV/Å it is 0.01 Å, as in Matbench Discovery.
+        """
+        return min(max(SYMPREC, self.fmax / SOFT), LOOSEST) if self.symprec is None else self.symprec
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +88,7 @@ class Relaxed:
             gives it.
         converged: whether the forces fell below what was asked for.
         steps: made.
-        fmax: the largest force that is left on an atom, in eV/Å.
+        fmax: the largest force that is left on an atom along directions that are free, in eV/Å.
         groups: numbers of the space group before and after; 0 where there is none.
         energy_before: in eV.
         fmax_before: the largest force on an atom in the beginning, in eV/Å.
@@ -73,6 +97,8 @@ class Relaxed:
             to the mean of all atoms.
         share: root mean square over atoms of their displacements, each in units of its own distance to the nearest
             neighbour in the beginning.
+        fixed: number of atoms that constraints fix, at least along one direction.
+        frozen: whether nothing could move.
     """
 
     structure: Structure
@@ -85,6 +111,8 @@ class Relaxed:
     volume_ratio: float
     displacement: float
     share: float
+    fixed: int
+    frozen: bool
 
     @property
     def melted(self) -> bool:
@@ -142,17 +170,15 @@ def _relax(structure: Structure, calculator: Any, spec: RelaxSpec) -> Relaxed:
         raise InputError(
             f"{structure.source}: atoms are {nearest.min():.2g} Å apart, closer than any; are its lengths in Å?"
         )
-    before = space_group(structure, spec.symprec)
-    if spec.keep_symmetry and crystal:
-        atoms.set_constraint(FixSymmetry(atoms, symprec=spec.symprec))
+    before = space_group(structure, spec.found_within)
+    moves_cell = spec.cell and crystal
+    free = _constrain(atoms, structure, spec, moves_cell=moves_cell)
     start = atoms.copy()
     atoms.calc = calculator
-    free = None if spec.tilt else [True, True, True, False, False, False]
-    moving = (
-        _CellFilter(atoms, mask=free, constant_volume=spec.fixed_volume) if spec.cell and crystal else atoms
-    )
+    mask = None if spec.tilt else [True, True, True, False, False, False]
+    moving = _CellFilter(atoms, mask=mask, constant_volume=spec.fixed_volume) if moves_cell else atoms
     energy_before, forces = _finite(atoms, structure.source)
-    fmax_before = _largest(forces)
+    fmax_before = _largest(_counting(atoms, forces))
     optimizer = {"fire": FIRE, "lbfgs": LBFGS}[spec.optimizer](moving, logfile=None)
     converged = False
     for reached in optimizer.irun(fmax=spec.fmax, steps=spec.steps):
@@ -161,30 +187,82 @@ def _relax(structure: Structure, calculator: Any, spec: RelaxSpec) -> Relaxed:
         if crystal and not 1 / RUNAWAY_VOLUME < _volume_ratio(start, atoms) < RUNAWAY_VOLUME:
             converged = False
             break
-    found = Structure(
-        numbers=structure.numbers,
+    found = replace(
+        structure,
         positions=atoms.get_positions(),
         cell=np.array(atoms.cell.array, dtype=np.float64),
-        pbc=structure.pbc,
         energy=energy,
         forces=np.array(forces, dtype=np.float64),
         stress=_stress(atoms) if crystal else None,
-        info=dict(structure.info),
-        source=structure.source,
     )
     moved = _displacements(start, atoms)
     return Relaxed(
         structure=found,
         converged=converged,
         steps=int(optimizer.nsteps),
-        fmax=_largest(forces),
-        groups=(before, space_group(found, spec.symprec)),
+        fmax=_largest(_counting(atoms, forces)),
+        groups=(before, space_group(found, spec.found_within)),
         energy_before=energy_before,
         fmax_before=fmax_before,
         volume_ratio=_volume_ratio(start, atoms) if crystal else 1.0,
         displacement=float(moved.max()),
         share=float(np.sqrt(np.mean((moved / nearest) ** 2))),
+        fixed=0 if free is None else int((np.trace(free, axis1=1, axis2=2) < 2.5).sum()),
+        frozen=free is not None and not free.any() and not moves_cell,
     )
+
+
+def _constrain(
+    atoms: Atoms, structure: Structure, spec: RelaxSpec, *, moves_cell: bool
+) -> Float64[np.ndarray, "N 3 3"] | None:
+    """Give the atoms their constraints; return the directions in which each may move, or None if all may in all.
+
+    Raises:
+        InputError: a constraint cannot be kept while the cell moves.
+    """
+    others = other_constraints(structure.constraints)
+    refused = [other for other in others if not isinstance(other, FixSymmetry | FixCom)]
+    if moves_cell and refused:
+        raise InputError(
+            f"{structure.source}: {named(refused)} cannot be kept while the cell moves;"
+            " relax positions alone (--no-cell), or remove the constraint"
+        )
+    free = free_directions(structure.constraints, structure.cell, len(structure))
+    held = [] if free is None else [_Held(structure.constraints, len(structure))]
+    atoms.set_constraint(held)
+    if spec.keep_symmetry and bool(structure.pbc.all()):
+        others = [FixSymmetry(atoms, symprec=SYMPREC if spec.symprec is None else spec.symprec), *others]
+    atoms.set_constraint([*deepcopy(others), *held])
+    return free
+
+
+class _Held(FixConstraint):  # type: ignore[misc]  # ASE has no types
+    """Keeps what constraints of single atoms fix, several of one atom included.
+
+    ASE's own constraints act one after the other, and its `FixScaled` does not project forces in skewed cells.
+    """
+
+    def __init__(self, constraints: tuple[Any, ...], atoms: int) -> None:
+        self._constraints, self._atoms = constraints, atoms
+        self._known: tuple[bytes, Any] = b"", None
+
+    def adjust_positions(self, atoms: Atoms, new: Float64[np.ndarray, "N 3"]) -> None:
+        """Take back the moves along fixed directions."""
+        new[:] = atoms.positions + projected(new - atoms.positions, self._free(atoms))
+
+    def adjust_forces(self, atoms: Atoms, forces: Float64[np.ndarray, "N 3"]) -> None:
+        """Remove the components along fixed directions."""
+        forces[:] = projected(forces, self._free(atoms))
+
+    def get_removed_dof(self, atoms: Atoms) -> int:
+        """Return the number of fixed directions."""
+        return 3 * self._atoms - round(float(np.trace(self._free(atoms), axis1=1, axis2=2).sum()))
+
+    def _free(self, atoms: Atoms) -> Float64[np.ndarray, "N 3 3"]:
+        where = atoms.cell.array.tobytes()
+        if where != self._known[0]:
+            self._known = where, free_directions(self._constraints, atoms.cell.array, self._atoms)
+        return np.asarray(self._known[1])
 
 
 def forget_failure(calculator: Any) -> None:
@@ -246,7 +324,8 @@ class _CellFilter(FrechetCellFilter):  # type: ignore[misc]  # ASE has no types
 
 def _finite(atoms: Atoms, source: str) -> tuple[float, Float64[np.ndarray, "N 3"]]:
     """Energy and forces, if they are finite."""
-    energy, forces = float(atoms.get_potential_energy()), atoms.get_forces(apply_constraint=False)
+    energy = float(atoms.get_potential_energy(apply_constraint=False))  # without that of springs
+    forces = atoms.get_forces(apply_constraint=False)
     if not (np.isfinite(energy) and np.isfinite(forces).all() and np.isfinite(atoms.positions).all()):
         raise InputError(f"{source}: energy or forces are not finite any more")
     return energy, np.asarray(forces, dtype=np.float64)
@@ -267,15 +346,29 @@ def _displacements(start: Atoms, end: Atoms) -> Float64[np.ndarray, " N"]:
         # Not brought back into the cell: neither were the positions on their way.
         apart = np.linalg.solve(end.cell.array.T, end.positions.T).T
         apart -= np.linalg.solve(start.cell.array.T, start.positions.T).T
-        moved = (apart - apart.mean(axis=0)) @ end.cell.array
+        moved = (apart - _drift(end, apart)) @ end.cell.array
     else:
         apart = end.positions - start.positions
-        moved = apart - apart.mean(axis=0)
+        moved = apart - _drift(end, apart)
     return np.asarray(np.linalg.norm(moved, axis=1))
+
+
+def _drift(atoms: Atoms, apart: Float64[np.ndarray, "N 3"]) -> Float64[np.ndarray, " 3"]:
+    """Return the mean displacement; zero if constraints hold some atoms in place."""
+    return np.zeros(3) if any(isinstance(c, _Held) for c in atoms.constraints) else apart.mean(axis=0)
 
 
 def _volume_ratio(start: Atoms, end: Atoms) -> float:
     return float(abs(np.linalg.det(end.cell.array)) / abs(np.linalg.det(start.cell.array)))
+
+
+def _counting(atoms: Atoms, forces: Float64[np.ndarray, "N 3"]) -> Float64[np.ndarray, "N 3"]:
+    """Return the forces that constraints of the structure leave to relax; symmetry takes away only rounding."""
+    found = forces.copy()
+    for constraint in atoms.constraints:
+        if not isinstance(constraint, FixSymmetry):
+            constraint.adjust_forces(atoms, found)
+    return found
 
 
 def _largest(forces: Float64[np.ndarray, "N 3"]) -> float:

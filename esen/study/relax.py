@@ -3,8 +3,9 @@
 import io
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.stress import full_3x3_to_voigt_6_stress
 
+from esen.data.constraints import axis_constraints, constraints_beside_axes, named
 from esen.data.structure import Structure
 from esen.evaluate.model import Model, Progress
 from esen.evaluate.relax import Relaxed, RelaxSpec, relax
@@ -33,7 +35,8 @@ from esen.study.potentials import is_checkpoint
 from esen.study.table import Column, Table
 
 NAN = float("nan")
-VERDICTS = ("converged", "not converged", "melted", "failed")
+NOTHING_MOVES = "nothing to relax"
+VERDICTS = ("converged", "not converged", "melted", "failed", NOTHING_MOVES)
 
 _BATCHES_PER_JOB = 4
 """A job has several batches of structures, so that one that starts takes the place of one that ends."""
@@ -61,6 +64,8 @@ class RelaxRecord:
         volume_ratio: volume after to volume before.
         displacement: of the atom that moved furthest relative to the lattice, in Å.
         groups: numbers of the space group before and after; 0 where there is none.
+        fixed: number of atoms that constraints fix, at least along one direction.
+        frozen: whether nothing could move.
         numbers: atomic numbers.
         positions: of the relaxed structure, in Å.
         cell: of the relaxed structure, rows are lattice vectors, in Å.
@@ -88,6 +93,8 @@ class RelaxRecord:
     volume_ratio: float = NAN
     displacement: float = NAN
     groups: tuple[int, ...] = ()
+    fixed: int = 0
+    frozen: bool = False
     numbers: list[int] | None = None
     positions: list[list[float]] | None = None
     cell: list[list[float]] | None = None
@@ -105,6 +112,8 @@ class RelaxRecord:
             return "failed"
         if self.melted:
             return "melted"
+        if self.frozen:
+            return NOTHING_MOVES
         return "converged" if self.converged else "not converged"
 
     @property
@@ -137,6 +146,7 @@ COLUMNS: tuple[Column[RelaxRecord], ...] = (
     Column("groups", "group", value=_groups, stored=False),
     Column("group_before", value=_group(0), shown=False),
     Column("group_after", value=_group(-1), shown=False),
+    Column("fixed_atoms", value=attrgetter("fixed"), shown=False),
     Column("converged", shown=False),
     Column("melted", shown=False),
     Column("verdict", wraps=True),
@@ -226,23 +236,27 @@ def run_relax(run: CampaignRun, items: Sequence[Item[Structure]], spec: RelaxSpe
         Interrupted: by the user.
     """
     work = Relaxation.of(run, spec=spec)
-    found = run_campaign(work, items, asdict(spec), run)
+    settings = asdict(spec) | {"groups_within": spec.found_within}
+    columns = [
+        replace(c, symbol=f"group ({spec.found_within:g} Å)") if c.name == "groups" else c for c in COLUMNS
+    ]
+    found = run_campaign(work, items, settings, run)
     if found is None:
         return None
     (records,) = found.values()
     relaxed = run.output / "relaxed.extxyz"
     paths = {"relaxed structures": relaxed} if _write_structures(relaxed, records, items) else {}
     means = {label: _counts(mine) for label, mine in found.items()}
-    _, paths = write_tables(run, work, found, COLUMNS, asdict(spec), means=means, paths=paths)
+    _, paths = write_tables(run, work, found, columns, settings, means=means, paths=paths)
     shown = records
     if len(records) > _SHOWN:
         shown = sorted(records, key=lambda record: record.verdict == "converged")[:_SHOWN]
     return CampaignResult(
-        tables=[Table(COLUMNS, shown)],
-        lines=_lines(records, paths["table"]),
+        tables=[Table(columns, shown)],
+        lines=_lines(records, paths["table"], items),
         paths=paths,
         records=found,
-        failed=any(record.verdict != "converged" for record in records),
+        failed=any(record.verdict not in ("converged", NOTHING_MOVES) for record in records),
     )
 
 
@@ -267,6 +281,8 @@ def record_of(task: Task[Item[Structure]], given: Structure, found: Relaxed, mod
         volume_ratio=found.volume_ratio,
         displacement=found.displacement,
         groups=found.groups,
+        fixed=found.fixed,
+        frozen=found.frozen,
         numbers=s.numbers.tolist(),
         positions=s.positions.tolist(),
         cell=s.cell.tolist(),
@@ -281,7 +297,7 @@ def atoms_of(record: RelaxRecord, given: Structure) -> Atoms:
     """Return the relaxed structure for ASE, with its energy, forces and stress.
 
     What the file says of the given structure and of its atoms is kept, except for labels, which are wrong for the
-    relaxed structure.
+    relaxed structure, and for constraints that extended XYZ cannot hold.
 
     Args:
         record: of the relaxed structure.
@@ -297,6 +313,7 @@ def atoms_of(record: RelaxRecord, given: Structure) -> Atoms:
     for key, values in given.arrays.items():
         if not _is_label(key) and key not in atoms.arrays:
             atoms.set_array(key, values)
+    atoms.set_constraint(axis_constraints(given))
     if record.groups[-1]:
         atoms.info["space_group"] = record.groups[-1]
     return atoms
@@ -312,7 +329,9 @@ def _write_structures(path: Path, records: Sequence[RelaxRecord], items: Sequenc
     relaxed = [atoms_of(record, item.read()) for record, item in pairs if not record.failure]
     if relaxed:
         text = io.StringIO()
-        ase.io.write(text, relaxed, format="extxyz")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of values that extended XYZ cannot hold
+            ase.io.write(text, relaxed, format="extxyz")
         write_atomically(path, text.getvalue())
     else:
         path.unlink(missing_ok=True)
@@ -327,8 +346,8 @@ def _counts(records: Sequence[RelaxRecord]) -> dict[str, float]:
     return counts | ({"mean_steps": float(np.mean(steps))} if steps else {})
 
 
-def _lines(records: Sequence[RelaxRecord], csv: Path) -> list[str]:
-    """Return remarks: how many structures have each verdict, and what went wrong with which."""
+def _lines(records: Sequence[RelaxRecord], csv: Path, items: Sequence[Item[Structure]]) -> list[str]:
+    """Return remarks: how many structures have each verdict, what was fixed, and what went wrong with which."""
     lines = []
     if len(records) > _SHOWN:
         verdicts = [record.verdict for record in records]
@@ -342,10 +361,18 @@ def _lines(records: Sequence[RelaxRecord], csv: Path) -> list[str]:
             "The forces of this potential are not the gradient of its energy, so they may vanish where the energy has"
             " no minimum."
         )
+    structures = [item.read() for item in items]
+    if kinds := named([constraint for structure in structures for constraint in structure.constraints]):
+        lines.append(
+            f"Constraints of the files are kept ({kinds}): what they fix stays in place, relative to the cell where it"
+            " relaxes, and forces along fixed directions do not count."
+        )
+    if lost := named([c for structure in structures for c in constraints_beside_axes(structure)]):
+        lines.append(f"relaxed.extxyz cannot hold all of the constraints ({lost}); set them anew.")
     remarks = [
-        f"{record.name}: {record.failure or record.change}"
+        f"{record.name}: {record.failure or (record.change if record.melted else 'all atoms and the cell are fixed')}"
         for record in records
-        if record.failure or record.melted
+        if record.failure or record.melted or record.frozen
     ]
     lines += remarks[:_SHOWN]
     if len(remarks) > _SHOWN:

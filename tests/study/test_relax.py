@@ -3,6 +3,7 @@
 import csv
 import importlib
 import json
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,7 +13,8 @@ from typing import Any
 import ase.io
 import numpy as np
 import pytest
-from ase.build import bulk, molecule
+from ase.build import bulk, fcc111, molecule
+from ase.constraints import FixAtoms, FixCartesian, FixedPlane
 from ase.io import write
 
 from esen.errors import InputError
@@ -289,6 +291,51 @@ def test_what_the_file_says_of_a_structure_is_kept() -> None:
     assert (found.info["config_type"], found.info["mp_id"]) == ("fcc", "mp-30")
     assert found.get_tags().tolist() == [7]
     assert "REF_energy" not in found.info  # of the structure before
+
+
+def test_constraints_and_masses_stay_in_the_relaxed_structures() -> None:
+    slab = fcc111("Cu", (1, 1, 3), a=3.6, vacuum=6.0, periodic=True)
+    slab.set_masses([63.0, 65.0, 63.5])
+    slab.set_constraint([FixAtoms([0]), FixCartesian([1], mask=(True, True, False))])
+    slab.info = {}
+    skewed = slab.copy()
+    skewed.set_constraint(FixedPlane([0], (1, 1, 1)))
+    held = slab.copy()
+    held.set_constraint(FixAtoms([0, 1, 2]))
+    for name, atoms in (("slab", slab), ("skewed", skewed), ("held", held)):
+        write(f"{name}.traj", atoms)
+    result = relaxed("emt", ["slab.traj", "skewed.traj", "held.traj"], RelaxSpec(cell=False, fmax=0.05))
+    assert not result.failed
+    assert [(r.verdict, r.fixed) for r in records(result)] == [
+        ("converged", 2),
+        ("converged", 1),
+        ("nothing to relax", 3),
+    ]
+    kept, lost, frozen = ase.io.read(result.paths["relaxed structures"], index=":")
+    assert kept.get_masses().tolist() == [63.0, 65.0, 63.5]
+    np.testing.assert_allclose(kept.positions[0], slab.positions[0], atol=1e-8)
+
+    masks = {index: c.mask.tolist() for c in kept.constraints for index in c.index.tolist()}
+
+    assert (masks[0], masks[1], masks[2]) == ([True] * 3, [True, True, False], [False] * 3)
+    assert not lost.constraints
+    assert frozen.constraints[0].index.tolist() == [0, 1, 2]
+    text = " ".join(result.lines)
+    assert "FixAtoms, FixCartesian, FixedPlane" in text
+    assert "cannot hold all of the constraints (FixedPlane)" in text
+    assert "held: " in text
+
+
+def test_space_groups_are_judged_by_what_the_forces_allow() -> None:
+    atoms = bulk("Cu", a=3.6, cubic=True)
+    atoms.rattle(0.004, seed=1)
+    write("nearly.traj", atoms)
+    coarse = relaxed("emt", ["nearly.traj"], RelaxSpec(fmax=0.05))
+    assert records(coarse)[0].groups == (225, 225)
+    assert "group (0.05 Å)" in coarse.tables[0].texts()[0]
+    shutil.rmtree("out")
+    tight = relaxed("emt", ["nearly.traj"], RelaxSpec(fmax=0.05, symprec=1e-4))
+    assert records(tight)[0].groups[0] == 1
 
 
 def test_the_table() -> None:
