@@ -159,7 +159,11 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
-            return {key: content[key] for key in content.files}
+            arrays = {key: content[key] for key in content.files}  # zipfile compares their checksums
+            file.seek(-12, os.SEEK_END)
+            if len(arrays) != int.from_bytes(file.read(2), "little"):
+                raise ValueError("its table of contents is incomplete")
+            return arrays
     except Exception as error:  # a damaged file can raise any error in zipfile, zlib and NumPy
         raise InputError(f"{path}: damaged ({typed_line(error)}); remove it to compute it again") from error
 

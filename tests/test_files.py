@@ -1,4 +1,5 @@
 import os
+import random
 import signal
 import threading
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from esen.files import (
     locked,
     plain,
     read_arrays,
+    read_json,
     replacing,
     signals_interrupt,
     write_arrays,
@@ -165,3 +167,61 @@ def test_arrays_come_back_and_damage_is_one_line(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:40])
     with pytest.raises(InputError, match=r"bands\.npz"):
         read_arrays(path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"7",
+        b"null",
+        b'{"a": 1',
+        b"\x00" * 9,
+        b"[" * 99_999,
+        b"\xff\xfe{\x00",
+        b'{"a": 1}{}',
+        b"\x80",
+    ],
+    ids=lambda content: str(content[:8]),
+)
+def test_damaged_json_is_one_line(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.json: .*; mend it$") as error:
+        read_json(path, "mend it")
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path, tmp_path / "none", Path("/dev/zero")):
+        with pytest.raises(InputError, match=str(path)):
+            read_json(path, "mend it")
+
+
+def test_names_that_are_not_utf8_come_back(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"file": "caf\udce9.cif", "unit": "Å"})
+    assert read_json(tmp_path / "a.json", "") == {"file": "caf\udce9.cif", "unit": "Å"}
+    assert "Å" in (tmp_path / "a.json").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("count", [60, pytest.param(2000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("compressed", [True, False])
+def test_a_bit_of_an_array_that_flipped_is_noticed(compressed: bool, count: int, tmp_path: Path) -> None:
+    path, arrays = tmp_path / "a.npz", {"x": np.arange(7.0), "marks": np.arange(3)}
+    write_arrays(path, arrays, compressed=compressed)
+    sound, generator = path.read_bytes(), random.Random(2)
+    for _ in range(count):
+        damaged = bytearray(sound)
+        damaged[generator.randrange(len(sound))] ^= 1 << generator.randrange(8)
+        path.write_bytes(damaged)
+        try:
+            found = read_arrays(path)
+        except InputError as error:
+            assert len(str(error).splitlines()) == 1
+        else:  # in a date or another fact of the archive that is not used
+            assert {name: array.tolist() for name, array in found.items()} == {
+                name: array.tolist() for name, array in arrays.items()
+            }

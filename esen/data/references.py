@@ -1,6 +1,5 @@
 """Reference energies E0 of the elements, which are subtracted from energies before the network learns them."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from esen.data.frames import Facts, as_frames
 from esen.data.neighbours import neighbour_list
 from esen.data.structure import Structure
 from esen.errors import InputError
+from esen.files import read_json
 
 ISOLATED = 6.0
 """Å: distance within which an isolated atom has no neighbour."""
@@ -115,12 +115,8 @@ def read_references(path: Path, structures: Sequence[Structure], max_elements: i
     Raises:
         InputError: the file cannot be read, has other content, or lacks an element of the structures.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        what = getattr(error, "strerror", None) or error
-        raise InputError(f"{path}: cannot be read as JSON ({what})") from error
-    table = content.get("energies", content) if isinstance(content, dict) else None
+    content = read_json(path, "expected energies by element in eV")
+    table = content.get("energies", content)
     if not isinstance(table, dict):
         raise InputError(f'{path}: expected energies by element in eV, as in {{"H": -1.2, "O": -4.3}}')
     known = {}

@@ -174,11 +174,29 @@ def read_series(path: Path, atoms: int) -> Series:
             head = next(reader, [])
             table = np.fromiter((float(value) for row in reader for value in row), np.float64)
         table = table.reshape(-1, len(COLUMNS))
-    except (OSError, ValueError) as error:
+        _check_rows(table)
+    except (OSError, ValueError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read as energies of a trajectory ({error})") from error
     if tuple(head) != COLUMNS:
         raise InputError(f"{path}: its first line is {','.join(head)!r}, expected {','.join(COLUMNS)!r}")
     return Series(table[:, 0], table[:, 1], table[:, 3], table[:, 4], atoms)
+
+
+def _check_rows(table: np.ndarray) -> None:
+    """Check what holds in every file as it was written: evenly spaced steps, and total = potential + kinetic energy.
+
+    Raises:
+        ValueError: naming the row.
+    """
+    uneven = np.flatnonzero(np.diff(table[:, 0], n=2))
+    sums = table[:, 3] + table[:, 4]
+    wrong = np.flatnonzero(~np.isclose(table[:, 2], sums, rtol=1e-9, atol=1e-9, equal_nan=True))
+    for rows, what in (
+        (uneven + 2, "steps are not evenly spaced"),
+        (wrong, "total is not the sum of its parts"),
+    ):
+        if len(rows):
+            raise ValueError(f"row {rows[0] + 1}: the {what}")
 
 
 def _too_short(path: Path) -> InputError:

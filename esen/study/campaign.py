@@ -5,7 +5,6 @@ engine does the rest: it claims the output folder, does only what has no record 
 is replaced when it dies, shares it under torchrun, shows the progress, and reads the records.
 """
 
-import json
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -22,7 +21,7 @@ from esen.data.structure import Structure
 from esen.data.structures import read_named_structures
 from esen.errors import InputError, typed_line
 from esen.evaluate.model import Model, Progress
-from esen.files import locked, plain, write_atomically, write_json
+from esen.files import locked, plain, read_json, write_atomically, write_json
 from esen.md.calculator import EsenCalculator
 from esen.study.potentials import (
     PotentialOptions,
@@ -530,14 +529,14 @@ def read_record(path: Path, kind: type[R]) -> R:
         InputError: the file is damaged.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path, "--retry computes it again")
         hints = get_type_hints(kind)
         for one in fields(kind):  # type: ignore[arg-type]
             if hints[one.name] is float and content.get(one.name, 0.0) is None:
                 content[one.name] = float("nan")
         kind(**content)  # refuses unknown and missing fields
         return TypeAdapter(kind).validate_python(content)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path}: not a record of this command ({typed_line(error)}); --retry computes it again"
         ) from error
@@ -585,10 +584,10 @@ def earlier_manifest(output: Path, manifest: Mapping[str, Mapping[str, Any]]) ->
     if not path.exists():
         return {}
     try:
-        earlier: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+        earlier: dict[str, dict[str, Any]] = read_json(path, "give another folder")
         for part, content in manifest.items():
             _refuse_difference(output, part, earlier.get(part, {}), plain(content))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: not a manifest of this command ({error!r})") from error
     return earlier
 

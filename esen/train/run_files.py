@@ -6,16 +6,19 @@
 """
 
 import json
+import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from esen.files import csv_text, naming, plain, write_atomically, write_json
+from esen.errors import InputError
+from esen.files import csv_text, naming, plain, read_json, write_atomically, write_json
 from esen.recipe import Recipe
 
 BEST = "best.safetensors"
 LAST = "last.safetensors"
+logger = logging.getLogger(__name__)
 
 
 def best_path(folder: Path, recipe: Recipe, stage: int) -> Path:
@@ -87,14 +90,25 @@ def _is_validation(row: Mapping[str, Any]) -> bool:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of `metrics.jsonl`, without a last line that was cut short."""
-    rows = []
-    for line in path.read_bytes().splitlines():
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            break
-    return rows
+    """Return the rows of `metrics.jsonl`, without damaged lines, which are counted in a warning.
+
+    It is no damage if the last line has no end: it was cut short when the process was killed.
+    """
+    *lines, last = path.read_bytes().split(b"\n")
+    rows = [_row(line) for line in lines]
+    if damaged := rows.count(None):
+        first = rows.index(None) + 1
+        logger.warning("%s: %d damaged lines are left out, the first is line %d", path, damaged, first)
+    return [row for row in (*rows, _row(last)) if row is not None]
+
+
+def _row(line: bytes) -> dict[str, Any] | None:
+    """Return a row of metrics; None if the line is damaged."""
+    try:
+        row = json.loads(line)
+        return row if isinstance(row["step"], int) else None
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return None
 
 
 def keep_run_id(folder: Path, run_id: str | None, *, stage: int | None = None) -> None:
@@ -127,7 +141,6 @@ def kept_run_id(folder: Path, *, stage: int | None = None) -> str | None:
 
 def _kept_run_ids(folder: Path) -> dict[str, Any]:
     try:
-        known = json.loads((folder / "tracking.json").read_bytes())
-    except (OSError, ValueError):
+        return read_json(folder / "tracking.json", "")
+    except InputError:  # the run is tracked anew
         return {}
-    return known if isinstance(known, dict) else {}

@@ -127,6 +127,8 @@ def test_energies_are_read_as_they_were_written(tmp_path: Path) -> None:
     files = SystemFiles(tmp_path / "Cu.1", None, fresh=True)
     files.write_frame(frame(0))
     values = np.random.default_rng(0).normal(size=(50, 6)) * 10.0 ** np.arange(-20, 30).reshape(-1, 1)
+    values[:, 0] = 10 * np.arange(50)
+    values[:, 2] = values[:, 3] + values[:, 4]
     for part in (values[:20], values[20:]):
         files.write_rows([tuple(row) for row in part.tolist()])
     assert [path.name for path in tmp_path.iterdir()] == ["Cu.1.csv"]
@@ -152,9 +154,12 @@ HEAD = ",".join(COLUMNS) + "\n"
         (None, "cannot be read as energies of a trajectory"),
         ("", "its first line is '', expected 'step,time_ps"),
         ("step,time\n1,2\n", "cannot be read"),
-        ("a,b,c,d,e,f\n1,2,3,4,5,6\n", "its first line is 'a,b,c,d,e,f', expected"),
+        ("a,b,c,d,e,f\n1,2,9,4,5,6\n", "its first line is 'a,b,c,d,e,f', expected"),
         (HEAD + "1,2,3,4,5,6\n7,8\n", "cannot be read"),
         (HEAD + "1,2,3,4,5,six\n", "cannot be read"),
+        (HEAD + "0,0,9,4,5,6\n1,1,9,4,5,6\n3,3,9,4,5,6\n", "row 3: the steps"),
+        (HEAD + "0,0,9,4,5,6\n1,1,8,4,5,6\n2,2,9,4,5,6\n", "row 2: the total"),
+        (HEAD + "0,0,9,4,5,\0\n", "cannot be read"),
     ],
 )
 def test_what_are_no_energies_is_one_line(tmp_path: Path, content: str | None, words: str) -> None:

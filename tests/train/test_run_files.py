@@ -71,6 +71,36 @@ def test_rows_that_will_be_made_again_are_dropped(
     assert [row["step"] for row in table(tmp_path)] == validations
 
 
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b"",
+        b"\x00",
+        b'{"step": 2, "tra',
+        b"[2]",
+        b"7",
+        b'{"train/loss": 1}',
+        b'{"step": "2"}',
+        b"\xff\xfe",
+        b"[" * 9000,
+    ],
+    ids=lambda bad: str(bad[:12]),
+)
+def test_a_damaged_line_is_counted_and_costs_no_other(
+    bad: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(tmp_path)
+    path = tmp_path / "metrics.jsonl"
+    lines = path.read_bytes().splitlines()
+    path.write_bytes(b"\n".join([*lines[:3], bad, *lines[4:7], bad, lines[8]]))  # the last line has no end
+    Metrics(tmp_path, up_to_step=6).close()
+    assert [row["step"] for row in read_metrics(path)] == [1, 2, 2, 4, 4, 5, 6]
+    assert [row["step"] for row in table(tmp_path)] == ["2", "4", "6"]
+    (record,) = caplog.records
+    assert f"{path}: 2 damaged lines" in record.getMessage()
+    assert "line 4" in record.getMessage()
+
+
 @pytest.mark.parametrize("cut", [b'{"step": 7, "train/lo', b"\xc3", b"\x00\x00\x00"])
 def test_a_line_that_was_cut_short_is_left_out(cut: bytes, tmp_path: Path) -> None:
     fill(tmp_path)

@@ -1,6 +1,5 @@
 """Results: trajectories and order tests, their tables and verdicts, and the results of earlier tests."""
 
-import json
 import math
 import os
 from collections.abc import Collection, Mapping, Sequence
@@ -15,6 +14,7 @@ from ase.data import chemical_symbols
 from ase.formula import Formula
 
 from esen.errors import InputError, typed_line
+from esen.files import read_json
 from esen.md.drift import (
     NOTHING_MOVES,
     Drift,
@@ -358,7 +358,7 @@ def earlier_trajectories(folder: Path, taken: Collection[str], threshold: float)
     if not path.is_file():
         raise InputError(f"--with {folder}: holds no finished test (no {RESULT})")
     try:
-        rows = json.loads(path.read_text())["rows"]
+        rows = read_json(path, "run the test again")["rows"]
         labels: dict[str, str] = {}
         for label in dict.fromkeys(row["potential"] for row in rows):
             labels[label] = _free_label(label, folder, {*taken, *labels.values()})

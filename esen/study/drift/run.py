@@ -1,6 +1,5 @@
 """`esen md-drift`: the whole test, from potentials and systems to files."""
 
-import json
 import logging
 import reprlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +11,7 @@ from ase.data import chemical_symbols
 
 from esen import __version__
 from esen.errors import InputError, typed_line
-from esen.files import StopSignal, locked, plain, write_atomically, write_json
+from esen.files import StopSignal, locked, plain, read_json, write_atomically, write_json
 from esen.md.protocols import Protocol
 from esen.md.systems import System, known_systems
 from esen.study.campaign import MANIFEST, CampaignResult, geometry_digest
@@ -264,7 +263,7 @@ def _claim(output: Path, manifest: dict[str, Any], *, resume: bool) -> None:
     path = output / MANIFEST
     if resume:
         try:
-            earlier = json.loads(path.read_text())
+            earlier = read_json(path, "begin a new test in another --output")
             spacings = _frame_spacing(earlier)
             difference = next(_differences(earlier, manifest), None)
             if difference is not None:
