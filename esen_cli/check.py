@@ -36,7 +36,7 @@ def check(  # noqa: PLR0913, PLR0917  # the options of a command are its argumen
     device: opt.Device = "auto",
     output: opt.Output = None,
 ) -> None:
-    """Test whether a potential obeys the laws of physics. The exit code is 1 if it breaks one.
+    """Test whether a potential obeys the laws of physics. Exit code 1: it breaks one, or none can be tested.
 
     Example: esen check runs/mgo mgo.xyz --laws curl,smoothness
     """

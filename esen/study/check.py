@@ -181,10 +181,12 @@ def _located(finding: Finding, structures: Sequence[str]) -> Finding:
 
 
 def verdict_of(worst: Sequence[Finding]) -> str:
-    """Return how many laws hold, in one line, and then one line per consequence of the broken ones."""
+    """Return how many laws hold, what was not tested, and then one line per consequence of the broken ones."""
     judged = [finding for finding in worst if finding.verdict in ("pass", "fail")]
     failed = [finding for finding in judged if finding.verdict == "fail"]
     count = f"{len(judged) - len(failed)} of {len(judged)} laws hold"
+    untested = ", ".join(finding.law for finding in worst if finding.verdict == "not applicable")
+    count += f"; not tested: {untested}" if untested else ""
     if not failed:
         return f"{count}."
     named = ", ".join(_with_value(finding) for finding in failed)

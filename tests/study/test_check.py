@@ -149,7 +149,7 @@ def test_a_potential_without_forces_tests_nothing(argon: str, tmp_path: Path, st
     result = run_check("zero", [argon], output=tmp_path / "out", laws=["rotation", "batch"])
     assert not result.report.holds
     assert result.verdict == (
-        "2 of 3 laws hold. Broken: interaction.\n"
+        "0 of 1 laws hold; not tested: rotation, batch. Broken: interaction.\n"
         "- the potential has no forces: nothing was tested, and the laws that hold say nothing"
     )
     assert (
@@ -168,7 +168,7 @@ def test_a_missing_stress_is_no_failure(argon: str, tmp_path: Path, stands_for: 
     stands_for(Changed(smooth(), lambda g, p: replace(p, stress=p.stress * math.nan)))
     result = run_check("toy", [argon], output=tmp_path / "out", laws=["stress", "rotation"])
     assert [row["verdict"] for row in result.table.texts()] == ["–", "pass"]
-    assert result.verdict == "1 of 1 laws hold."
+    assert result.verdict == "1 of 1 laws hold; not tested: stress."
 
 
 def test_checkpoints_are_checked_in_float64_unless_told(
@@ -232,7 +232,7 @@ def test_a_row_is_where_a_law_is_worst() -> None:
 
 def test_the_verdict_counts_laws_and_says_what_it_means() -> None:
     first, *meanings = verdict_of(worst_findings(Report(FINDINGS, []))).splitlines()
-    assert first == "1 of 3 laws hold. Broken: curl (0.31), supercell."
+    assert first == "1 of 3 laws hold; not tested: stress. Broken: curl (0.31), supercell."
     assert meanings == [
         "- forces are not the gradient of the energy: do not use it for NVE dynamics or phonons",
         "- energies are not extensive",

@@ -7,7 +7,7 @@ from ase.data import chemical_symbols, covalent_radii
 
 from esen.data.structure import Structure
 from esen.evaluate.laws.law import Finding, Outcome, broken, judged
-from esen.evaluate.laws.moves import BOX, atoms_in_box, moved, named, two_atoms
+from esen.evaluate.laws.moves import BOX, atoms_in_box, moved, named, strained, two_atoms
 from esen.evaluate.laws.quantities import Deviation
 from esen.evaluate.laws.subject import Case, NoPredictionError
 
@@ -39,6 +39,24 @@ def isolated(case: Case) -> Outcome:
         found.append(Deviation(abs(binding), tolerance, "eV"))
     worst = max(found, key=lambda deviation: deviation.ratio)
     return Outcome.of(judged("isolated atom", case.name, worst, f"alone, and two {apart:.4g} Å apart"))
+
+
+def nothing_interacts(case: Case) -> bool:
+    """Whether energy and forces stay the same as atoms and, in a periodic structure, the cell are moved."""
+    if float(case.prediction.forces.abs().max()) > SILENT:
+        return False
+    displacement = _DISPLACEMENT * case.rng("interaction").normal(size=case.structure.positions.shape)
+    others = [named(moved(case.structure, displacement), "displaced")]
+    if case.structure.pbc.any():
+        others.append(named(strained(case.structure, 0.01 * np.eye(3)), "strained"))
+    try:
+        predictions = case.predict(*others)
+    except NoPredictionError:
+        return False
+    energy, least = float(case.prediction.energy), max(SILENT, case.noise.energy)
+    return all(
+        float(p.forces.abs().max()) <= SILENT and abs(float(p.energy) - energy) <= least for p in predictions
+    )
 
 
 def no_interaction(cases: Sequence[Case]) -> Finding | None:

@@ -53,6 +53,27 @@ def test_one_atom_is_legal() -> None:
         assert "not applicable" in {finding.verdict for finding in report.findings}
 
 
+@pytest.mark.parametrize("apart", [None, 6.0])
+def test_laws_are_not_tested_by_atoms_without_neighbours(apart: float | None) -> None:
+    structure = single_atom(periodic=False)
+    if apart is not None:
+        two = np.array([[0.0, 0.0, 0.0], [0.0, 0.0, apart]])
+        structure = replace(structure, numbers=np.repeat(structure.numbers, 2), positions=two)
+    laws = ["rotation", "translation", "batch", "permutation", "forces", "curl", "determinism"]
+    report = check_laws(Subject(smooth()), [structure], laws)
+    assert {finding.verdict for finding in report.findings} == {"not applicable"}
+    assert not report.holds
+    assert check_laws(Subject(smooth()), [structure], ["isolated", "diatomics"]).holds
+
+
+def test_forces_are_tested_on_displaced_atoms_where_they_vanish_by_symmetry() -> None:
+    perfect = replace(crystal(), numbers=np.full(2, 18), positions=np.array([[0.0, 0, 0], [2.0, 2.0, 2.0]]))
+    perfect = replace(perfect, cell=4.0 * np.eye(3))
+    halved = Changed(smooth(), lambda graph, p: replace(p, forces=p.forces / 2))
+    assert only(check_laws(Subject(smooth()), [perfect], ["forces"]).findings, "forces").verdict == "pass"
+    assert only(check_laws(Subject(halved), [perfect], ["forces"]).findings, "forces").verdict == "fail"
+
+
 def test_the_default_network_obeys_all() -> None:
     report = checked("one layer", *(law for law in LAWS if law not in ("diatomics", "reflection")))
     assert report.holds, [f for f in report.findings if f.verdict == "fail"]
