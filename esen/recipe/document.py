@@ -33,6 +33,8 @@ _SURPRISE = re.compile(r"[-+.0-9=].*|y|n|yes|no|on|off", re.IGNORECASE)
 
 _DEEPEST = 100
 """Nested lists and sections."""
+_LONGEST_INT = 1000
+"""Digits of a whole number; a longer one is text, because Python does not write it."""
 _LARGEST = 100_000
 """Values in a document, counted wherever an alias repeats them."""
 
@@ -125,11 +127,8 @@ def plain_scalar(text: str) -> Scalar:
         return None
     if _BOOL.fullmatch(text):
         return text.lower() == "true"
-    try:
-        if _INT.fullmatch(text):
-            return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
-    except ValueError:  # more digits than Python converts
-        return text
+    if _INT.fullmatch(text):
+        return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10)) if len(text) <= _LONGEST_INT else text
     if _FLOAT.fullmatch(text):
         return float(text)
     return float(text.replace(".", "")) if _NOT_FINITE.fullmatch(text) else text

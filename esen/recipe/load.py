@@ -21,7 +21,7 @@ from esen.recipe.shipped import find_recipe, no_such_recipe
 EXTENDS = "extends"
 """The key of a recipe that names another, which it changes."""
 
-_LARGEST_FILE = 200_000
+_LARGEST_FILE = 100_000
 """Bytes. No recipe is so long; a file of structures given by mistake often is."""
 _LONGEST_CHAIN = 8
 """Recipes that extend each other."""
@@ -121,7 +121,7 @@ def _load_base(name: Any, path: Path, where: str, chain: tuple[Path, ...]) -> Re
     if not isinstance(name, str):
         raise InputError(f"{where}: given {name!r}, expected a recipe, such as base.yaml or quickstart")
     file = find_recipe(name, path.parent)
-    if not file.is_file():
+    if not os.path.isfile(file):  # noqa: PTH113  # Path.is_file raises OSError for a name that is too long
         raise InputError(f"{where}: {no_such_recipe(file)}")
     if len(chain) > _LONGEST_CHAIN or file.resolve() in [one.resolve() for one in chain]:
         raise InputError(
@@ -162,6 +162,8 @@ def _rebased(recipe: Recipe, folder: str) -> Recipe:
 
 def _read_text(path: Path) -> str:
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise InputError(f"{path}: expected a recipe, a YAML file, but this is not a file")
         with path.open("rb") as file:
             content = file.read(_LARGEST_FILE + 1)
     except FileNotFoundError:

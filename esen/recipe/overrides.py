@@ -6,8 +6,11 @@ from typing import Any
 
 from esen.errors import InputError
 from esen.recipe import schema
-from esen.recipe.document import KeyPath, parse_value
+from esen.recipe.document import KeyPath, cut, parse_value
 from esen.recipe.schema import Place, show_path
+
+_LONGEST_LABEL = 200
+"""Characters of a `--set` that are shown."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ def parse_override(text: str) -> Override:
     """
     key, equals, value = text.partition("=")
     parts = tuple(re.sub(r"\[(\d+)\]", r".\1", key.strip()).split("."))
-    label = f"--set {text}"
+    label = f"--set {cut(text, _LONGEST_LABEL)}"
     if not equals or not all(parts):
         raise InputError(f"{label}: expected KEY=VALUE, such as model.lmax=3")
     return Override(label, parts, parse_value(value, label))

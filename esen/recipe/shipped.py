@@ -1,5 +1,6 @@
 """The recipes that come with esen, by name."""
 
+import os
 from pathlib import Path
 
 from esen.recipe.mistakes import nearest
@@ -28,14 +29,16 @@ def find_recipe(name: str, folder: Path = Path()) -> Path:
         folder: where a relative path starts.
     """
     path = folder / name
-    shipped = None if path.is_file() else shipped_recipes().get(name.removesuffix(".yaml"))
+    # Path.is_file raises OSError for a name that is too long
+    there = os.path.isfile(path)  # noqa: PTH113
+    shipped = None if there else shipped_recipes().get(name.removesuffix(".yaml"))
     return path if shipped is None else shipped
 
 
 def no_such_recipe(path: Path) -> str:
     """The message for a recipe that is not there, with the nearest name beside it or among the shipped ones."""
     known = {name.rpartition("/")[2]: name for name in shipped_recipes()}
-    if path.parent.is_dir():
+    if os.path.isdir(path.parent):  # noqa: PTH112  # as above
         beside = [file for file in path.parent.iterdir() if file.suffix in {".yaml", ".yml"}]
         known |= {file.stem: str(file) for file in beside}
     near = nearest(path.stem, list(known))

@@ -118,7 +118,7 @@ def test_a_missing_section_names_the_file(good: Path) -> None:
         (b"ok: 1\n\xff\xfe\x00", "good.yaml:2: expected a YAML file in UTF-8, but it holds the byte 0xff"),
         (b"\x1f\x8b\x08\x00", "good.yaml:1: expected a YAML file in UTF-8"),
         (b"a\x00b", "good.yaml:1: holds the character '\\x00'"),
-        (b" " * 2_000_000, "good.yaml: expected a recipe, a YAML file, but this is over 200,000 bytes"),
+        (b" " * 2_000_000, "good.yaml: expected a recipe, a YAML file, but this is over 100,000 bytes"),
     ],
 )
 def test_a_file_that_is_no_recipe_is_one_line(good: Path, content: bytes, message: str) -> None:
