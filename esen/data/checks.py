@@ -3,8 +3,8 @@
 from collections.abc import Collection
 
 import numpy as np
-from ase.data import chemical_symbols
-from jaxtyping import Float64
+from ase.data import chemical_symbols, covalent_radii
+from jaxtyping import Float64, Int64
 
 from esen.data.neighbours import is_degenerate, neighbour_list
 from esen.data.stress import is_symmetric
@@ -14,6 +14,15 @@ from esen.errors import InputError
 
 CLOSEST = 0.05
 """Å. Two closer atoms are taken for one atom that was written twice."""
+
+OVERLAP = 0.5
+"""Atoms overlap if they are closer than this fraction of the sum of their covalent radii."""
+
+FULL = 1e-3
+"""Deviation from 1 of the occupancy of a full site, due to rounding."""
+
+_LONGEST = 1e6
+"""Å. Longer cells, or positions further from the origin, are mistakes."""
 
 _MOST_PAIRED = 300
 """Number of atoms up to which it is faster to compare all pairs at once than to make a neighbour list."""
@@ -31,12 +40,13 @@ def check_structure(structure: Structure, max_elements: int) -> None:
 
     Raises:
         InputError: no atoms, a wrong shape, NaN or infinity, an unknown element, periods that span no volume,
-            two atoms in one place, or a stress that is not symmetric.
+            disordered sites, two atoms in one place, or a stress that is not symmetric.
     """
     where = structure.source or "structure"
     _check_shapes(structure, where)
     _check_finite(structure, where)
     _check_elements(structure, where, max_elements)
+    _check_occupancies(structure, where)
     if is_degenerate(structure.cell, structure.pbc):
         raise InputError(
             f"{where}: the cell has no volume: its periodic rows {structure.cell[structure.pbc].tolist()} "
@@ -45,6 +55,38 @@ def check_structure(structure: Structure, max_elements: int) -> None:
     _check_distances(structure, where)
     if structure.stress is not None and not is_symmetric(structure.stress):
         raise InputError(f"{where}: the stress is not symmetric: {structure.stress.tolist()}")
+
+
+def pairs_within(
+    structure: Structure, cutoff: float
+) -> tuple[Int64[np.ndarray, " E"], Int64[np.ndarray, " E"], Float64[np.ndarray, " E"]]:
+    """Return the receivers, senders and distances in Å of all pairs of atoms up to `cutoff`, images included.
+
+    Raises:
+        InputError: as `neighbour_list`, with the file of the structure in the message.
+    """
+    try:
+        sender, receiver, shift = neighbour_list(structure.positions, structure.cell, structure.pbc, cutoff)
+    except InputError as error:
+        raise InputError(f"{structure.source or 'structure'}: {error}") from error
+    offsets = shift @ np.where(structure.pbc[:, None], structure.cell, 0.0)
+    vectors = structure.positions[sender] - structure.positions[receiver] + offsets
+    return receiver, sender, np.linalg.norm(vectors, axis=1)
+
+
+def overlap(
+    numbers: Int64[np.ndarray, " N"],
+    receiver: Int64[np.ndarray, " E"],
+    sender: Int64[np.ndarray, " E"],
+    distances: Float64[np.ndarray, " E"],
+) -> tuple[int, int, float] | None:
+    """Return the pair that overlaps most, with its distance in Å; None: no pair overlaps."""
+    if not len(distances):
+        return None
+    radii = covalent_radii[numbers]
+    relative = distances / (radii[sender] + radii[receiver])
+    k = int(relative.argmin())
+    return (int(receiver[k]), int(sender[k]), float(distances[k])) if relative[k] < OVERLAP else None
 
 
 def check_known(structure: Structure, elements: Collection[int] | None) -> None:
@@ -93,6 +135,32 @@ def _check_finite(structure: Structure, where: str) -> None:
             atom = int(np.flatnonzero(~np.isfinite(value).all(axis=1))[0])
             raise InputError(f"{where}: {name} of atom {atom} are not finite: {value[atom].tolist()}")
         raise InputError(f"{where}: {name} is not finite: {np.asarray(value).tolist()}")
+    for name, value in (("positions", structure.positions), ("cell", structure.cell)):
+        if (largest := float(np.abs(value).max())) > _LONGEST:
+            raise InputError(f"{where}: {name} have a component of {largest:g} Å; are they in Å?")
+
+
+def _check_occupancies(structure: Structure, where: str) -> None:
+    """Refuse sites that are partly vacant or filled with one of several elements, as ASE and others keep them."""
+    sites = structure.info.get("occupancy")
+    for species in sites.values() if isinstance(sites, dict) else ():
+        full = (
+            isinstance(species, dict) and len(species) == 1 and abs(next(iter(species.values())) - 1) <= FULL
+        )
+        if not full:
+            named = ", ".join(f"{symbol} {value:g}" for symbol, value in dict(species).items())
+            raise InputError(
+                f"{where}: a site is disordered (occupancy {named}); expected one element per site"
+            )
+    for name in {"occupancy", "occupancies"} & structure.arrays.keys():
+        given = structure.arrays[name]
+        # Programs that do not know the occupancies write zero for all.
+        if given.shape == structure.numbers.shape and given.dtype.kind in "iuf" and given.any():
+            for atom in np.flatnonzero(~(np.abs(given - 1) <= FULL))[:1].tolist():
+                symbol = chemical_symbols[structure.numbers[atom]]
+                raise InputError(
+                    f"{where}: atom {atom} ({symbol}) has the occupancy {given[atom]:g}; expected one element per site"
+                )
 
 
 def _check_elements(structure: Structure, where: str, max_elements: int) -> None:
@@ -109,15 +177,19 @@ def _check_elements(structure: Structure, where: str, max_elements: int) -> None
 
 
 def _check_distances(structure: Structure, where: str) -> None:
+    lengths = np.linalg.norm(structure.cell[structure.pbc], axis=1)
+    if len(lengths) and lengths.min() < CLOSEST:
+        raise InputError(
+            f"{where}: a periodic row of the cell is {lengths.min():g} Å long; is the cell in Å?"
+        )
     if _are_clearly_apart(structure):
         return
-    sender, receiver, shift = neighbour_list(structure.positions, structure.cell, structure.pbc, CLOSEST)
+    receiver, sender, distances = pairs_within(structure, CLOSEST)
     if not len(sender):
         return
     i, j = int(receiver[0]), int(sender[0])
     pair = f"atom {i} and its own image" if i == j else f"atoms {i} and {j}"
-    distance = _distance(structure, i, j, shift[0].astype(np.float64))
-    raise InputError(f"{where}: {pair} are {distance:.3f} Å apart; is an atom written twice?")
+    raise InputError(f"{where}: {pair} are {distances[0]:.3f} Å apart; is an atom written twice?")
 
 
 def _are_clearly_apart(structure: Structure) -> bool:
@@ -142,8 +214,3 @@ def _are_clearly_apart(structure: Structure) -> bool:
     squares = np.einsum("ijk,ijk->ij", apart, apart)
     np.fill_diagonal(squares, np.inf)
     return bool(squares.min() > (2 * CLOSEST) ** 2)
-
-
-def _distance(structure: Structure, i: int, j: int, shift: Float64[np.ndarray, "3"]) -> float:
-    offset = shift @ np.where(structure.pbc[:, None], structure.cell, 0.0)
-    return float(np.linalg.norm(structure.positions[j] - structure.positions[i] + offset))

@@ -8,8 +8,8 @@ import numpy as np
 from ase.data import chemical_symbols
 from jaxtyping import Float64
 
+from esen.data.checks import pairs_within
 from esen.data.frames import Frames
-from esen.data.neighbours import neighbour_list
 from esen.data.references import ISOLATED, References, fit_references
 from esen.data.stress_inference import energy_difference, energy_pairs, work_of_forces
 from esen.data.structure import Structure
@@ -135,13 +135,10 @@ class _Survey:
             self.same += 1
             if energy is not None and s.energy is not None and abs(energy - s.energy) > 1e-3 * len(s):
                 self.contradicting.append(f"{source} and {s.source}")
-        sender, receiver, shift = neighbour_list(s.positions, s.cell, s.pbc, ISOLATED)
+        receiver, _, distances = pairs_within(s, ISOLATED)
         if len(s) > 1 and len(np.unique(receiver)) < len(s):
             self.isolated.append(s.source)
-        if len(sender):
-            cell = np.where(s.pbc[:, None], s.cell, 0.0)
-            vectors = s.positions[sender] - s.positions[receiver] + shift @ cell
-            self.closest = min(self.closest, float(np.linalg.norm(vectors, axis=1).min()))
+        self.closest = min(self.closest, float(distances.min(initial=np.inf)))
         if s.forces is not None and len(s) > 1:
             self.net.append(float(np.abs(s.forces.sum(axis=0)).max() / len(s)))
         if s.pbc.all():

@@ -16,6 +16,12 @@ from esen.errors import InputError
 SMALLEST_SEARCH = 1.0
 """Å. The search divides space into boxes of about its radius; a tiny radius would make millions of boxes."""
 
+MOST_PAIRS = 200_000_000
+"""A search is refused if it would find more pairs."""
+MOST_IMAGES = 20_000_000
+"""A search is refused if it would look at more images of the cell."""
+_BYTES_PER_PAIR = 150
+
 Edges = tuple[Int64[np.ndarray, " E"], Int64[np.ndarray, " E"], Int64[np.ndarray, "E 3"]]
 """Sender, receiver and shift, sorted by receiver, then sender, then shift."""
 
@@ -80,7 +86,8 @@ def neighbour_list(
         Sender, receiver and shift, sorted by receiver, then sender, then shift.
 
     Raises:
-        InputError: positions or cell are not finite, or the periodic rows are linearly dependent.
+        InputError: positions or cell are not finite, the periodic rows are linearly dependent, or the atoms are so
+            dense that the pairs would not fit into memory.
     """
     search = prepare_search(positions, cell, pbc, cutoff)
     return edges_of(search, find_pairs(search))
@@ -95,7 +102,8 @@ def prepare_search(
     """Return atoms inside a box of full rank; arguments are those of `neighbour_list`.
 
     Raises:
-        InputError: positions or cell are not finite, or the periodic rows are linearly dependent.
+        InputError: positions or cell are not finite, the periodic rows are linearly dependent, or the atoms are so
+            dense that the pairs would not fit into memory.
     """
     if not (np.isfinite(positions).all() and np.isfinite(cell).all()):
         raise InputError("positions or cell are not finite numbers")
@@ -110,6 +118,7 @@ def prepare_search(
     near = near - low @ axes
     box = np.where(pbc[:, None], cell, 0.0)
     box[~pbc] = axes * (high - low + radius)[:, None]
+    _refuse_too_many(len(near), box, pbc, radius)
     home = np.where(pbc, np.floor(near @ np.linalg.inv(box)), 0.0)
     return Search(
         positions=near - home @ box,
@@ -121,6 +130,29 @@ def prepare_search(
         periods=np.where(pbc[:, None], cell, 0.0),
         cutoff=cutoff,
     )
+
+
+def _refuse_too_many(
+    atoms: int, box: Float64[np.ndarray, "3 3"], pbc: Bool[np.ndarray, "3"], radius: float
+) -> None:
+    """Refuse a search whose pairs would not fit into memory, by the mean density of the atoms in the box.
+
+    Raises:
+        InputError: naming the estimated number of pairs and their memory.
+    """
+    volume = abs(np.linalg.det(box))
+    pairs = atoms**2 / volume * 4 / 3 * np.pi * radius**3 if volume else np.inf
+    reach = (
+        np.ceil(radius * np.linalg.norm(np.linalg.inv(box), axis=0)) * pbc if volume else np.full(3, np.inf)
+    )
+    images = float(np.prod(2 * reach + 1))
+    if pairs > MOST_PAIRS or images > MOST_IMAGES:
+        shortest = np.linalg.norm(box[pbc], axis=1).min(initial=np.inf)
+        raise InputError(
+            f"{atoms} atoms in a cell with rows of {shortest:.3g} Å or more and a volume of {volume:.3g} Å³ have about"
+            f" {pairs:.2g} pairs within {radius:g} Å ({pairs * _BYTES_PER_PAIR / 1e9:.2g} GB) in {images:.2g} images of"
+            " the cell; is the cell in Å, and not skewed?"
+        )
 
 
 def find_pairs(search: Search) -> Pairs:

@@ -1,8 +1,11 @@
-"""VASP's `vasprun.xml` and `OUTCAR`, and ASE's databases and trajectories, read by ASE with its units and signs."""
+"""ASE's databases and trajectories, and structures in every format that has no reader here, read by ASE."""
 
 import sqlite3
+import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import quote
 
@@ -10,25 +13,17 @@ import numpy as np
 from ase import Atoms
 
 from esen.data.atoms import from_atoms
-from esen.data.readers.frame import RawFrame
+from esen.data.readers.by_ase_checks import check_text, refuse_cif_disorder
+from esen.data.readers.frame import RawFrame, refusing
+from esen.data.readers.opening import decompressed, encoding_of, unpacked
 from esen.data.structure import Structure
-from esen.errors import InputError, typed_line
+from esen.errors import InputError
 
 Image = tuple[Atoms, dict[str, Any], float]
 """Atoms, their labels by ASE's names, and the fraction of the file that has been read."""
 
-_VALUES = ("energy", "free_energy", "energy_zero", "stress")
+_VALUES = ("energy", "free_energy", "stress")
 _ARRAYS = ("forces", "magmoms", "charges")
-
-
-def vasprun_frames(path: Path) -> Iterator[RawFrame]:
-    """Iterate over the ionic steps of a `vasprun.xml`; see `_vasp_images` for the energies."""
-    return _raw_frames(path, _vasp_images(path, "vasp-xml"), "has no complete ionic step")
-
-
-def outcar_frames(path: Path) -> Iterator[RawFrame]:
-    """Iterate over the ionic steps of an `OUTCAR`; see `_vasp_images` for the energies."""
-    return _raw_frames(path, _vasp_images(path, "vasp-out"), "has no complete ionic step")
 
 
 def traj_frames(path: Path) -> Iterator[RawFrame]:
@@ -38,42 +33,38 @@ def traj_frames(path: Path) -> Iterator[RawFrame]:
 
 def db_frames(path: Path) -> Iterator[RawFrame]:
     """Iterate over the rows of an SQLite database of ASE, in the order of their ids."""
-    return _raw_frames(path, _db_images(path), "the database has no rows")
+    return _raw_frames(path, _db_images(path))
 
 
-def _raw_frames(path: Path, images: Iterator[Image], empty: str = "") -> Iterator[RawFrame]:
-    """Convert ASE's images to frames.
+def other_frames(path: Path) -> Iterator[RawFrame]:
+    """Iterate over the structures of a file in any format that ASE reads, without labels.
 
     Raises:
-        InputError: the file cannot be read; or it has no images, and `empty` says so.
+        InputError: the file does not say which elements its atoms are, or its sites are not fully occupied.
+    """
+    with refusing(lambda: f"{path}: ASE's reader failed"):
+        yield from _raw_frames(path, _other_images(path))
+
+
+def _raw_frames(path: Path, images: Iterator[Image]) -> Iterator[RawFrame]:
+    """Convert ASE's images to frames. ASE's warnings, of labels and symmetry that are not used, are not shown.
+
+    Raises:
+        InputError: there are no images.
     """
     count = 0
-    try:
-        for atoms, results, done in images:
-            source = f"{path}, frame {count}"
-            yield RawFrame(_structure(atoms, results, source), source, done=done)
-            count += 1
-    except Exception as error:  # ASE's readers raise many kinds of errors
-        where = f"{path}, frame {count}" if count else str(path)
-        raise InputError(f"{where}: cannot be read ({typed_line(error)})") from error
-    if empty and not count:
-        raise InputError(f"{path}: {empty}")
-
-
-def _vasp_images(path: Path, kind: str) -> Iterator[Image]:
-    """Iterate over ionic steps.
-
-    `energy` is the free energy (TOTEN), whose derivatives are the forces and the stress. The energy extrapolated to
-    zero smearing is kept as `energy_zero`.
-    """
-    from ase.io import iread
-
-    for atoms in iread(str(path), index=":", format=kind):
-        results = dict(atoms.calc.results) if atoms.calc is not None else {}
-        if "free_energy" in results:
-            results["energy_zero"] = results.get("energy")
-            results["energy"] = results.pop("free_energy")
-        yield atoms, results, 1.0
+    while True:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image = next(images, None)
+        if image is None:
+            break
+        atoms, results, done = image
+        source = f"{path}, frame {count}"
+        yield RawFrame(_structure(atoms, results, source), source, done=done)
+        count += 1
+    if not count:
+        raise InputError(f"{path}: the file has no structures")
 
 
 def _traj_images(path: Path) -> Iterator[Image]:
@@ -92,6 +83,37 @@ def _db_images(path: Path) -> Iterator[Image]:
         atoms.info = {**row.data, **row.key_value_pairs}
         names = ("energy", "free_energy", "forces", "stress")
         yield atoms, {name: row[name] for name in names if name in row}, number / total
+
+
+def _other_images(path: Path) -> Iterator[Image]:
+    import ase.io
+    from ase.io.formats import filetype
+
+    with _in_utf8(path) as readable:
+        kind = filetype(str(readable))
+        check_text(readable, path, kind)
+        options = {"store_tags": True} if kind == "cif" else {}
+        images = ase.io.iread(readable, index=":", format=kind, do_not_split_by_at_sign=True, **options)
+        for number, atoms in enumerate(images):
+            if kind == "cif":
+                refuse_cif_disorder(atoms, f"{path}, frame {number}")
+            yield atoms, {}, 1.0
+
+
+@contextmanager
+def _in_utf8(path: Path) -> Iterator[Path]:
+    """Give a file that ASE can read: the file itself, or a copy in UTF-8 if it begins with a byte order mark."""
+    with path.open("rb") as raw, decompressed(path, raw) as file:
+        start = file.read(4)
+        encoding = encoding_of(start)
+        if encoding is None:
+            yield path
+            return
+        text = (start + file.read()).decode(encoding)
+    with TemporaryDirectory() as folder:
+        copy = Path(folder) / unpacked(path)
+        copy.write_text(text, encoding="utf-8")
+        yield copy
 
 
 def _read_only(path: Path) -> Any:

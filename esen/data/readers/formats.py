@@ -9,13 +9,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from esen.data.readers.aselmdb import MAGIC, aselmdb_frames
-from esen.data.readers.by_ase import db_frames, outcar_frames, traj_frames, vasprun_frames
+from esen.data.readers.aselmdb import aselmdb_frames
+from esen.data.readers.by_ase import db_frames, traj_frames
 from esen.data.readers.extxyz import SUFFIXES, extxyz_frames, zip_frames
-from esen.data.readers.frame import RawFrame
+from esen.data.readers.frame import RawFrame, refusing_frames
+from esen.data.readers.lmdb_file import MAGIC
 from esen.data.readers.molecules_npz import npz_frames
 from esen.data.readers.mptrj_json import is_mptrj, mptrj_frames
-from esen.data.readers.opening import PACKINGS, decompressed, unpacked
+from esen.data.readers.opening import PACKINGS, decompressed, encoding_of, unpacked
+from esen.data.readers.vasp import vasp_frames
 from esen.data.training_set import is_esendata
 from esen.errors import InputError
 
@@ -23,6 +25,7 @@ ESENDATA = "esendata"
 """The memory-mapped training set: a folder, without a reader of raw frames."""
 
 _START = 4096
+_HDF5 = b"\x89HDF\r\n"
 _VASPRUN = re.compile(r"vasprun.*\.xml", re.IGNORECASE)
 _OUTCAR = re.compile(r"(.*[._-])?outcar([._-].*)?", re.IGNORECASE)
 
@@ -32,18 +35,22 @@ class Format:
     """How files of a format are read and recognised.
 
     Attributes:
-        frames: iterates over the frames of a file.
+        find: iterates over the frames of a file, with errors of any kind.
         suffixes: suffixes of the file name.
         packed: whether files may be compressed as a whole.
     """
 
-    frames: Callable[[Path], Iterator[RawFrame]]
+    find: Callable[[Path], Iterator[RawFrame]]
     suffixes: tuple[str, ...] = ()
     packed: bool = False
 
+    def frames(self, path: Path) -> Iterator[RawFrame]:
+        """Iterate over the frames of a file.
 
-def _vasp_frames(path: Path) -> Iterator[RawFrame]:
-    return vasprun_frames(path) if _beginning(path).lstrip().startswith(b"<") else outcar_frames(path)
+        Raises:
+            InputError: the file cannot be read; the message names file and frame.
+        """
+        return refusing_frames(self.find, path)
 
 
 FORMATS = {
@@ -52,7 +59,7 @@ FORMATS = {
     "mptrj_json": Format(mptrj_frames, (".json",), packed=True),
     "aselmdb": Format(aselmdb_frames, (".aselmdb",)),
     "npz": Format(npz_frames, (".npz",)),
-    "vasp": Format(_vasp_frames, packed=True),
+    "vasp": Format(vasp_frames, packed=True),
     "ase_db": Format(db_frames, (".db",)),
     "ase_traj": Format(traj_frames, (".traj",)),
 }
@@ -102,6 +109,10 @@ def file_format(path: Path) -> str:
     kind = format_of_name(path)
     if kind is None or path.suffix in (".json", ".npz"):
         kind = format_of_content(path) or kind
+    if kind is None and _beginning(path).startswith(_HDF5):
+        raise InputError(
+            f"{path}: is HDF5, which is not read; give vasprun.xml or OUTCAR of VASP, or extended XYZ"
+        )
     if kind is None:
         raise InputError(
             f"{path}: cannot tell its format from name or content; write format: one of {', '.join(FORMATS)}"
@@ -151,7 +162,7 @@ def format_of_content(path: Path) -> str | None:
     ):
         if found:
             return kind
-    text = start.decode("utf-8", errors="replace").lstrip()
+    text = start.decode(encoding_of(start) or "utf-8", errors="replace").lstrip()
     if is_mptrj(text):
         return "mptrj_json"
     if (text.startswith("<?xml") and "<modeling>" in text) or text.startswith("vasp."):

@@ -2,16 +2,61 @@
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+from jaxtyping import Float64, Int64
+
 from esen.data.structure import Structure
-from esen.errors import InputError
+from esen.errors import InputError, typed_line
 
 T = TypeVar("T")
 
 _SLICE = re.compile(r"\s*(-?\d+)?\s*:\s*(-?\d+)?\s*(?::\s*(-?[1-9]\d*)?\s*)?")
+
+
+_LONGEST = 200
+"""Characters of a library's message that an error quotes at most."""
+
+
+@contextmanager
+def refusing(where: Callable[[], str]) -> Iterator[None]:
+    """Turn any error of reading within the block into one line for the user. Every reader runs in such a block.
+
+    Args:
+        where: returns file and frame at the time of the error.
+
+    Raises:
+        InputError: for any other exception.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except UnicodeDecodeError as error:
+        byte = error.object[error.start]
+        raise InputError(f"{where()}: is not UTF-8 text (byte 0x{byte:02x}); save it as UTF-8") from error
+    except OSError as error:
+        raise InputError(f"{where()}: cannot be read ({error.strerror or typed_line(error)})") from error
+    except Exception as error:  # the readers of libraries raise errors of any kind on damaged files
+        raise InputError(f"{where()}: cannot be read ({typed_line(error)[:_LONGEST]})") from error
+
+
+def refusing_frames(find: Callable[[Path], Iterator["RawFrame"]], path: Path) -> Iterator["RawFrame"]:
+    """Iterate over the frames that a reader finds in a file; any error names the file and the frame.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    count = 0
+    with refusing(lambda: f"{path}, frame {count}" if count else str(path)):
+        for raw in find(path):
+            yield raw
+            count += 1
 
 
 def _parsed_already(raw: "RawFrame") -> Structure:
@@ -46,7 +91,40 @@ class RawFrame:
         Raises:
             InputError: the content is damaged or not of the format.
         """
-        return self.parse(self)
+        with refusing(lambda: self.source):
+            return self.parse(self)
+
+
+def reals(value: Any, shape: tuple[int, ...], name: str) -> Float64[np.ndarray, "..."]:
+    """Return an array of real numbers as float64.
+
+    Args:
+        value: an array or lists.
+        shape: expected shape; −1 fits any length.
+        name: what the numbers are, for messages.
+
+    Raises:
+        ValueError: the values are not real numbers, or their number does not fit the shape.
+    """
+    array = np.asarray(value)
+    if array.dtype.kind not in "iuf":
+        raise ValueError(f"{name}: expected real numbers, got {array.dtype}")
+    return array.astype(np.float64).reshape(shape)
+
+
+def whole_numbers(value: Any) -> Int64[np.ndarray, " N"]:
+    """Return atomic numbers as int64.
+
+    Raises:
+        ValueError: a value is not a whole number above 0, or they are not a flat list.
+    """
+    numbers = reals(value, (-1,), "atomic numbers")
+    wrong = numbers[~((numbers > 0) & (numbers == np.round(numbers)) & (numbers < 1000))]
+    if np.ndim(value) != 1 or wrong.size:
+        raise ValueError(
+            f"expected a list of atomic numbers, got {wrong[0] if wrong.size else np.shape(value)}"
+        )
+    return numbers.astype(np.int64)
 
 
 def parse_slice(text: str) -> slice:

@@ -1,7 +1,7 @@
 """Labels of a frame, from their names in the file."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -29,15 +29,16 @@ def energy_of(frame: Structure, key: str, *, required: bool = True) -> float | N
         InputError: nothing is named `key`, although an energy is required or there is one under another name; or the
             energy is not one number.
     """
-    if key not in frame.info:
+    name = name_in(frame.info, key)
+    if name is None:
         likely = energy_candidates(frame)
         if not required and (not likely or key == NO_LABEL):
             return None
         raise _missing(frame, "energy", key, likely, frame.info)
-    energy = _numbers(frame.info[key], (1,))
+    energy = _numbers(frame.info[name], (1,))
     if energy is None:
         raise InputError(
-            f"{frame.source}: {key} is {frame.info[key]!r}, expected one number, the energy in eV"
+            f"{frame.source}: {name} is {frame.info[name]!r}, expected one number, the energy in eV"
         )
     return float(energy[0])
 
@@ -56,15 +57,16 @@ def forces_of(frame: Structure, key: str, *, required: bool = True) -> Float64[n
             forces are not three numbers per atom.
     """
     shape = (len(frame.numbers), 3)
-    if key not in frame.arrays:
+    name = name_in(frame.arrays, key)
+    if name is None:
         vectors = [k for k, v in frame.arrays.items() if v.shape == shape and v.dtype.kind == "f"]
         likely = forces_candidates(frame)
         if not required and (not likely or key == NO_LABEL):
             return None
         raise _missing(frame, "forces", key, likely or vectors, frame.arrays)
-    forces = frame.arrays[key]
+    forces = frame.arrays[name]
     if forces.shape != shape or forces.dtype.kind not in "if":
-        raise InputError(f"{frame.source}: {key} is not three numbers per atom, which forces must be")
+        raise InputError(f"{frame.source}: {name} is not three numbers per atom, which forces must be")
     return forces.astype(np.float64)
 
 
@@ -81,13 +83,14 @@ def stress_of(frame: Structure, key: str, convention: StressConvention) -> Float
     Raises:
         InputError: the value named `key` is not 6 or 9 numbers.
     """
-    if key not in frame.info:
+    name = name_in(frame.info, key)
+    if name is None:
         return None
-    values = _numbers(frame.info[key], (6, 9))
+    values = _numbers(frame.info[name], (6, 9))
     if values is None:
-        given = frame.info[key]
+        given = frame.info[name]
         raise InputError(
-            f"{frame.source}: {key} is {given!r}, expected 9 numbers, or 6: xx, yy, zz, yz, xz, xy"
+            f"{frame.source}: {name} is {given!r}, expected 9 numbers, or 6: xx, yy, zz, yz, xz, xy"
         )
     volume = float(abs(np.linalg.det(frame.cell)))
     if not frame.pbc.all() or volume == 0.0:
@@ -131,18 +134,31 @@ class Reading:
         Raises:
             InputError: a required label is missing, or a label has the wrong shape.
         """
+        taken = {name_in(frame.info, key) for key in (self.energy_key, self.stress_key)}
         return replace(
             frame,
             energy=energy_of(frame, self.energy_key, required="energy" in self.required),
             forces=forces_of(frame, self.forces_key, required="forces" in self.required),
             stress=stress_of(frame, self.stress_key, "ase" if fixed_units else self.stress_convention),
-            info={k: v for k, v in frame.info.items() if k not in (self.energy_key, self.stress_key)},
+            info={key: value for key, value in frame.info.items() if key not in taken},
             arrays={},
             constraints=(),
         )
 
 
 _STATED = ("energy_key", "forces_key", "stress_key", "stress_convention")
+
+
+def name_in(names: Mapping[str, Any], key: str) -> str | None:
+    """Return the name that is `key`, or else the only one that differs from it in upper and lower case.
+
+    >>> name_in({"Energy": 1, "e": 2}, "energy"), name_in({"Energy": 1, "ENERGY": 2}, "energy")
+    ('Energy', None)
+    """
+    if key in names:
+        return key
+    same = [name for name in names if name.lower() == key.lower()]
+    return same[0] if len(same) == 1 else None
 
 
 def _numbers(value: Any, sizes: tuple[int, ...]) -> Float64[np.ndarray, " K"] | None:

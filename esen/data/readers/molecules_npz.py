@@ -6,14 +6,13 @@
 | rMD17 | nuclear_charges | coords | energies | forces |
 """
 
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from ase import units
 
-from esen.data.readers.frame import RawFrame
+from esen.data.readers.frame import RawFrame, whole_numbers
 from esen.data.structure import Structure
 from esen.errors import InputError
 
@@ -47,22 +46,22 @@ def npz_frames(path: Path) -> Iterator[RawFrame]:
         raise InputError(f"{path}: has a lattice; only molecules are read from .npz, give it as extended XYZ")
     energy_unit = _unit(contents, "e_unit", "kcal/mol", _ENERGY_UNITS, path)
     length_unit = _unit(contents, "r_unit", "Ang", _LENGTH_UNITS, path)
-    numbers, positions, energies, forces = (contents.get(name) for name in layout)
-    assert numbers is not None
+    numbers = whole_numbers(contents[layout[0]])
+    shape = (len(contents[layout[1]]), len(numbers), 3)
+    shapes = dict(zip(layout[1:], (shape, shape[:1], shape), strict=True))
+    found = {}
+    for key in (key for key in shapes if key in contents):
+        array = contents[key]
+        if array.size != np.prod(shapes[key]) or array.dtype.kind not in "iuf":
+            kind = f"shape {array.shape} and type {array.dtype}"
+            raise InputError(f"{path}: {key} has {kind}, expected real numbers of the shape {shapes[key]}")
+        found[key] = array.reshape(shapes[key])
+    positions, energies, forces = (found.get(key) for key in layout[1:])
     assert positions is not None
-    frames = len(positions)
-    if positions.shape != (frames, len(numbers), 3):
-        raise InputError(
-            f"{path}: {layout[1]} has shape {positions.shape}, expected (frames, {len(numbers)}, 3)"
-        )
-    if energies is not None and energies.size != frames:
-        raise InputError(f"{path}: {layout[2]} has {energies.size} energies for {frames} frames")
-    if forces is not None and forces.shape != positions.shape:
-        raise InputError(f"{path}: {layout[3]} has shape {forces.shape}, but {layout[1]} {positions.shape}")
     name = str(contents["name"]) if "name" in contents else path.stem
-    for index in range(frames):
+    for index in range(shape[0]):
         frame = Structure(
-            numbers=numbers.astype(np.int64),
+            numbers=numbers,
             positions=positions[index].astype(np.float64) * length_unit,
             cell=np.zeros((3, 3)),
             pbc=np.zeros(3, dtype=np.bool_),
@@ -70,19 +69,16 @@ def npz_frames(path: Path) -> Iterator[RawFrame]:
             source=f"{path}, frame {index}",
         )
         if energies is not None:
-            frame.info["energy"] = float(energies.flat[index]) * energy_unit
+            frame.info["energy"] = float(energies[index]) * energy_unit
         if forces is not None:
             frame.arrays["forces"] = forces[index].astype(np.float64) * (energy_unit / length_unit)
-        yield RawFrame(frame, frame.source, done=(index + 1) / frames)
+        yield RawFrame(frame, frame.source, done=(index + 1) / shape[0])
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with np.load(path, allow_pickle=False) as saved:
-            known = {name for layout in LAYOUTS for name in layout} | {"e_unit", "r_unit", "lattice", "name"}
-            return {key: saved[key] if key in known else np.zeros(0) for key in saved}
-    except (OSError, ValueError, zipfile.BadZipFile, AttributeError) as error:
-        raise InputError(f"{path}: cannot be read as .npz ({error})") from error
+    with np.load(path, allow_pickle=False) as saved:
+        known = {name for layout in LAYOUTS for name in layout} | {"e_unit", "r_unit", "lattice", "name"}
+        return {key: saved[key] if key in known else np.zeros(0) for key in saved}
 
 
 def _unit(

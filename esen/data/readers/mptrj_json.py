@@ -12,7 +12,7 @@ from typing import Any, TextIO
 import numpy as np
 from ase.data import atomic_numbers
 
-from esen.data.readers.frame import RawFrame
+from esen.data.readers.frame import RawFrame, reals, refusing
 from esen.data.readers.opening import opened
 from esen.data.stress import to_stress
 from esen.data.structure import Structure
@@ -37,7 +37,7 @@ def mptrj_frames(path: Path) -> Iterator[RawFrame]:
         InputError: the file cannot be read or is not JSON of this layout, or a frame is wrong.
     """
     count = 0
-    with opened(path, "JSON", lambda: f"frame {count - 1}" if count else "its beginning") as (file, part):
+    with opened(path) as (file, part):
         stream = _Stream(file, path)
         for mp_id in stream.entries():
             for frame_id in stream.entries():
@@ -119,27 +119,23 @@ class _Stream:
 
 
 def _structure(entry: Any, frame_id: str, source: str) -> Structure:
-    try:
+    with refusing(lambda: f"{source}: no frame of MPtrj"):
         structure = entry["structure"]
-        cell = np.array(structure["lattice"]["matrix"], dtype=np.float64).reshape(3, 3)
+        cell = reals(structure["lattice"]["matrix"], (3, 3), "lattice")
         sites = structure["sites"]
         if any(len(site["species"]) != 1 or site["species"][0].get("occu", 1) != 1 for site in sites):
             raise InputError(f"{source}: a site is disordered; expected one element a site")
         numbers = np.array([atomic_numbers[site["species"][0]["element"]] for site in sites], dtype=np.int64)
-        positions = np.array([site["xyz"] for site in sites], dtype=np.float64).reshape(-1, 3)
+        positions = reals([site["xyz"] for site in sites], (len(numbers), 3), "xyz")
         values = {"frame_id": frame_id} | {key: entry[key] for key in _INFO if entry.get(key) is not None}
         values |= {key: float(entry[key]) for key in _ENERGIES if entry.get(key) is not None}
         if _DEFAULT_ENERGY in values:
             values["energy"] = values[_DEFAULT_ENERGY]
         if entry.get("stress") is not None:
-            stress = np.array(entry["stress"], dtype=np.float64).ravel()
+            stress = reals(entry["stress"], (9,), "stress")
             values["stress"] = to_stress(stress, "vasp_kbar", abs(np.linalg.det(cell))).ravel()
         arrays = {}
         if entry.get("force") is not None:
-            arrays["forces"] = np.array(entry["force"], dtype=np.float64).reshape(-1, 3)
-    except KeyError as error:
-        raise InputError(f"{source}: {error} is missing, or no element") from error
-    except (TypeError, ValueError, AttributeError, IndexError) as error:
-        raise InputError(f"{source}: is not a frame of MPtrj ({error})") from error
+            arrays["forces"] = reals(entry["force"], (len(numbers), 3), "force")
     pbc = np.ones(3, dtype=np.bool_)
     return Structure(numbers, positions, cell, pbc, info=values, arrays=arrays, source=source)

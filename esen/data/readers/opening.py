@@ -1,51 +1,52 @@
-"""Open text files, compressed or not, and report errors of the system or the compression in one line."""
+"""Open text files, compressed or not, in UTF-8 or, if their byte order mark says so, in UTF-16 or UTF-32."""
 
 import bz2
+import codecs
 import gzip
 import io
 import lzma
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
-from esen.errors import InputError
-
 _DECOMPRESSORS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 PACKINGS = ("", *_DECOMPRESSORS)
 """Suffixes of compression that may follow the suffix of the format."""
 
+_MARKS = {  # UTF-32 first, because its mark begins as that of UTF-16
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+    codecs.BOM_UTF8: "utf-8-sig",
+}
+
 
 @contextmanager
-def opened(path: Path, kind: str, at: Callable[[], str]) -> Iterator[tuple[TextIO, Callable[[], float]]]:
+def opened(path: Path) -> Iterator[tuple[TextIO, Callable[[], float]]]:
     """Open a file as text; give the file and a function that returns the fraction read so far, 0 to 1.
-
-    A byte order mark is skipped.
 
     Args:
         path: the file; `.gz`, `.bz2` and `.xz` are decompressed.
-        kind: what the file should contain, for messages.
-        at: returns the current place, such as `frame 3`, for messages.
 
     Raises:
-        InputError: the file cannot be opened or decompressed, or is not text.
+        Exception: the file cannot be opened or decompressed, or is not text.
     """
-    try:
-        with path.open("rb") as raw, io.TextIOWrapper(decompressed(path, raw), encoding="utf-8-sig") as file:
-            size = max(path.stat().st_size, 1)
-            yield file, lambda: min(raw.tell() / size, 1.0)
-    except UnicodeDecodeError as error:
-        wrong = error.object[error.start]
-        raise InputError(
-            f"{path}: is not UTF-8 text (byte 0x{wrong:02x} after {at()}), expected {kind}"
-        ) from error
-    except EOFError as error:
-        raise InputError(f"{path}: the compressed file is cut off after {at()}") from error
-    except (zlib.error, lzma.LZMAError) as error:
-        raise InputError(f"{path}: the compressed file is damaged after {at()} ({error})") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+    size = max(path.stat().st_size, 1)
+    with path.open("rb") as raw, as_text(decompressed(path, raw)) as file:
+        yield file, lambda: min(raw.tell() / size, 1.0)
+
+
+def as_text(file: Any) -> TextIO:
+    """Return the text of a binary file, without a byte order mark."""
+    buffered = io.BufferedReader(file)
+    return io.TextIOWrapper(buffered, encoding=encoding_of(buffered.peek(4)) or "utf-8")
+
+
+def encoding_of(start: bytes) -> str | None:
+    """Return the encoding that a byte order mark at the start of a file shows; None: there is none."""
+    return next((encoding for mark, encoding in _MARKS.items() if start.startswith(mark)), None)
 
 
 def decompressed(path: Path, raw: BinaryIO) -> Any:

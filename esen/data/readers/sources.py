@@ -11,7 +11,7 @@ import numpy as np
 from esen.data.frames import FrameList, Frames, Mixture, Subset
 from esen.data.readers.formats import ESENDATA, FORMATS, find_files
 from esen.data.readers.frame import RawFrame, parse_slice, select
-from esen.data.readers.labels import NO_LABEL, Reading, stress_candidates
+from esen.data.readers.labels import NO_LABEL, Reading, name_in, stress_candidates
 from esen.data.stress import StressConvention
 from esen.data.structure import Structure
 from esen.data.training_set import MappedFrames
@@ -186,7 +186,7 @@ class StressWatch:
         frame = raw.structure()
         if not self.found and frame.pbc.all():
             self.first = self.first or frame.source
-            self.found = self.reading.stress_key in frame.info
+            self.found = name_in(frame.info, self.reading.stress_key) is not None
             self.candidates.update(() if self.found else stress_candidates(frame))
         return self.reading.labelled(frame, fixed_units=raw.fixed_units)
 
