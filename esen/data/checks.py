@@ -180,7 +180,7 @@ def _check_distances(structure: Structure, where: str) -> None:
     lengths = np.linalg.norm(structure.cell[structure.pbc], axis=1)
     if len(lengths) and lengths.min() < CLOSEST:
         raise InputError(
-            f"{where}: a periodic row of the cell is {lengths.min():g} Å long; is the cell in Å?"
+            f"{where}: atom 0 and its own image are {lengths.min():.3f} Å apart, a row of the cell; is it in Å?"
         )
     if _are_clearly_apart(structure):
         return

@@ -94,9 +94,9 @@ _atom_site_occupancy
     ("sites", "words"),
     [
         ("Cu1 Cu 0 0 0 1.0", ""),
-        ("Cu1 Cu 0 0 0 0.5\nAu1 Au 0 0 0 0.5", "Cu 0.5, Au 0.5"),
-        ("Cu1 Cu 0 0 0 0.8", "Cu 0.8"),
-        ("Cu1 Cu 0 0 0 1.0\nCu2 Cu 0.25 0.25 0.25 0.1", "Cu 0.1"),
+        ("Cu1 Cu 0 0 0 0.5\nAu1 Au 0 0 0 0.5", "Cu1 0.5, Au1 0.5"),
+        ("Cu1 Cu 0 0 0 0.8", "Cu1 0.8"),
+        ("Cu1 Cu 0 0 0 1.0\nCu2 Cu 0.25 0.25 0.25 0.1", "Cu2 0.1"),
     ],
 )
 def test_disordered_sites_are_refused(tmp_path: Path, sites: str, words: str) -> None:
@@ -134,7 +134,7 @@ def test_a_long_file_is_not_read_to_its_end(folder: Path) -> None:
         ("none.xyz", ":1", "no such file"),
         ("", ":1", "folder"),
         ("notes.dat", ":1", "ASE"),
-        ("other.json", ":1", "cannot read|selects nothing"),
+        ("other.json", ":1", "cannot be read"),
         ("empty.xyz", ":1", "empty"),
         ("twice.xyz", ":1", "0.000 Å"),
         ("a.xyz", "7:8", "'7:8'"),

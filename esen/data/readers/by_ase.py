@@ -13,7 +13,7 @@ import numpy as np
 from ase import Atoms
 
 from esen.data.atoms import from_atoms
-from esen.data.readers.by_ase_checks import check_text, refuse_cif_disorder
+from esen.data.readers.by_ase_checks import check_text, refuse_cif_disorder, refuse_types
 from esen.data.readers.frame import RawFrame, refusing
 from esen.data.readers.opening import decompressed, encoding_of, unpacked
 from esen.data.structure import Structure
@@ -70,7 +70,7 @@ def _raw_frames(path: Path, images: Iterator[Image]) -> Iterator[RawFrame]:
 def _traj_images(path: Path) -> Iterator[Image]:
     from ase.io.trajectory import TrajectoryReader
 
-    with TrajectoryReader(path) as images:
+    with path.open("rb") as file, TrajectoryReader(file) as images:
         for number, atoms in enumerate(images, start=1):
             yield atoms, atoms.calc.results if atoms.calc is not None else {}, number / len(images)
 
@@ -94,7 +94,11 @@ def _other_images(path: Path) -> Iterator[Image]:
         check_text(readable, path, kind)
         options = {"store_tags": True} if kind == "cif" else {}
         images = ase.io.iread(readable, index=":", format=kind, do_not_split_by_at_sign=True, **options)
+        with readable.open("rb") as file:
+            start = file.read(1 << 16).decode(errors="replace")
         for number, atoms in enumerate(images):
+            if kind.startswith("lammps"):
+                refuse_types(atoms, f"{path}, frame {number}", start)
             if kind == "cif":
                 refuse_cif_disorder(atoms, f"{path}, frame {number}")
             yield atoms, {}, 1.0

@@ -2,13 +2,12 @@
 
 import re
 from collections.abc import Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.data import atomic_masses, atomic_numbers, chemical_symbols
+from ase.data import atomic_masses, atomic_numbers
 
 from esen.data.atoms import from_atoms
 from esen.data.checks import FULL, overlap, pairs_within
@@ -21,11 +20,11 @@ _MASS_TOLERANCE = 0.005
 """Relative difference of a mass from that of the element which it names."""
 _SYMBOLS = re.compile(r"(?:[A-Z][a-z]?\d*(?:[\s_-]+|$))+")
 _NO_GROUP = ("", ".", "?")
-_TYPES_ONLY = "has types of atoms but no elements, which esen does not guess"
+_NAME_THEM = "write Masses in g/mol or Atom Type Labels of elements, in a dump the column element"
 
 
 def check_text(readable: Path, path: Path, kind: str) -> None:
-    """Refuse a file that does not say which elements its atoms are, or that has fewer atoms than it says.
+    """Refuse a `POSCAR` that does not say which elements its atoms are, or that has fewer atoms than it says.
 
     Args:
         readable: the file or a copy of it.
@@ -35,23 +34,10 @@ def check_text(readable: Path, path: Path, kind: str) -> None:
     Raises:
         InputError: as above.
     """
-    if kind == "lammps-dump-binary":
-        raise InputError(f"{path}: {_TYPES_ONLY}; write a text dump with the column element")
-    if kind not in ("vasp", "lammps-data", "lammps-dump-text"):
+    if kind != "vasp":
         return
     with opened(readable) as (file, _):
-        if kind == "lammps-dump-text":
-            for line in file:
-                if line.startswith("ITEM: ATOMS") and not {"element", "mass"} & set(line.split()):
-                    cure = "write the dump with the column element (dump_modify … element Cu O)"
-                    raise InputError(f"{path}: {_TYPES_ONLY}; {cure}")
-        elif kind == "vasp":
-            _check_poscar(file.readlines(), path)
-        else:
-            _check_lammps_data(file.readlines(), path)
-
-
-def _check_poscar(lines: Sequence[str], path: Path) -> None:
+        lines = file.readlines()
     words = [re.split("[!#]", line)[0].split() for line in lines[:7]]
     named = 5 if len(words) > 6 and words[5] and not _is_count(words[5][0]) else 4
     counts = words[named + 1] if len(words) > named + 1 else []
@@ -75,39 +61,26 @@ def _is_count(word: str) -> bool:
     return word.isascii() and word.isdecimal()
 
 
-def _check_lammps_data(lines: Sequence[str], path: Path) -> None:
-    labels = [row[1] for row in _section(lines, "Atom Type Labels") if len(row) > 1]
-    masses = [float(row[1]) for row in _section(lines, "Masses") if len(row) > 1]
-    if labels and not all(label in atomic_numbers for label in labels):
-        labels = []
-    if not labels and not masses:
+def refuse_types(atoms: Atoms, source: str, start: str) -> None:
+    """Refuse atoms of LAMMPS that have a type and no element. ASE takes types for atomic numbers, and rounds masses.
+
+    Args:
+        atoms: as ASE read them.
+        source: file and frame, for messages.
+        start: beginning of the file, which shows whether it names elements.
+
+    Raises:
+        InputError: as above.
+    """
+    masses = atoms.arrays.get("masses", atoms.arrays.get("mass"))
+    standard = atomic_masses[atoms.numbers]
+    if masses is not None and (wrong := np.abs(masses / standard - 1) > _MASS_TOLERANCE).any():
+        raise InputError(f"{source}: the mass {masses[wrong][0]:g} is of no element in g/mol; {_NAME_THEM}")
+    types = atoms.arrays.get("type", atoms.numbers)
+    if masses is None and "element" not in start and (types == atoms.numbers).all():
         raise InputError(
-            f"{path}: {_TYPES_ONLY}; add a section Masses in g/mol, or Atom Type Labels of elements"
+            f"{source}: has types of atoms but no elements, which esen does not guess; {_NAME_THEM}"
         )
-    for number, mass in enumerate(masses):
-        nearest = int(np.argmin(np.abs(atomic_masses[1:] - mass))) + 1
-        found = chemical_symbols[nearest]
-        if abs(mass / atomic_masses[nearest] - 1) > _MASS_TOLERANCE:
-            raise InputError(
-                f"{path}: type {number + 1} has the mass {mass:g}, which is of no element in g/mol"
-            )
-        if labels and labels[number : number + 1] != [found]:
-            raise InputError(
-                f"{path}: type {number + 1} is labelled {labels[number]}, but has the mass of {found}"
-            )
-
-
-def _section(lines: Sequence[str], name: str) -> list[list[str]]:
-    """Return the words of the rows of a section of a LAMMPS data file."""
-    plain = [line.split("#")[0].split() for line in lines]
-    starts = [number for number, words in enumerate(plain) if words == name.split()]
-    rows: list[list[str]] = []
-    for words in islice(plain, starts[0] + 1 if starts else len(plain), None):
-        if words and not words[0].isdecimal():
-            break
-        if words:
-            rows.append(words)
-    return rows
 
 
 def refuse_cif_disorder(atoms: Atoms, source: str) -> None:

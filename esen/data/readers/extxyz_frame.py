@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from ase.constraints import FixAtoms, FixCartesian, FixConstraint
 from ase.data import atomic_numbers
 from jaxtyping import Bool, Float64
 
@@ -19,10 +20,12 @@ from esen.data.structure import Structure
 from esen.errors import InputError
 
 _TOKEN = re.compile(
-    r"""  "((?:[^"\\]|\\.)*)" | '((?:[^'\\]|\\.)*)' | \{((?:[^}\\]|\\.)*)\} | \[((?:[^\]\\]|\\.)*)\]
+    r"""  "((?:[^"\\]|\\.)*+)(?:"|$) | '((?:[^'\\]|\\.)*+)(?:'|$)
+    | \{((?:[^}\\]|\\.)*+)(?:\}|$) | \[((?:[^\]\\]|\\.)*+)(?:\]|$)
     | (\s*=\s*) | (\s+) | \\(.) | ([^\s='"{}\[\]\\]+) | (.)  """,
     re.VERBOSE | re.DOTALL,
 )
+"""A part of a comment line; a quotation that is not closed extends to the end."""
 _EQUALS, _SPACE = 5, 6
 """Groups of `_TOKEN` that separate; the others are parts of keys and values."""
 
@@ -74,7 +77,7 @@ def parse_extxyz(raw: RawFrame) -> Structure:
             f"{raw.source} (line {raw.line + 2 + atom}): species and Z are of different elements"
         )
     assert species is not None
-    arrays.pop("move_mask", None)
+    mask = arrays.pop("move_mask", None)
     return Structure(
         numbers=species,
         positions=arrays.pop("pos"),
@@ -83,7 +86,15 @@ def parse_extxyz(raw: RawFrame) -> Structure:
         info={key: _value(key, text) for key, text in given.items()},
         arrays={"charges" if name == "charge" else name: array for name, array in arrays.items()},
         source=raw.source,
+        constraints=() if mask is None else _fixed(~mask.astype(np.bool_)),
     )
+
+
+def _fixed(mask: Bool[np.ndarray, "..."]) -> tuple[FixConstraint, ...]:
+    """Return the constraints of atoms, or of their Cartesian components, that may not move."""
+    if mask.ndim == 1:
+        return (FixAtoms(mask=mask),)
+    return tuple(FixCartesian(atom, mask=mask[atom]) for atom in np.flatnonzero(mask.any(axis=1)).tolist())
 
 
 def shown(line: str) -> str:

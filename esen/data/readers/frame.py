@@ -109,6 +109,8 @@ def reals(value: Any, shape: tuple[int, ...], name: str) -> Float64[np.ndarray, 
     array = np.asarray(value)
     if array.dtype.kind not in "iuf":
         raise ValueError(f"{name}: expected real numbers, got {array.dtype}")
+    if array.size != np.prod(shape) and -1 not in shape:
+        raise ValueError(f"{name}: expected numbers of the shape {shape}, got {array.shape}")
     return array.astype(np.float64).reshape(shape)
 
 

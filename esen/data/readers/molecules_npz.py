@@ -76,7 +76,7 @@ def npz_frames(path: Path) -> Iterator[RawFrame]:
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:
-    with np.load(path, allow_pickle=False) as saved:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
         known = {name for layout in LAYOUTS for name in layout} | {"e_unit", "r_unit", "lattice", "name"}
         return {key: saved[key] if key in known else np.zeros(0) for key in saved}
 

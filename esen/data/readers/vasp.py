@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any, TextIO
 from xml.etree import ElementTree
 
-import numpy as np
-from ase import Atoms, units
+from ase import Atoms
 
 from esen.data.atoms import from_atoms
-from esen.data.readers.frame import RawFrame, reals
+from esen.data.readers.frame import RawFrame
 from esen.data.readers.opening import opened
 from esen.errors import InputError, first_line
 
@@ -26,7 +25,7 @@ _log = logging.getLogger(__name__)
 _STEP_ENDS = "FREE ENERGIE OF THE ION-ELECTRON SYSTEM"
 _LEARNED = "ML FREE ENERGIE"
 _STEP_BEGINS = ("Iteration", "POSITION  ", "VOLUME and BASIS")
-_KBAR_PER_PRESSURE = -0.1 * units.GPa
+_KEPT = ("energy", "energy_zero", "stress", "forces", "magmoms")
 Step = tuple[Atoms, dict[str, Any]]
 """Atoms, and their labels by the names that readers give them."""
 
@@ -68,61 +67,47 @@ def vasp_frames(path: Path) -> Iterator[RawFrame]:
 
 def _xml_steps(file: TextIO, path: Path, learned: list[int]) -> Iterator[Step]:
     """Iterate over the steps of a `vasprun.xml`; a step of the force field has no electronic steps."""
+    from ase.io.vasp import atoms_from_step
+
     species: list[str] = []
     pressure, step = 0.0, 0
     try:
         for _, element in ElementTree.iterparse(file):
             if element.tag == "atominfo":
-                species = [_text(entry[0]) for entry in element.iterfind("array[@name='atoms']/set/rc")]
+                species = [
+                    (entry[0].text or "").strip() for entry in element.iterfind("array[@name='atoms']/set/rc")
+                ]
             elif element.tag == "parameters":
                 given = element.find(".//i[@name='PSTRESS']")
-                pressure = 0.0 if given is None else float(_text(given))
+                pressure = 0.0 if given is None else float(given.text or 0)
             elif element.tag == "calculation":
                 step += 1
                 if element.find("scstep") is None:
                     learned.append(step)
                 else:
-                    yield _xml_step(element, species, pressure)
+                    _check_rows(element, len(species))
+                    empty = Atoms(species, pbc=True)
+                    yield _results(
+                        atoms_from_step(element, (), None, {"pstress": pressure}, empty, len(species))
+                    )
                 element.clear()
     except ElementTree.ParseError as error:
         raise _cut_off(path, step - len(learned), first_line(error)) from error
 
 
-def _xml_step(step: ElementTree.Element, species: list[str], pressure: float) -> Step:
-    def rows(place: str, count: int, *, required: bool = True) -> np.ndarray | None:
-        found = step.find(place)
-        if found is None and not required:
-            return None
-        lines = [] if found is None else [_text(row).split() for row in found.iterfind("v")]
-        return reals([[float(word) for word in line] for line in lines], (count, 3), place)
-
-    cell = rows("structure/crystal/varray[@name='basis']", 3)
-    atoms = Atoms(species, cell=cell, pbc=True)
-    atoms.set_scaled_positions(rows("structure/varray[@name='positions']", len(species)))
-    # In `calculation/energy`, e_fr_energy includes pV, and e_0_energy may be wrong; those of `scstep` lack corrections
-    # for dispersion. So the difference of the two is taken from there.
-    energy = _energy(step, "energy", "e_fr_energy") - pressure * 1e-22 / 1.60217733e-19 * np.linalg.det(
-        atoms.cell
-    )
-    last = step.findall("scstep")[-1]
-    smearing = _energy(last, "energy", "e_0_energy") - _energy(last, "energy", "e_fr_energy")
-    found: dict[str, Any] = {"energy": float(energy), "energy_zero": float(energy + smearing)}
-    stress = rows("varray[@name='stress']", 3, required=False)
-    if stress is not None:
-        found["stress"] = (_KBAR_PER_PRESSURE * stress).reshape(9)[[0, 4, 8, 5, 2, 1]]
-    forces = rows("varray[@name='forces']", len(species), required=False)
-    return atoms, found if forces is None else found | {"forces": forces}
+def _check_rows(step: ElementTree.Element, atoms: int) -> None:
+    """Refuse a step with fewer or other rows than it has atoms, which ASE would fill with zeros."""
+    for place, count in (("structure/varray[@name='positions']", atoms), ("varray[@name='forces']", atoms)):
+        rows = [len((row.text or "").split()) for row in step.iterfind(f"{place}/v")]
+        if rows != [3] * count and (rows or step.find(place) is not None):
+            raise ValueError(f"{place} has not 3 numbers for each of {count} atoms")
 
 
-def _energy(element: ElementTree.Element, place: str, name: str) -> float:
-    found = element.find(f"{place}/i[@name='{name}']")
-    if found is None:
-        raise ValueError(f"a step has no {name}")
-    return float(_text(found))
-
-
-def _text(element: ElementTree.Element) -> str:
-    return (element.text or "").strip()
+def _results(atoms: Atoms) -> Step:
+    """Return the labels of a step; the energy is the free energy."""
+    found = {name: value for name, value in atoms.calc.results.items() if value is not None}
+    found["energy_zero"], found["energy"] = found["energy"], found.pop("free_energy")
+    return atoms, {name: found[name] for name in _KEPT if name in found}
 
 
 def _outcar_steps(file: TextIO, path: Path, learned: list[int]) -> Iterator[Step]:
@@ -152,10 +137,7 @@ def _outcar_steps(file: TextIO, path: Path, learned: list[int]) -> Iterator[Step
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of stresses that did not fit into their columns
                 atoms = OutcarChunkParser(header=header).build(lines)
-            results = {name: value for name, value in atoms.calc.results.items() if value is not None}
-            results["energy_zero"], results["energy"] = results["energy"], results.pop("free_energy")
-            kept = ("energy", "energy_zero", "stress", "forces", "magmoms")
-            yield atoms, {name: results[name] for name in kept if name in results}
+            yield _results(atoms)
         lines = []
     if any(words in line for line in lines for words in _STEP_BEGINS):
         raise _cut_off(path, step - len(learned), "a step has no energy")

@@ -111,7 +111,7 @@ def test_a_file_that_is_open_elsewhere(tmp_path):
 
 BAD = {
     "missing row": ({1: row(-1.0), 3: row(-1.0)}, {}, "frame 1: row 2 "),
-    "damaged row": ({1: b"nonsense"}, {}, "frame 0: .*damaged"),
+    "damaged row": ({1: b"nonsense"}, {}, "frame 0: .*cannot be read"),
     "no geometry": ({1: {"energy": -1.0}}, {}, "frame 0: .*'numbers'"),
     "damaged list": ({1: row(-1.0)}, {"deleted_ids": 7}, "'deleted_ids'"),
 }

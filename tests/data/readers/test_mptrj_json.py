@@ -107,7 +107,7 @@ def invent(frame):
     [
         (drop_structure, "'structure'"),
         (mix, "disordered"),
-        (lose_a_force, "forces "),
+        (lose_a_force, "force: "),
         (invent, "'Qq'"),
     ],
 )
