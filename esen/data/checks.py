@@ -45,7 +45,7 @@ def check_structure(structure: Structure, max_elements: int) -> None:
     where = structure.source or "structure"
     _check_shapes(structure, where)
     _check_finite(structure, where)
-    _check_elements(structure, where, max_elements)
+    check_elements(structure, max_elements)
     _check_occupancies(structure, where)
     if is_degenerate(structure.cell, structure.pbc):
         raise InputError(
@@ -87,6 +87,25 @@ def overlap(
     relative = distances / (radii[sender] + radii[receiver])
     k = int(relative.argmin())
     return (int(receiver[k]), int(sender[k]), float(distances[k])) if relative[k] < OVERLAP else None
+
+
+def check_elements(structure: Structure, max_elements: int) -> None:
+    """Refuse atomic numbers that are not of elements, or not below `max_elements`.
+
+    Raises:
+        InputError: naming the first atom.
+    """
+    where = structure.source or "structure"
+    lowest, highest = int(structure.numbers.min()), int(structure.numbers.max())
+    if lowest < 1 or highest >= len(chemical_symbols):
+        number = lowest if lowest < 1 else highest
+        atom = int(np.flatnonzero(structure.numbers == number)[0])
+        raise InputError(f"{where}: atom {atom} has atomic number {number}, which is no element")
+    if highest >= max_elements:
+        raise InputError(
+            f"{where}: {chemical_symbols[highest]} (Z = {highest}) is not below model.max_elements, "
+            f"which is {max_elements}; write model.max_elements: {highest + 1} or more"
+        )
 
 
 def check_known(structure: Structure, elements: Collection[int] | None) -> None:
@@ -143,12 +162,12 @@ def _check_finite(structure: Structure, where: str) -> None:
 def _check_occupancies(structure: Structure, where: str) -> None:
     """Refuse sites that are partly vacant or filled with one of several elements, as ASE and others keep them."""
     sites = structure.info.get("occupancy")
-    for species in sites.values() if isinstance(sites, dict) else ():
-        full = (
-            isinstance(species, dict) and len(species) == 1 and abs(next(iter(species.values())) - 1) <= FULL
-        )
-        if not full:
-            named = ", ".join(f"{symbol} {value:g}" for symbol, value in dict(species).items())
+    kinds = sites.values() if isinstance(sites, dict) else ()
+    for species in (kind for kind in kinds if isinstance(kind, dict)):
+        # In a CIF, ? and . say nothing.
+        values = [value if isinstance(value, int | float) else 1.0 for value in species.values()]
+        if len(values) != 1 or abs(values[0] - 1) > FULL:
+            named = ", ".join(f"{symbol} {value}" for symbol, value in species.items())
             raise InputError(
                 f"{where}: a site is disordered (occupancy {named}); expected one element per site"
             )
@@ -161,19 +180,6 @@ def _check_occupancies(structure: Structure, where: str) -> None:
                 raise InputError(
                     f"{where}: atom {atom} ({symbol}) has the occupancy {given[atom]:g}; expected one element per site"
                 )
-
-
-def _check_elements(structure: Structure, where: str, max_elements: int) -> None:
-    lowest, highest = int(structure.numbers.min()), int(structure.numbers.max())
-    if lowest < 1 or highest >= len(chemical_symbols):
-        number = lowest if lowest < 1 else highest
-        atom = int(np.flatnonzero(structure.numbers == number)[0])
-        raise InputError(f"{where}: atom {atom} has atomic number {number}, which is no element")
-    if highest >= max_elements:
-        raise InputError(
-            f"{where}: {chemical_symbols[highest]} (Z = {highest}) is not below model.max_elements, "
-            f"which is {max_elements}; write model.max_elements: {highest + 1} or more"
-        )
 
 
 def _check_distances(structure: Structure, where: str) -> None:

@@ -16,11 +16,10 @@ from esen.errors import InputError
 SMALLEST_SEARCH = 1.0
 """Å. The search divides space into boxes of about its radius; a tiny radius would make millions of boxes."""
 
-MOST_PAIRS = 200_000_000
-"""A search is refused if it would find more pairs."""
-MOST_IMAGES = 20_000_000
-"""A search is refused if it would look at more images of the cell."""
-_BYTES_PER_PAIR = 150
+MOST_PAIRS, MOST_PAIRS_PER_ATOM, MOST_IMAGES, SHORTEST = 1e8, 1e6, 1e7, 0.01
+"""A search is refused if it would find more pairs, look at more images of the cell, or if a period is shorter (Å).
+The densest matter has some hundred pairs per atom."""
+_BYTES_PER_PAIR = 200
 
 Edges = tuple[Int64[np.ndarray, " E"], Int64[np.ndarray, " E"], Int64[np.ndarray, "E 3"]]
 """Sender, receiver and shift, sorted by receiver, then sender, then shift."""
@@ -141,17 +140,17 @@ def _refuse_too_many(
         InputError: naming the estimated number of pairs and their memory.
     """
     volume = abs(np.linalg.det(box))
-    pairs = atoms**2 / volume * 4 / 3 * np.pi * radius**3 if volume else np.inf
-    reach = (
-        np.ceil(radius * np.linalg.norm(np.linalg.inv(box), axis=0)) * pbc if volume else np.full(3, np.inf)
-    )
-    images = float(np.prod(2 * reach + 1))
-    if pairs > MOST_PAIRS or images > MOST_IMAGES:
-        shortest = np.linalg.norm(box[pbc], axis=1).min(initial=np.inf)
+    density = atoms / volume if volume else np.inf
+    pairs = atoms * density * 4 / 3 * np.pi * radius**3
+    reach = radius * np.linalg.norm(np.linalg.inv(box), axis=0) if volume else np.full(3, np.inf)
+    images = float(np.prod(2 * np.ceil(reach[pbc]) + 1))
+    shortest = float(np.linalg.norm(box[pbc], axis=1).min(initial=np.inf))
+    too_many = pairs > MOST_PAIRS or pairs > MOST_PAIRS_PER_ATOM * atoms or images > MOST_IMAGES
+    if atoms and (too_many or shortest < SHORTEST):
         raise InputError(
-            f"{atoms} atoms in a cell with rows of {shortest:.3g} Å or more and a volume of {volume:.3g} Å³ have about"
-            f" {pairs:.2g} pairs within {radius:g} Å ({pairs * _BYTES_PER_PAIR / 1e9:.2g} GB) in {images:.2g} images of"
-            " the cell; is the cell in Å, and not skewed?"
+            f"the cell has a volume of {volume:.3g} Å³ and a shortest row of {shortest:.3g} Å for {atoms} atoms, so"
+            f" that there are about {pairs:.2g} pairs within {radius:.3g} Å ({pairs * _BYTES_PER_PAIR / 1e9:.2g} GB) in"
+            f" {images:.2g} images of the cell; is the cell in Å, and not skewed?"
         )
 
 

@@ -1,5 +1,6 @@
 """A potential as an ASE calculator, and an ASE calculator as a potential."""
 
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -16,11 +17,12 @@ from jaxtyping import Float64
 
 from esen import __version__
 from esen.data.atoms import from_atoms
-from esen.data.checks import check_structure
+from esen.data.checks import check_elements, check_structure, overlap
 from esen.data.structure import Structure
 from esen.errors import InputError, first_line
 from esen.files import sha256_of
 from esen.graph.batch import make_graph
+from esen.graph.edges import edge_vectors
 from esen.graph.types import Graph, Potential, Prediction
 from esen.models.checkpoint import load_potential
 from esen.models.memory import memory_mode
@@ -79,6 +81,7 @@ class EsenCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         """Load a checkpoint, or take a potential as it is. See the class for the arguments."""
         super().__init__()
         self._lock = RLock()
+        self._warned = False
         memory = memory_mode(memory)
         self.potential: Potential
         if isinstance(potential, str | Path):
@@ -115,11 +118,14 @@ class EsenCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         if not len(structure):
             nothing = {"energy": 0.0, "free_energy": 0.0, "forces": np.zeros((0, 3)), "energies": np.zeros(0)}
             return nothing | ({"stress": np.zeros(6)} if structure.pbc.all() else {})
-        graph = make_graph([structure], self.potential.cutoff, self.potential.backend).to(self.device)
-        prediction = self.potential(graph).to("cpu")
+        check_elements(structure, len(chemical_symbols))
+        graph = make_graph([structure], self.potential.cutoff, self.potential.backend)
+        prediction = self.potential(graph.to(self.device)).to("cpu")
         energy = float(prediction.energy[0])
         if not (np.isfinite(energy) and bool(prediction.forces.isfinite().all())):
             raise InputError(_why_not_finite(structure))
+        if not self._warned:
+            self._warn_of_overlap(graph)
         results = {
             "energy": energy,
             "free_energy": energy,
@@ -130,6 +136,24 @@ class EsenCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         if structure.pbc.all() and np.isfinite(stress).all():
             results["stress"] = full_3x3_to_voigt_6_stress(stress)
         return results
+
+    def _warn_of_overlap(self, graph: Graph) -> None:
+        """Warn once of atoms so close that no potential was trained on them."""
+        pair = overlap(
+            graph.numbers.numpy(),
+            graph.receiver.numpy(),
+            graph.sender.numpy(),
+            edge_vectors(graph).norm(dim=1).numpy(),
+        )
+        if pair is not None:
+            i, j, distance = pair
+            names = [f"{chemical_symbols[int(graph.numbers[k])]} (atom {k})" for k in (i, j)]
+            warnings.warn(
+                f"{' and '.join(names)} are {distance:.3f} Å apart, less than half the sum of their covalent radii:"
+                " the prediction may have no meaning",
+                stacklevel=2,
+            )
+            self._warned = True
 
     def get_property(self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True) -> Any:
         """Return a property of `atoms`, computed if anything has changed since the last time.

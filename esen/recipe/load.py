@@ -1,5 +1,6 @@
 """Recipes from and to YAML files. A mistake costs the user one line: file, line, key, what to write."""
 
+import codecs
 import glob
 import json
 import os
@@ -174,7 +175,8 @@ def _read_text(path: Path) -> str:
     if len(content) > _LARGEST_FILE:
         raise InputError(f"{path}: expected a recipe, a YAML file, but this is over {_LARGEST_FILE:,} bytes")
     try:
-        return content.decode("utf-8-sig")
+        is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        return content.decode("utf-16" if is_utf16 else "utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         byte = f"0x{content[error.start]:02x}"

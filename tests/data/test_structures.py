@@ -150,3 +150,161 @@ def test_mistakes_are_one_line(folder: Path, name: str, frames: str, words: str)
     with pytest.raises(InputError, match=words) as caught:
         read_structures(folder / name, frames)
     assert "\n" not in str(caught.value)
+
+
+def with_tags(rows: str, **tags: str) -> str:
+    """Return a CIF with further tags of the sites."""
+    return CIF.replace("_atom_site_occupancy\n", "\n".join(tags.values()) + "\n").format(rows)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (with_tags("Cu1 Cu 0 0 0 1", t="_atom_site_disorder_group"), "_disorder_group: Cu1 in 1"),
+        (with_tags("Cu1 Cu 0 0 0 .\nO1 O 0.5 0.5 0.5 -1", t="_atom_site_disorder_group"), "O1 in -1"),
+        (with_tags("Cu1 Cu 0 0 0 A", t="_atom_site_disorder_assembly"), "Cu1 in A"),
+        (with_tags("Cu1 Cu 0 0 0 .", t="_atom_site_disorder_group"), ""),
+        (with_tags("Cu1 Cu 0 0 0 0.5(1)", t="_atom_site_occupancy"), "Cu1 0.5"),
+        (with_tags("Cu1 Cu 0 0 0 ?", t="_atom_site_occupancy"), ""),
+        (with_tags("Cu1 Cu 0 0 0\nCu2 Cu 0.05 0 0", t=""), "sites Cu1 and Cu2 are 0.195 Å apart"),
+        (with_tags("Cu1 Cu 0 0 0\nAu1 Au 0 0 0", t=""), "site Au1 is at the place of Cu"),
+    ],
+)
+def test_disorder_by_other_words_of_a_cif(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "a.cif").write_text(text)
+    if not words:
+        ((_, structure),) = read_structures(tmp_path / "a.cif", ":")
+        assert set(structure.info) <= {"spacegroup", "unit_cell", "occupancy"}
+        return
+    with pytest.raises(InputError, match=rf"a\.cif.*{words}"):
+        read_structures(tmp_path / "a.cif", ":")
+
+
+def test_occupancies_of_other_formats(folder: Path) -> None:
+    atoms = bulk("Cu", cubic=True)
+    for occupancy, words in ((0.5, r"atom 1 \(Cu\) has the occupancy 0.5"), (0.0, ""), (1.0, "")):
+        atoms.set_array("occupancy", np.array([occupancy and 1.0, occupancy, 1.0 * bool(occupancy)] * 2)[:4])
+        for name in ("o.xyz", "o.pdb"):
+            write(folder / name, atoms)
+            if words:
+                with pytest.raises(InputError, match=words):
+                    read_structures(folder / name, ":")
+            else:
+                assert read_structures(folder / name, ":")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be"])
+@pytest.mark.parametrize("name", ["a.xyz", "b.cif", "POSCAR", "set.zip"])
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+def test_encodings(folder: Path, encoding: str, name: str, ends: str) -> None:
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+
+    def encoded(text: str) -> bytes:
+        return (mark + text.replace("\n", ends)).encode(encoding)
+
+    expected = read_structures(folder / name, ":")
+    if name == "set.zip":
+        with zipfile.ZipFile(folder / name, "w") as archive:
+            archive.writestr("one/a.xyz", encoded((folder / "a.xyz").read_text()))
+    else:
+        (folder / name).write_bytes(encoded((folder / name).read_text()))
+    found = read_structures(folder / name, ":")
+    for (_, one), (_, other) in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one.positions, other.positions)
+        assert one.source == other.source
+
+
+def test_text_in_other_encodings_is_named(folder: Path) -> None:
+    for name, old in (("POSCAR", ""), ("a.xyz", "identifier=")):
+        text = (folder / name).read_text()
+        (folder / name).write_bytes(text.replace(old, f"é{old}", 1).encode("latin-1"))
+        with pytest.raises(InputError, match=f"{name}.*is not UTF-8 text .byte 0xe9"):
+            read_structures(folder / name, ":")
+
+
+LAMMPS = """# a comment
+
+2 atoms
+2 atom types
+0 3.6 xlo xhi
+0 3.6 ylo yhi
+0 3.6 zlo zhi
+{}
+Atoms # atomic
+
+1 1 0 0 0
+2 2 1.8 1.8 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        ("", "types of atoms but no elements"),
+        ("\nMasses\n\n1 1.0\n2 1.0\n", "the mass 1 is of no element"),
+        ("\nAtom Type Labels\n\n1 c3\n2 oh\n", "no elements"),
+        ("\nMasses\n\n1 63.546  # Cu\n2 15.999\n", ""),
+        ("\nAtom Type Labels\n\n1 Cu\n2 O\n", ""),
+    ],
+)
+def test_types_of_lammps_are_not_elements(tmp_path: Path, section: str, words: str) -> None:
+    path = tmp_path / "a.lammps-data"
+    path.write_text(LAMMPS.format(section))
+    if not words:
+        assert read_structures(path, ":")[0][1].numbers.tolist() == [29, 8]
+        return
+    with pytest.raises(InputError, match=words):
+        read_structures(path, ":")
+
+
+@pytest.mark.parametrize(("columns", "row"), [("id type x y z", "1 1"), ("id element type x y z", "1 Cu 1")])
+def test_types_of_a_dump_are_not_elements(tmp_path: Path, columns: str, row: str) -> None:
+    path = tmp_path / "dump.lammpstrj"
+    head = "ITEM: TIMESTEP\n0\nITEM: NUMBER OF ATOMS\n1\nITEM: BOX BOUNDS pp pp pp\n0 3.6\n0 3.6\n0 3.6\n"
+    path.write_text(f"{head}ITEM: ATOMS {columns}\n{row} 0 0 0\n")
+    if "element" in columns:
+        assert read_structures(path, ":")[0][1].numbers.tolist() == [29]
+        return
+    with pytest.raises(InputError, match=r"column element"):
+        read_structures(path, ":")
+
+
+CELL = "1.0\n4 0 0\n0 4 0\n0 0 4\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (f"a slab\n{CELL}1 1\nDirect\n0 0 0\n0.5 0.5 0\n", "line 6 .*no line names the elements"),
+        (f"Na Cl\n{CELL}1 1\nDirect\n0 0 0\n0.5 0.5 0\n", ""),
+        (f"x\n{CELL}Na Cl\n1 99999999999\nDirect\n0 0 0\n", "line 7 says 100000000000 atoms"),
+        (f"x\n{CELL}Na Cl\n1 -1\nDirect\n0 0 0\n", "line 7"),
+        (f"x\n{CELL}Na\n0\nDirect\n", "line 7 says 0 atoms"),
+        (f"x\n{CELL}", "line 6"),
+    ],
+)
+def test_poscars(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "POSCAR").write_text(text)
+    (tmp_path / "POTCAR").write_text("   TITEL  = PAW_PBE Cu\n   TITEL  = PAW_PBE Au\n")  # was not named
+    if not words:
+        assert read_structures(tmp_path / "POSCAR", ":")[0][1].numbers.tolist() == [11, 17]
+        return
+    with pytest.raises(InputError, match=words):
+        read_structures(tmp_path / "POSCAR", ":")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"cell": 1e-3 * np.eye(3)}, "atom 0 and its own image"),
+        ({"cell": 1e300 * np.eye(3)}, "1e.300 Å"),
+        ({"cell": np.full((3, 3), np.nan)}, "not finite"),
+        ({"positions": [[0, 0, 1e200]]}, "1e.200 Å"),
+        ({"numbers": [0]}, "atomic number 0"),
+        ({"cell": [[3, 0, 0], [3000, 3e-3, 0], [0, 0, 3]]}, "no volume"),
+    ],
+)
+def test_impossible_geometries(tmp_path: Path, change: dict[str, np.ndarray], words: str) -> None:
+    write(tmp_path / "a.traj", Atoms(**({"numbers": [29], "cell": 3 * np.eye(3), "pbc": True} | change)))
+    with pytest.raises(InputError, match=rf"a\.traj, frame 0.*({words})"):
+        read_structures(tmp_path / "a.traj", ":")

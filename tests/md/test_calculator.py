@@ -30,7 +30,7 @@ from esen.models.checkpoint import Checkpoint, save_checkpoint, with_prefix
 from esen.models.potential import make_potential
 from esen.recipe import ModelSpec
 from esen.recipe.train import MemoryMode
-from tests.toys import PairPotential, morse
+from tests.toys import PairPotential, lennard_jones, morse
 
 
 def copper(potential: PairPotential | None = None) -> Atoms:
@@ -380,3 +380,30 @@ def test_memory_is_checked_and_is_for_a_checkpoint(monkeypatch: pytest.MonkeyPat
         with pytest.raises(InputError, match=r"memory .*'fast'"):
             EsenCalculator(potential, memory="fast")
     assert asked == ["fast", "fast"]
+
+
+def test_atoms_that_are_far_too_close_are_named_once():
+    calculator = EsenCalculator(lennard_jones())
+    atoms = Atoms("CuO", [[0, 0, 0], [0.8, 0, 0]], calculator=calculator)
+    with pytest.warns(
+        UserWarning, match=r"(Cu|O) .atom [01]. and (Cu|O) .atom [01]. are 0.800 Å apart"
+    ) as caught:
+        atoms.get_potential_energy()
+    assert len(caught) == 1
+    atoms.positions[1, 0] = 0.7
+    atoms.get_potential_energy()  # warnings are errors here
+
+
+@pytest.mark.parametrize(
+    ("atoms", "words"),
+    [
+        (Atoms("Cu", cell=1e-3 * np.eye(3), pbc=True), "pairs within"),
+        (Atoms("Cu", cell=[1e-3, 50, 50], pbc=[True, False, False]), "pairs within"),
+        (Atoms("X2", [[0, 0, 0], [0, 0, 2]]), "atom 0 has atomic number 0"),
+        (Atoms(numbers=[8, 119], positions=[[0, 0, 0], [0, 0, 2]]), "atom 1 has atomic number 119"),
+    ],
+)
+def test_what_cannot_be_computed_is_said_before(atoms, words):
+    atoms.calc = EsenCalculator(lennard_jones())
+    with pytest.raises(InputError, match=words):
+        atoms.get_potential_energy()

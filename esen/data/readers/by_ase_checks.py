@@ -74,8 +74,12 @@ def refuse_types(atoms: Atoms, source: str, start: str) -> None:
     """
     masses = atoms.arrays.get("masses", atoms.arrays.get("mass"))
     standard = atomic_masses[atoms.numbers]
-    if masses is not None and (wrong := np.abs(masses / standard - 1) > _MASS_TOLERANCE).any():
-        raise InputError(f"{source}: the mass {masses[wrong][0]:g} is of no element in g/mol; {_NAME_THEM}")
+    if masses is not None:
+        wrong = (np.abs(masses / standard - 1) > _MASS_TOLERANCE) | (atoms.numbers == 0)
+        if wrong.any():
+            raise InputError(
+                f"{source}: the mass {masses[wrong][0]:g} is of no element in g/mol; {_NAME_THEM}"
+            )
     types = atoms.arrays.get("type", atoms.numbers)
     if masses is None and "element" not in start and (types == atoms.numbers).all():
         raise InputError(
@@ -105,6 +109,7 @@ def refuse_cif_disorder(atoms: Atoms, source: str) -> None:
         grouped = [f"{label} in {group}" for label, group in groups if str(group) not in _NO_GROUP]
         if grouped:
             raise InputError(f"{source}: sites are disordered ({name}: {_few(grouped)}); {_EXPECTED}")
+    _refuse_replaced(atoms, tags, labels, source)
     structure = from_atoms(atoms, source)
     close = overlap(structure.numbers, *pairs_within(structure, _LARGEST_BOND))
     if close is not None:
@@ -114,6 +119,20 @@ def refuse_cif_disorder(atoms: Atoms, source: str) -> None:
         raise InputError(
             f"{source}: sites {names[0]} and {names[1]} are {distance:.3f} Å apart: is a site disordered? {_EXPECTED}"
         )
+
+
+def _refuse_replaced(atoms: Atoms, tags: dict[str, Any], labels: Sequence[str], source: str) -> None:
+    """Refuse a site of one element at the place of another, which ASE leaves out if there are no occupancies.
+
+    Raises:
+        InputError: naming the site and the element.
+    """
+    kinds = atoms.arrays.get("spacegroup_kinds", np.arange(len(labels)))
+    for site in sorted(set(range(len(labels))) - set(kinds.tolist())):
+        apart = atoms.get_scaled_positions() - [tags[f"_atom_site_fract_{axis}"][site] for axis in "xyz"]
+        there = atoms.symbols[int(np.abs(apart - np.rint(apart)).sum(axis=1).argmin())]
+        if not re.match(rf"{there}(?![a-z])", tags.get("_atom_site_type_symbol", labels)[site]):
+            raise InputError(f"{source}: site {labels[site]} is at the place of {there}; {_EXPECTED}")
 
 
 _EXPECTED = "expected an ordered crystal, in which every site has one element with the occupancy 1"

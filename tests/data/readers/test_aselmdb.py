@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from esen.data.readers import Files, load_structures
+from esen.data.readers.lmdb_file import Lmdb
 from esen.errors import InputError
 
 FORMATS = Path(__file__).parents[1] / "formats"
@@ -131,3 +132,67 @@ def test_other_files(tmp_path):
     put(tmp_path / "other.aselmdb", {"k": b"v"})
     with pytest.raises(InputError, match="'nextid'"):
         read(tmp_path / "other.aselmdb")
+
+
+def test_files_that_are_cut_off_or_damaged(tmp_path):
+    path = tmp_path / "a.aselmdb"
+    content = SAMPLE.read_bytes()
+    page = 4096
+    damaged = {
+        "empty": b"",
+        "cut in the header": content[:100],
+        "cut by a page": content[: len(content) - page],
+        "half": content[: len(content) // 2],
+        "another magic number": content[:16] + b"abcd" + content[20:],
+        "rows beyond the file": content[: page * 2] + bytes(len(content) - page * 2),
+        "absurd page size": content[:40] + b"\xff" * 4 + content[44:],
+    }
+    for name, bad in damaged.items():
+        path.write_bytes(bad)
+        with pytest.raises(InputError, match=r"a\.aselmdb") as refusal:
+            read(path)
+        assert "\n" not in str(refusal.value), name
+    (tmp_path / "b.aselmdb").mkdir()
+    with pytest.raises(InputError):
+        read(tmp_path / "b.aselmdb")
+    write(tmp_path / "c.aselmdb", {1: row(-1.0)}, nextid=10**12)
+    with pytest.raises(InputError, match="'nextid' says 999999999999 rows"):
+        read(tmp_path / "c.aselmdb")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"numbers": array([12.5, 8])}, "12.5"),
+        ({"numbers": array([-12, 8], "int64")}, "-12"),
+        ({"forces": array([[0, 0, 1]])}, r"forces.*\(2, 3\)"),
+        ({"energy": "low"}, "low"),
+        ({"positions": {"__ndarray__": [[2, 3], "V999999999", [0] * 6]}}, "V999999999"),
+        ({"positions": {"__ndarray__": [[2, 3], "complex128", [0] * 6]}}, "complex128"),
+    ],
+)
+def test_numbers_of_another_kind(tmp_path, change, words):
+    with pytest.raises(InputError, match=f"frame 0.*{words}"):
+        read(write(tmp_path / "a.aselmdb", {1: row(-1.0) | change}))
+
+
+def test_pages_of_a_large_file(tmp_path):
+    """Branches, values in pages of their own, deleted and changed rows."""
+    path = tmp_path / "a.aselmdb"
+    expected = {}
+    with lmdb.open(str(path), subdir=False, map_size=1 << 24, lock=False) as environment:
+        for step in range(4):
+            with environment.begin(write=True) as transaction:
+                for number in range(1 + step, 700, 1 + step):
+                    key, value = str(number).encode(), bytes([number % 256]) * (number * (7 + step))
+                    transaction.put(key, value)
+                    expected[key] = value
+                for number in range(5, 700, 11):
+                    transaction.delete(str(number).encode())
+                    expected.pop(str(number).encode(), None)
+    with path.open("rb") as file:
+        rows = Lmdb(file, "a")
+        assert rows.entries == len(expected)
+        assert all(rows.get(key) == value for key, value in expected.items())
+        assert rows.get(b"5") is None
+        assert rows.get(b"zzz") is None
