@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import phonopy
 from ase.formula import Formula
 from jaxtyping import Int64
 
@@ -25,6 +24,7 @@ from esen.evaluate.phonons.inputs import (
     crystal_of_yaml,
     folder_crystals,
     is_phonopy_yaml,
+    phonopy_of_yaml,
     yaml_name,
 )
 from esen.evaluate.phonons.properties import QUANTITIES, Quantity, frequency_rmse, measure, values_of
@@ -536,7 +536,7 @@ class PhononProperty(Property[PhononItem, PhononRecord]):
         lines = self._lines(crystal)
         if lines is None:
             return None
-        found = bands_of(quietly(phonopy.load, saved, is_nac=False, log_level=0), lines)
+        found = bands_of(phonopy_of_yaml(saved, self.protocol.symprec), lines)
         self._write_bands(record, found, crystal, lines)
         return found
 

@@ -8,15 +8,23 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64
 from phono3py.file_IO import parse_FORCES_FC2, parse_FORCES_FC3
-from phono3py.interface.phono3py_yaml import Phono3pyYaml
+from phono3py.interface.phono3py_yaml import Phono3pyYamlData, load_phono3py_yaml
 from phonopy.phonon.grid import length2mesh
 
 from esen.data.structure import Structure
 from esen.data.supercells import matrix_of
 from esen.errors import InputError, first_line
 from esen.evaluate.conductivity.material import ForceSets, Material, make_phono3py
-from esen.evaluate.phonons.crystal import check_periodic, from_phonopy, quietly, right_handed, supercell_for
-from esen.evaluate.phonons.inputs import PACKED, is_phonopy_yaml, yaml_name
+from esen.evaluate.phonons.crystal import (
+    MAX_ATOMS,
+    check_periodic,
+    check_size,
+    from_phonopy,
+    right_handed,
+    supercell_for,
+)
+from esen.evaluate.phonons.inputs import PACKED, has_forces, is_phonopy_yaml, yaml_name
+from esen.evaluate.phonons.yaml import check_parts, read_yaml
 
 _NAMES = ("material_id", "mp_id")
 _MESHES = ("q_point_mesh", "q_mesh")
@@ -34,6 +42,7 @@ class Sizes:
         fc2_width: least width of the supercell for second derivatives, in Å.
         fc3_width: the same for third derivatives.
         mesh: divisions of the Brillouin zone, or the length in Å from which phono3py computes them.
+        max_atoms: largest number of atoms of a supercell that is not given.
     """
 
     fc2: Int64[np.ndarray, "3 3"] | None = None
@@ -41,6 +50,7 @@ class Sizes:
     fc2_width: float = 12.0
     fc3_width: float = 8.0
     mesh: tuple[int, int, int] | float = 50.0
+    max_atoms: int = MAX_ATOMS
 
     @property
     def mesh_text(self) -> str:
@@ -89,6 +99,9 @@ def material_of_structure(structure: Structure, name: str, sizes: Sizes, symprec
     structure = right_handed(structure)
     fc2 = supercell_for(structure.cell, sizes.fc2_width) if sizes.fc2 is None else sizes.fc2
     fc3 = supercell_for(structure.cell, sizes.fc3_width) if sizes.fc3 is None else sizes.fc3
+    for given, matrix in ((sizes.fc2, fc2), (sizes.fc3, fc3)):
+        if given is None:
+            check_size(structure.source, len(structure), matrix, sizes.max_atoms)
     found = Material(name, structure, fc2, fc3, (1, 1, 1), label=name)
     return _with_mesh(found, sizes, symprec)
 
@@ -115,59 +128,52 @@ def phono3py_name(path: Path) -> str:
 def material_of_yaml(path: Path, sizes: Sizes, symprec: float) -> Material:
     """Make the material of phono3py's yaml, compressed or not.
 
-    Force sets in it, or in `FORCES_FC3` and `FORCES_FC2` in the same folder, are the reference. Nothing is read from
-    the working directory. Non-analytical corrections are not used.
+    Force sets in it, or in `FORCES_FC3` and `FORCES_FC2` in the same folder, are the reference. Nothing else is read.
+    Other units are converted to eV and Å. Non-analytical corrections are not used.
 
     Raises:
-        InputError: it cannot be read, or is in other units than eV and Å.
+        InputError: it cannot be read, its parts do not fit each other, or a supercell is too large.
     """
+    data, units = read_yaml(path, load_phono3py_yaml)
+    unitcell = units.cell(data.unitcell)
+    third = np.array(data.supercell_matrix, dtype=np.int64)
+    single = data.phonon_supercell_matrix is None
+    second = third if single else np.array(data.phonon_supercell_matrix, dtype=np.int64)
     try:
-        found = Phono3pyYaml()
-        quietly(found.read, path)
-        unitcell = from_phonopy(found.unitcell, str(path))
-        third = np.array(found.supercell_matrix, dtype=np.int64).reshape(3, 3)
-        second = third if found.phonon_supercell_matrix is None else found.phonon_supercell_matrix
-        reference = _force_sets(found, path.parent)
-    except Exception as error:  # of yaml, phonopy, phono3py
-        raise InputError(f"{path}: phono3py cannot read it ({first_line(error)})") from error
-    if found.calculator not in (None, "vasp"):
-        raise InputError(f"{path}: is in the units of {found.calculator}; expected eV and Å, as of VASP")
-    primitive = None if found.primitive_matrix is None else np.array(found.primitive_matrix, dtype=np.float64)
+        sets = [units.converted(one) for one in _datasets(data, path.parent)]
+    except Exception as error:  # of phono3py's parsers
+        raise InputError(f"{path}: phono3py cannot read its force sets ({first_line(error)})") from error
+    listed = ((third, data.supercell, sets[0]), (second, data.phonon_supercell, sets[1]))
+    for matrix, supercell, dataset in listed:
+        parts = (None if supercell is None else units.cell(supercell), dataset)
+        check_parts(path, unitcell, matrix, parts, sizes.max_atoms)
+    forces = has_forces(sets[0]) and (single or has_forces(sets[1]))
+    primitive = None if data.primitive_matrix is None else np.array(data.primitive_matrix, dtype=np.float64)
     material = Material(
         name=phono3py_name(path),
-        unitcell=unitcell,
-        fc2_supercell=np.array(second, dtype=np.int64).reshape(3, 3),
+        unitcell=from_phonopy(unitcell, str(path)),
+        fc2_supercell=second,
         fc3_supercell=third,
         mesh=(1, 1, 1),
         primitive=primitive,
-        reference=reference,
-        masses=np.array(found.unitcell.masses, dtype=np.float64),
+        reference=ForceSets(*sets) if forces else None,
+        masses=np.array(unitcell.masses, dtype=np.float64),
     )
     return _with_mesh(material, sizes, symprec)
 
 
-def _force_sets(found: Phono3pyYaml, folder: Path) -> ForceSets | None:
-    third: Any = found.dataset
-    second: Any = None if found.phonon_supercell_matrix is None else found.phonon_dataset
-    if third is not None and not _has_forces(third) and (path := _beside(folder, "FORCES_FC3")):
+def _datasets(data: Phono3pyYamlData, folder: Path) -> tuple[Any, Any]:
+    """Return displacements for third and second derivatives, with the forces of files beside the yaml if it has none.
+
+    A supercell of its own makes the second dataset; without it, second derivatives follow from the first.
+    """
+    third: Any = data.dataset
+    second: Any = None if data.phonon_supercell_matrix is None else data.phonon_dataset
+    if third is not None and not has_forces(third) and (path := _beside(folder, "FORCES_FC3")):
         parse_FORCES_FC3(third, path)
-    if second is not None and not _has_forces(second) and (path := _beside(folder, "FORCES_FC2")):
+    if second is not None and not has_forces(second) and (path := _beside(folder, "FORCES_FC2")):
         parse_FORCES_FC2(second, path)
-    if not _has_forces(third):
-        return None
-    if found.phonon_supercell_matrix is not None and not _has_forces(second):
-        return None
-    return ForceSets(third, second)
-
-
-def _has_forces(dataset: Any) -> bool:
-    if not dataset:
-        return False
-    if "first_atoms" not in dataset:
-        return "forces" in dataset
-    first = dataset["first_atoms"]
-    every = first + [two for one in first for two in one.get("second_atoms", [])]
-    return bool(first) and all("forces" in one for one in every)
+    return third, second
 
 
 def _beside(folder: Path, name: str) -> Path | None:

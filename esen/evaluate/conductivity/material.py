@@ -10,7 +10,7 @@ from phono3py import Phono3py
 
 from esen.data.structure import Structure
 from esen.errors import InputError, first_line
-from esen.evaluate.phonons.crystal import quietly, to_phonopy
+from esen.evaluate.phonons.crystal import check_masses, quietly, to_phonopy
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,9 +78,11 @@ def make_phono3py(material: Material, symprec: float, *, single: bool = False) -
             f"{material.name}: a mesh of {mesh} has {points:.3g} points, more than {MOST_POINTS:.0g}"
         )
     try:
+        atoms = to_phonopy(material.unitcell, material.masses)
+        check_masses(material.name, atoms, symprec)
         found = quietly(
             Phono3py,
-            to_phonopy(material.unitcell, material.masses),
+            atoms,
             supercell_matrix=material.fc3_supercell,
             phonon_supercell_matrix=None if single else material.fc2_supercell,
             primitive_matrix="auto" if material.primitive is None else material.primitive,
@@ -88,6 +90,8 @@ def make_phono3py(material: Material, symprec: float, *, single: bool = False) -
             log_level=0,
         )
         found.mesh_numbers = material.mesh
+    except InputError:
+        raise
     except Exception as error:  # of spglib, phonopy and phono3py, of any type
         raise InputError(f"{material.name}: phono3py cannot use the cell ({first_line(error)})") from error
     return found

@@ -1,11 +1,12 @@
 """Band structure and density of states."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
+import seekpath
 from jaxtyping import Float64
 from phonopy import Phonopy
-from phonopy.phonon.band_structure import get_band_qpoints_by_seekpath
 
 from esen.evaluate.phonons.crystal import Crystal, make_phonopy, quietly
 
@@ -58,10 +59,20 @@ class Bands:
 
 
 def path_of(crystal: Crystal, symprec: float) -> Lines:
-    """Return seekpath's path for the given crystal, so that all potentials share one path."""
+    """Return seekpath's path for the given crystal, so that all potentials share one path.
+
+    The points that seekpath names in its own standard cell are transformed to the basis of phonopy's primitive cell.
+    """
     primitive = make_phonopy(crystal, symprec).primitive
-    points, labels, connected = get_band_qpoints_by_seekpath(primitive, _POINTS)
-    return Lines([np.array(line) for line in points], [_plain(label) for label in labels], list(connected))
+    cell = (primitive.cell, primitive.scaled_positions, primitive.numbers)
+    found = quietly(seekpath.get_path_orig_cell, cell, symprec=symprec)
+    points, path = found["point_coords"], found["path"]
+    lines = [np.linspace(points[start], points[end], _POINTS) for start, end in path]
+    connected = [end == start for (_, end), (start, _) in pairwise(path)] + [False]
+    labels = [path[0][0]]
+    for (_, end), (start, _) in pairwise(path):
+        labels += [end] if end == start else [end, start]
+    return Lines(lines, [*map(_symbol, labels), _symbol(path[-1][1])], connected)
 
 
 def bands_of(phonons: Phonopy, path: Lines) -> Bands:
@@ -84,5 +95,7 @@ def bands_of(phonons: Phonopy, path: Lines) -> Bands:
     )
 
 
-def _plain(label: str) -> str:
-    return label.replace("$\\mathrm{", "").replace("}$", "")
+def _symbol(label: str) -> str:
+    """Return a label of seekpath with Greek letters as matplotlib writes them."""
+    name, _, index = label.partition("_")
+    return f"$\\{name.capitalize()}{'_' if index else ''}{index}$" if len(name) > 1 else label

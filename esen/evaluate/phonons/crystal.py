@@ -6,15 +6,24 @@ from dataclasses import dataclass, replace
 from typing import ParamSpec, TypeVar
 
 import numpy as np
+import spglib
 from jaxtyping import Float64, Int64
 from phonopy import Phonopy
+from phonopy.structure.atomic_data import get_atomic_data
 from phonopy.structure.atoms import PhonopyAtoms
+from phonopy.structure.symmetry import Symmetry
 
+from esen.data.masses import masses_of
 from esen.data.structure import Structure
 from esen.errors import InputError
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+MAX_ATOMS = 2000
+"""Largest number of atoms of a supercell that the user has not asked for."""
+_SAME_MASS = 1e-4
+"""Relative difference below which two masses of equivalent atoms are one."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +72,31 @@ def right_handed(structure: Structure) -> Structure:
 
 
 def to_phonopy(structure: Structure, masses: Float64[np.ndarray, " N"] | None = None) -> PhonopyAtoms:
-    """Convert to phonopy's atoms; without masses they have phonopy's masses of the elements."""
+    """Convert to phonopy's atoms; without masses they have phonopy's of the elements, or ASE's where it has none."""
+    if masses is None:
+        table, usual = get_atomic_data().atom_data, masses_of(structure.numbers)
+        known = [table[number][3] for number in structure.numbers]
+        masses = np.array([own or other for own, other in zip(known, usual, strict=True)])
     return PhonopyAtoms(
         numbers=structure.numbers, cell=structure.cell, positions=structure.positions, masses=masses
     )
+
+
+def check_masses(source: str, atoms: PhonopyAtoms, symprec: float) -> None:
+    """Check that atoms which symmetry makes equivalent have one mass, because phonopy finds symmetry without masses.
+
+    Raises:
+        InputError: they have not.
+    """
+    masses = atoms.masses
+    if np.ptp(masses / masses_of(atoms.numbers)) < _SAME_MASS:
+        return
+    for atom, other in enumerate(quietly(Symmetry, atoms, symprec=symprec).get_map_atoms()):
+        if abs(masses[atom] / masses[other] - 1) > _SAME_MASS:
+            raise InputError(
+                f"{source}: atoms {other + 1} and {atom + 1} are equivalent by symmetry and have masses of"
+                f" {masses[other]:g} and {masses[atom]:g}; phonopy finds symmetry without masses, so give them one mass"
+            )
 
 
 def from_phonopy(atoms: PhonopyAtoms, source: str) -> Structure:
@@ -95,10 +125,43 @@ def make_phonopy(crystal: Crystal, symprec: float) -> Phonopy:
 def supercell_for(cell: Float64[np.ndarray, "3 3"], shortest: float) -> Int64[np.ndarray, "3 3"]:
     """Return the smallest multiples of the lattice vectors whose cell is at least `shortest` Å wide in all directions.
 
-    The width is the distance of opposite faces, 1 / |column of the inverse|.
+    The width is the distance of opposite faces, 1 / |column of the inverse|. A skewed basis is narrow whatever the
+    lattice: where multiples of the Niggli-reduced vectors need less than half as many atoms, these are taken.
     """
-    widths = widths_of(cell)
-    return np.diag(np.maximum(1, np.ceil(shortest / widths - 1e-6))).astype(np.int64)
+    given = _multiples(cell, shortest)
+    reduced = spglib.niggli_reduce(cell)
+    if reduced is None:
+        return given
+    vectors = np.rint(reduced @ np.linalg.inv(cell)).astype(
+        np.int64
+    )  # rows of multiples of those of the cell
+    found = vectors.T @ _multiples(vectors @ cell, shortest) * round(np.linalg.det(vectors))
+    return found if 2 * round(np.linalg.det(found)) < round(np.linalg.det(given)) else given
+
+
+def _multiples(cell: Float64[np.ndarray, "3 3"], shortest: float) -> Int64[np.ndarray, "3 3"]:
+    counts: np.ndarray = np.maximum(1, np.ceil(shortest / widths_of(cell) - 1e-6))
+    return np.diag(counts).astype(np.int64)
+
+
+def check_size(source: str, atoms: int, matrix: Int64[np.ndarray, "3 3"], max_atoms: int) -> None:
+    """Check that a supercell is not larger than the user expects.
+
+    Args:
+        source: of the crystal.
+        atoms: number of atoms of the unit cell.
+        matrix: phonopy's supercell matrix.
+        max_atoms: largest number of atoms of the supercell.
+
+    Raises:
+        InputError: it is.
+    """
+    count = atoms * abs(round(float(np.linalg.det(matrix))))
+    if count > max_atoms:
+        raise InputError(
+            f"{source}: a supercell of {count} atoms ({matrix.tolist()}) is larger than {max_atoms}; give a smaller one"
+            f" or a smaller width, or --max-atoms {count}"
+        )
 
 
 def widths_of(cell: Float64[np.ndarray, "3 3"]) -> Float64[np.ndarray, " 3"]:

@@ -8,16 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import phonopy
 from jaxtyping import Int64
 from phonopy import Phonopy
+from phonopy.harmonic.force_constants import full_fc_to_compact_fc
+from phonopy.interface.phonopy_yaml import load_phonopy_yaml
 
 from esen.data.structure import Structure
 from esen.errors import InputError, first_line
 from esen.evaluate.phonons.crystal import (
+    MAX_ATOMS,
     Crystal,
     Known,
+    check_masses,
     check_periodic,
+    check_size,
     from_phonopy,
     quietly,
     right_handed,
@@ -25,6 +29,7 @@ from esen.evaluate.phonons.crystal import (
     to_phonopy,
 )
 from esen.evaluate.phonons.protocol import PhononProtocol
+from esen.evaluate.phonons.yaml import check_parts, read_yaml
 
 PACKED = (".xz", ".bz2", ".gz")
 _YAML_SUFFIXES = (".yaml", ".yml", *PACKED)
@@ -63,6 +68,7 @@ def crystal_of_structure(
     supercell: Int64[np.ndarray, "3 3"] | None,
     shortest: float,
     symprec: float,
+    max_atoms: int = MAX_ATOMS,
 ) -> Crystal:
     """Make the crystal of a structure file; the primitive cell is found by spglib.
 
@@ -72,13 +78,17 @@ def crystal_of_structure(
         supercell: phonopy's matrix; None: the smallest that is at least `shortest` wide.
         shortest: least width of the supercell, in Å.
         symprec: distance in Å within which the primitive cell is found.
+        max_atoms: largest number of atoms of a supercell that is not given.
 
     Raises:
-        InputError: the structure is not periodic in three directions, or phonopy cannot use it.
+        InputError: the structure is not periodic in three directions, phonopy cannot use it, or its supercell is too
+            large.
     """
     check_periodic(structure, "phonons need")
     structure = right_handed(structure)
     matrix = supercell_for(structure.cell, shortest) if supercell is None else supercell
+    if supercell is None:
+        check_size(structure.source, len(structure), matrix, max_atoms)
     try:
         atoms = to_phonopy(structure)
         found = quietly(Phonopy, atoms, matrix, primitive_matrix="auto", symprec=symprec, log_level=0)
@@ -87,43 +97,74 @@ def crystal_of_structure(
     return Crystal(name, structure, matrix, np.array(found.primitive_matrix, dtype=np.float64))
 
 
-def crystal_of_yaml(path: Path, protocol: PhononProtocol) -> Crystal:
+def crystal_of_yaml(path: Path, protocol: PhononProtocol, max_atoms: int = MAX_ATOMS) -> Crystal:
     """Make the crystal of phonopy's yaml, compressed or not. Its force sets or force constants are the reference.
 
-    Non-analytical corrections are not used.
+    Other units are converted to eV and Å. No other file is read. Non-analytical corrections are not used.
 
     Raises:
-        InputError: phonopy cannot read the file.
+        InputError: phonopy cannot read the file, its parts do not fit each other, or its supercell is too large.
     """
-    try:
-        how: dict[str, Any] = {
-            "is_nac": False,
-            "produce_fc": False,
-            "log_level": 0,
-            "symprec": protocol.symprec,
-        }
-        found = quietly(phonopy.load, path, **how)
-    except Exception as error:  # of yaml, phonopy, spglib
-        raise InputError(f"{path}: phonopy cannot read it ({first_line(error)})") from error
-    primitive = np.eye(3) if found.primitive_matrix is None else np.array(found.primitive_matrix)
+    found = phonopy_of_yaml(path, protocol.symprec, max_atoms)
     crystal = Crystal(
         name=yaml_name(path),
         unitcell=from_phonopy(found.unitcell, str(path)),
         supercell=np.array(found.supercell_matrix, dtype=np.int64),
-        primitive=np.asarray(primitive, dtype=np.float64),
+        primitive=np.asarray(found.primitive_matrix, dtype=np.float64),
         masses=np.array(found.unitcell.masses, dtype=np.float64),
     )
-    if found.force_constants is None and _has_forces(found):
-        quietly(found.produce_force_constants, calculate_full_force_constants=False)
     if found.force_constants is None:
         return crystal
     quietly(found.symmetrize_force_constants, show_drift=False)
     return replace(crystal, reference=found)
 
 
-def _has_forces(phonons: Phonopy) -> bool:
-    data: dict[str, Any] = dict(phonons.dataset or {})
-    return "forces" in data or all("forces" in one for one in data.get("first_atoms", [{}]))
+def phonopy_of_yaml(path: Path, symprec: float, max_atoms: int = MAX_ATOMS) -> Phonopy:
+    """Make phonopy of a yaml in eV and Å, with its force constants or those of its force sets, if it has any.
+
+    Force sets with random displacements of all atoms are fitted by symfc.
+
+    Raises:
+        InputError: as `crystal_of_yaml`.
+    """
+    data, units = read_yaml(path, load_phonopy_yaml)
+    unitcell = units.cell(data.unitcell)
+    matrix, dataset = np.array(data.supercell_matrix), units.converted(data.dataset)
+    listed = None if data.supercell is None else units.cell(data.supercell)
+    check_parts(path, unitcell, matrix, (listed, dataset), max_atoms)
+    check_masses(str(path), unitcell, symprec)
+    primitive: Any = "auto" if data.primitive_matrix is None else data.primitive_matrix
+    try:
+        found = quietly(Phonopy, unitcell, matrix, primitive_matrix=primitive, symprec=symprec, log_level=0)
+        if data.force_constants is not None:
+            found.force_constants = _compact(found, data.force_constants * (units.force / units.length))
+        elif has_forces(dataset):
+            found.dataset = dataset
+            quietly(
+                found.produce_force_constants,
+                calculate_full_force_constants=False,
+                fc_calculator="symfc" if "displacements" in dataset else None,
+            )
+    except Exception as error:  # of spglib, phonopy and symfc
+        raise InputError(f"{path}: phonopy cannot use it ({first_line(error)})") from error
+    return found
+
+
+def _compact(phonons: Phonopy, constants: np.ndarray) -> np.ndarray:
+    """Return the rows of the force constants that belong to atoms of the primitive cell."""
+    whole = constants.shape[0] == constants.shape[1]
+    return full_fc_to_compact_fc(phonons.primitive, constants) if whole else constants
+
+
+def has_forces(dataset: Any) -> bool:
+    """Whether all displacements of a dataset of phonopy or phono3py have forces."""
+    if not dataset:
+        return False
+    if "first_atoms" not in dataset:
+        return "forces" in dataset
+    first = dataset["first_atoms"]
+    every = first + [two for one in first for two in one.get("second_atoms", [])]
+    return bool(first) and all("forces" in one for one in every)
 
 
 def folder_crystals(folder: Path) -> tuple[list[Path], dict[str, Known]]:
