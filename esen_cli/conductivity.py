@@ -8,22 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from esen.errors import InputError
-from esen_cli.options import (
-    OUTPUT,
-    POTENTIAL_HELP,
-    PROTOCOL,
-    STRUCTURES,
-    AllowDirect,
-    Also,
-    BatchAtoms,
-    Device,
-    Dtype,
-    NamedCalculatorArgs,
-    Records,
-    Relax,
-    Retry,
-    Track,
-)
+from esen_cli import options as opt
 from esen_cli.output import campaign_run, print_campaign
 
 if TYPE_CHECKING:
@@ -35,7 +20,7 @@ def conductivity(  # noqa: PLR0913, PLR0917  # the options of a command are its 
         str,
         typer.Argument(
             metavar="POTENTIAL",
-            help=f"{POTENTIAL_HELP}, or reference for the force sets of a phono3py yaml.",
+            help=f"{opt.POTENTIAL_HELP}, or reference for the force sets of a phono3py yaml.",
         ),
     ],
     structures: Annotated[
@@ -45,103 +30,78 @@ def conductivity(  # noqa: PLR0913, PLR0917  # the options of a command are its 
             help="Structure files, the extxyz of phononDB-PBE-103, or phono3py yaml (also .xz, .bz2, .gz).",
         ),
     ],
-    also: Also = None,
+    also: opt.Also = None,
     protocol: Annotated[
         Literal["tight", "phonondb-103"] | None,
-        typer.Option(
+        opt.protocol_option(
             help="Protocol of relaxation, displacements and transport.  [default: phonondb-103 if all materials"
-            " are of that benchmark, else tight]",
-            rich_help_panel=PROTOCOL,
+            " are of that benchmark, else tight]"
         ),
     ] = None,
     reference: Annotated[
         Path | None,
-        typer.Option(
+        opt.output_option(
             metavar="FILE",
             help="Compare with these conductivities: those of the benchmark, or kappas.json.gz of another run.",
-            rich_help_panel=OUTPUT,
         ),
     ] = None,
-    displacement: Annotated[
-        float | None,
-        typer.Option(
-            metavar="Å", help="Displacement of the atoms.  [default: 0.01]", rich_help_panel=PROTOCOL
-        ),
-    ] = None,
+    displacement: opt.Displacement = None,
     temperatures: Annotated[
         str | None,
-        typer.Option(metavar="K,K,...", help="Temperatures of κ.  [default: 300]", rich_help_panel=PROTOCOL),
+        opt.protocol_option(metavar="K,K,...", help="Temperatures of κ.  [default: 300]"),
     ] = None,
     fc2: Annotated[
         str | None,
-        typer.Option(
-            metavar="N,N,N",
-            help="Supercell for second-order force constants.  [default: by --fc2-width]",
-            rich_help_panel=STRUCTURES,
+        opt.structures_option(
+            metavar="N,N,N", help="Supercell for second-order force constants.  [default: by --fc2-width]"
         ),
     ] = None,
     fc3: Annotated[
         str | None,
-        typer.Option(
-            metavar="N,N,N",
-            help="Supercell for third-order force constants.  [default: by --fc3-width]",
-            rich_help_panel=STRUCTURES,
+        opt.structures_option(
+            metavar="N,N,N", help="Supercell for third-order force constants.  [default: by --fc3-width]"
         ),
     ] = None,
     fc2_width: Annotated[
         float | None,
-        typer.Option(
-            metavar="Å",
-            help="Least width of the second-order supercell.  [default: 12]",
-            rich_help_panel=STRUCTURES,
-        ),
+        opt.structures_option(metavar="Å", help="Least width of the second-order supercell.  [default: 12]"),
     ] = None,
     fc3_width: Annotated[
         float | None,
-        typer.Option(
-            metavar="Å",
-            help="Least width of the third-order supercell.  [default: 8]",
-            rich_help_panel=STRUCTURES,
-        ),
+        opt.structures_option(metavar="Å", help="Least width of the third-order supercell.  [default: 8]"),
     ] = None,
+    max_atoms: opt.MaxAtoms = 2000,
     mesh: Annotated[
         str | None,
-        typer.Option(
+        opt.protocol_option(
             metavar="N,N,N|Å",
             help="Mesh of the Brillouin zone, as numbers of points or as a length.  [default: 50]",
-            rich_help_panel=PROTOCOL,
         ),
     ] = None,
     isotopes: Annotated[
         bool,
-        typer.Option(
-            "--isotopes/--no-isotopes",
-            help="Include the scattering by the natural mixture of isotopes.",
-            rich_help_panel=PROTOCOL,
+        opt.protocol_option(
+            "--isotopes/--no-isotopes", help="Include the scattering by the natural mixture of isotopes."
         ),
     ] = True,
-    relax: Relax = True,
-    allow_direct: AllowDirect = False,
+    relax: opt.Relax = True,
+    allow_direct: opt.AllowDirect = False,
     frames: Annotated[
         str | None,
-        typer.Option(
+        opt.structures_option(
             metavar="SLICE",
             help="Frames to take from each file, such as ::10."
             "  [default: all frames of the benchmark, the first frame of other files]",
-            rich_help_panel=STRUCTURES,
         ),
     ] = None,
-    calculator_args: NamedCalculatorArgs = None,
-    dtype: Dtype = None,
-    device: Device = "auto",
-    batch_atoms: BatchAtoms = 512,
-    output: Records = None,
-    retry: Retry = False,
-    plots: Annotated[
-        bool,
-        typer.Option("--plots/--no-plots", help="Plot the modes of every material.", rich_help_panel=OUTPUT),
-    ] = True,
-    track: Track = True,
+    calculator_args: opt.NamedCalculatorArgs = None,
+    dtype: opt.Dtype = None,
+    device: opt.Device = "auto",
+    batch_atoms: opt.BatchAtoms = 512,
+    output: opt.Records = None,
+    retry: opt.Retry = False,
+    plots: opt.Plots = True,
+    track: opt.Track = True,
 ) -> None:
     """Compute the lattice thermal conductivity: κ, κ_SRME, κ_SRE. The exit code is 1 if a material failed.
 
@@ -151,7 +111,7 @@ def conductivity(  # noqa: PLR0913, PLR0917  # the options of a command are its 
     from esen.evaluate.conductivity.protocol import PROTOCOLS
     from esen.study.conductivity import SizeOptions, choose_materials, run_conductivity
 
-    sizes = SizeOptions(fc2, fc3, fc2_width, fc3_width, mesh)
+    sizes = SizeOptions(fc2, fc3, fc2_width, fc3_width, mesh, max_atoms)
     materials = choose_materials(structures, sizes, frames=frames)
     name = protocol or ("phonondb-103" if all(one.of_benchmark for one in materials) else "tight")
     chosen: ConductivityProtocol = replace(PROTOCOLS[name], **changes)

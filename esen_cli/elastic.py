@@ -53,7 +53,7 @@ def elastic(  # noqa: PLR0913, PLR0917  # the options of a command are its argum
     device: opt.Device = "auto",
     output: opt.Records = None,
     retry: opt.Retry = False,
-    plots: Annotated[bool, opt.output_option("--plots/--no-plots", help="Draw equations of state.")] = True,
+    plots: opt.Plots = True,
     track: opt.Track = True,
 ) -> None:
     """Compute elastic constants with relaxed ions, moduli, and Born stability.

@@ -70,6 +70,12 @@ Structures = Annotated[
 Frames = Annotated[
     str, structures_option(metavar="SLICE", help="Frames to take from each file, such as ::10.")
 ]
+MaxAtoms = Annotated[
+    int,
+    structures_option(
+        metavar="N", min=1, help="Refuse supercells of more atoms, unless they are given by an option."
+    ),
+]
 EnergyKey = Annotated[
     str, labels_option(metavar="KEY", help="Name of the energy in the files; none: do not read it.")
 ]
@@ -87,6 +93,9 @@ StressConvention = Annotated[
     ),
 ]
 
+Displacement = Annotated[
+    float | None, protocol_option(metavar="Å", help="Displacement of the atoms.  [default: 0.01]")
+]
 Relax = Annotated[
     bool,
     relaxation_option(
@@ -116,5 +125,6 @@ Records = Annotated[
         "  [default: a new folder in runs/]",
     ),
 ]
+Plots = Annotated[bool, output_option("--plots/--no-plots", help="Draw figures.")]
 Retry = Annotated[bool, output_option("--retry", help="Compute failed items of --output again.")]
 Track = Annotated[bool, tracking_option("--track/--no-track", help="Record the run in MLflow.")]

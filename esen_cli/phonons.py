@@ -36,9 +36,7 @@ def phonons(  # noqa: PLR0913, PLR0917  # the options of a command are its argum
         Literal["displacements", "hessian"],
         opt.protocol_option(help="Displaced supercells, or exact second derivatives of an eSEN potential."),
     ] = "displacements",
-    displacement: Annotated[
-        float | None, opt.protocol_option(metavar="Å", help="Displacement of the atoms.  [default: 0.01]")
-    ] = None,
+    displacement: opt.Displacement = None,
     displacements: Annotated[
         str | None,
         opt.protocol_option(
@@ -59,6 +57,7 @@ def phonons(  # noqa: PLR0913, PLR0917  # the options of a command are its argum
             metavar="Å", help="Least width of the supercells of structure files.  [default: 12]"
         ),
     ] = None,
+    max_atoms: opt.MaxAtoms = 2000,
     relax: opt.Relax = True,
     allow_direct: opt.AllowDirect = False,
     frames: opt.Frames = ":1",
@@ -68,9 +67,7 @@ def phonons(  # noqa: PLR0913, PLR0917  # the options of a command are its argum
     batch_atoms: opt.BatchAtoms = 512,
     output: opt.Records = None,
     retry: opt.Retry = False,
-    plots: Annotated[
-        bool, opt.output_option("--plots/--no-plots", help="Plot the bands of every crystal.")
-    ] = True,
+    plots: opt.Plots = True,
     track: opt.Track = True,
 ) -> None:
     """Compute harmonic phonons: ω_max, S, F, C_V, stability, bands. The exit code is 1 if a crystal failed.
@@ -86,7 +83,9 @@ def phonons(  # noqa: PLR0913, PLR0917  # the options of a command are its argum
         chosen = replace(chosen, relax=None)
     if len(sizes) == 1:
         chosen, sizes = replace(chosen, displacement=sizes[0]), ()
-    crystals = choose_crystals(inputs, chosen, supercell=supercell, min_width=min_width, frames=frames)
+    crystals = choose_crystals(
+        inputs, chosen, supercell=supercell, min_width=min_width, frames=frames, max_atoms=max_atoms
+    )
     with campaign_run(
         "phonons",
         [potential, *(also or ())],

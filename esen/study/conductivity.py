@@ -1,5 +1,6 @@
 """`esen conductivity`: thermal conductivity of many materials with several potentials, against references."""
 
+import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 from ase.data import chemical_symbols
 from ase.formula import Formula
+from rich.console import Console
 
 from esen.data.structure import Structure
 from esen.data.structures import read_named_structures
@@ -35,11 +37,13 @@ from esen.evaluate.conductivity.reference import ReferenceConductivity, read_ref
 from esen.evaluate.conductivity.run import (
     Conductivity,
     conductivity_at,
+    isotope_notes,
     notes_on,
     reference_conductivity,
     relaxed_material,
 )
 from esen.evaluate.model import Model, Progress
+from esen.evaluate.phonons.crystal import MAX_ATOMS
 from esen.evaluate.phonons.inputs import is_phonopy_yaml
 from esen.files import read_arrays_as, write_arrays
 from esen.study.campaign import (
@@ -61,6 +65,9 @@ from esen.study.campaign import (
 from esen.study.plots.conductivity import carriers_of, carriers_of_reference, modes_plot, parity_plot
 from esen.study.potentials import digest, file_name
 from esen.study.table import Column, Table
+from esen.study.train import duration
+
+logger = logging.getLogger(__name__)
 
 NAN = float("nan")
 KAPPAS = {"diagonal": "κ_RTA", "particle": "κ_P", "coherence": "κ_C", "total": "κ"}
@@ -373,6 +380,7 @@ class SizeOptions:
         fc2_width: least width of the supercell for second derivatives, in Å.
         fc3_width: the same for third derivatives.
         mesh: N,N,N or a length in Å.
+        max_atoms: largest number of atoms of supercells that are not given.
     """
 
     fc2: str | None = None
@@ -380,6 +388,7 @@ class SizeOptions:
     fc2_width: float | None = None
     fc3_width: float | None = None
     mesh: str | None = None
+    max_atoms: int = MAX_ATOMS
 
     def sizes(self) -> Sizes:
         """Return what was given, with usual values for the rest.
@@ -400,6 +409,7 @@ class SizeOptions:
             fc2_width=usual.fc2_width if self.fc2_width is None else self.fc2_width,
             fc3_width=usual.fc3_width if self.fc3_width is None else self.fc3_width,
             mesh=usual.mesh if self.mesh is None else parse_mesh(self.mesh),
+            max_atoms=self.max_atoms,
         )
 
 
@@ -526,7 +536,7 @@ def _refuse_unused(
     of_benchmark = sum(item.of_benchmark for item in items)
     if yamls + of_benchmark == len(items):
         for name, value in vars(given).items():
-            if value is not None and name != "mesh":
+            if value is not None and name not in ("mesh", "max_atoms"):
                 option = "--" + name.replace("_", "-")
                 raise InputError(
                     f"{option}: is for structure files without supercells of their own, and none is given"
@@ -615,6 +625,8 @@ class ConductivityProperty(Property[ConductivityItem, ConductivityRecord]):
     ) -> ConductivityRecord:
         """Compute one material, and write its modes beside the record."""
         material, relaxed = replace(content, name=task.item.name), None
+        for note in isotope_notes(material, self.protocol):
+            logger.warning("%s: %s", material.name, note)
         with warnings.catch_warnings():
             # ASE, SciPy and phono3py warn of large steps and small numbers, which the result shows.
             warnings.simplefilter("ignore")
@@ -628,7 +640,8 @@ class ConductivityProperty(Property[ConductivityItem, ConductivityRecord]):
                 if relaxed is not None and relaxed.melted:
                     failure = f"it is not the same crystal after relaxation: {relaxed.change}"
                     return replace(described(given), failure=failure, melted=True)
-                found = conductivity_at(material, relaxed, model, self.protocol, progress)
+                say = partial(_forecast, f"{task.label}, {material.name}")
+                found = conductivity_at(material, relaxed, model, self.protocol, progress, say)
             write_arrays(self.modes_path(task.label, task.item.name), vars(modes_of(found)))
             return record_of(found, notes_on(found, model, self.protocol))
 
@@ -715,6 +728,15 @@ class ConductivityProperty(Property[ConductivityItem, ConductivityRecord]):
 
 _COMPARISON = ("reference", "reference_kelvin", "reference_kappa", "srme", "srd", "spectrum", "score_reason")
 _NOT_COMPARED = {name: getattr(ConductivityRecord(""), name) for name in _COMPARISON}
+
+
+def _forecast(name: str, supercells: tuple[int, int], atoms: tuple[int, int], seconds: float) -> None:
+    """Show how much work a material is."""
+    line = (
+        f"{name}: displaced supercells: {supercells[0]} of {atoms[0]} atoms for second derivatives, {supercells[1]} of"
+        f" {atoms[1]} for third; the forces of all take about {duration(seconds)}"
+    )
+    Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def described(material: Material) -> ConductivityRecord:

@@ -18,7 +18,7 @@ from esen.data.supercells import parse_supercell
 from esen.errors import InputError
 from esen.evaluate.model import Model, Progress
 from esen.evaluate.phonons.bands import Bands, Lines, bands_of, path_of
-from esen.evaluate.phonons.crystal import Crystal, Known, quietly
+from esen.evaluate.phonons.crystal import MAX_ATOMS, Crystal, Known, quietly
 from esen.evaluate.phonons.inputs import (
     crystal_of_structure,
     crystal_of_yaml,
@@ -266,6 +266,7 @@ def choose_crystals(
     supercell: str | None = None,
     min_width: float | None = None,
     frames: str = FIRST,
+    max_atoms: int = MAX_ATOMS,
 ) -> list[PhononItem]:
     """Return the crystals of files and folders, in their order.
 
@@ -275,6 +276,7 @@ def choose_crystals(
         supercell: of structure files, as `parse_supercell` takes it; None: as large as `min_width` asks for.
         min_width: least width of supercells in Å; None: 12.
         frames: of each structure file, a Python slice.
+        max_atoms: largest number of atoms of supercells that are not given.
 
     Raises:
         InputError: an input is missing or cannot be read, or an option is wrong or for none of the inputs.
@@ -295,14 +297,16 @@ def choose_crystals(
             )
         if path.is_dir():
             files, index = folder_crystals(path)
-            found += [_yaml_item(file, protocol, index.get(yaml_name(file)), bool(index)) for file in files]
+            read = partial(_yaml_item, protocol=protocol, max_atoms=max_atoms, indexed=bool(index))
+            found += [read(file, known=index.get(yaml_name(file))) for file in files]
             _warn_of_index(path, {yaml_name(file) for file in files}, set(index))
         elif is_phonopy_yaml(path):
-            found.append(_yaml_item(path, protocol))
+            found.append(_yaml_item(path, protocol, max_atoms))
         else:
             has_structures = True
             named = read_named_structures(path, frames)
-            found += [_structure_item(structure, name, matrix, width, protocol) for name, structure in named]
+            how = (width if matrix is None else matrix, max_atoms, protocol.symprec)
+            found += [_structure_item(structure, name, *how) for name, structure in named]
     given = {"--supercell": supercell, "--min-width": min_width, "--frames": frames != FIRST or None}
     for option, value in given.items():
         if value is not None and not has_structures:
@@ -313,13 +317,13 @@ def choose_crystals(
 
 
 def _yaml_item(
-    path: Path, protocol: PhononProtocol, known: Known | None = None, indexed: bool = False
+    path: Path, protocol: PhononProtocol, max_atoms: int, known: Known | None = None, indexed: bool = False
 ) -> PhononItem:
     known = known or Known()
     return PhononItem(
         name=yaml_name(path),
         source=str(path),
-        read=partial(_read_yaml, path, protocol, known, indexed),
+        read=partial(_read_yaml, path, protocol, max_atoms, known, indexed),
         hashed=partial(_file_digest, path),
         settings="supercell: the file's",
         known=known,
@@ -330,15 +334,15 @@ def _yaml_item(
 def _structure_item(
     structure: Structure,
     name: str,
-    matrix: Int64[np.ndarray, "3 3"] | None,
-    width: float,
-    protocol: PhononProtocol,
+    supercell: Int64[np.ndarray, "3 3"] | float,
+    max_atoms: int,
+    symprec: float,
 ) -> PhononItem:
-    size = f"{width:g} Å wide" if matrix is None else str(matrix.tolist())
+    size = f"{supercell:g} Å wide" if isinstance(supercell, float) else str(supercell.tolist())
     return PhononItem(
         name=name,
         source=structure.source,
-        read=partial(crystal_of_structure, structure, name, matrix, width, protocol.symprec),
+        read=partial(crystal_of_structure, structure, name, supercell, symprec, max_atoms),
         hashed=partial(geometry_digest, structure),
         settings=f"supercell: {size}",
     )
@@ -348,9 +352,9 @@ def _file_digest(path: Path) -> str:
     return digest(path.read_bytes())
 
 
-def _read_yaml(path: Path, protocol: PhononProtocol, known: Known, indexed: bool) -> Crystal:
+def _read_yaml(path: Path, protocol: PhononProtocol, max_atoms: int, known: Known, indexed: bool) -> Crystal:
     """Read a crystal with the reference values of the index, or if there is none, of its own force sets."""
-    crystal = replace(crystal_of_yaml(path, protocol), known=known)
+    crystal = replace(crystal_of_yaml(path, protocol, max_atoms), known=known)
     if indexed or crystal.reference is None or crystal.known != Known():
         return crystal
     return replace(crystal, known=Known(**values_of(measure(crystal.reference, protocol))))

@@ -84,9 +84,16 @@ def use_force_sets(phono3py: Phono3py, sets: ForceSets, name: str) -> None:
 
 
 def produce_second(phono3py: Phono3py, protocol: ConductivityProtocol) -> None:
-    """Compute the second derivatives from displacements and forces."""
-    dataset = phono3py.phonon_dataset or phono3py.dataset
-    quietly(phono3py.produce_fc2, fc_calculator=_solver(dataset))
+    """Compute the second derivatives from displacements and forces.
+
+    Random displacements need a fit (symfc). Where one dataset gives both orders, they are fitted together, because the
+    fit of second derivatives alone would take forces of third order for its own.
+    """
+    if phono3py.phonon_dataset is None and _random(phono3py.dataset):
+        quietly(phono3py.produce_fc3, fc_calculator="symfc")
+    else:
+        random = _random(phono3py.phonon_dataset or phono3py.dataset)
+        quietly(phono3py.produce_fc2, fc_calculator="symfc" if random else None)
     if protocol.symmetrize:
         quietly(phono3py.symmetrize_fc2)
 
@@ -94,15 +101,16 @@ def produce_second(phono3py: Phono3py, protocol: ConductivityProtocol) -> None:
 def produce_third(phono3py: Phono3py, protocol: ConductivityProtocol) -> None:
     """Compute the third derivatives from displacements and forces, and keep the second ones."""
     second = phono3py.fc2
-    quietly(phono3py.produce_fc3, fc_calculator=_solver(phono3py.dataset))
+    if phono3py.fc3 is None:
+        quietly(phono3py.produce_fc3, fc_calculator="symfc" if _random(phono3py.dataset) else None)
     phono3py.fc2 = second
     if protocol.symmetrize:
         quietly(phono3py.symmetrize_fc3)
 
 
-def _solver(dataset: Any) -> Any:
-    """Return the solver: random displacements need a fit, symmetry-distinct ones phono3py's own differences."""
-    return "symfc" if dataset is not None and "displacements" in dataset else None
+def _random(dataset: Any) -> bool:
+    """Whether all atoms are displaced at once, in random directions, and not one or two atoms."""
+    return dataset is not None and "displacements" in dataset
 
 
 def _forces(cells: Sequence[PhonopyAtoms], order: str, model: Model, progress: Progress) -> np.ndarray:

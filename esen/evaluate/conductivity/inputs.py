@@ -86,6 +86,7 @@ def material_of_benchmark(structure: Structure) -> Material:
         mesh=(int(mesh[0]), int(mesh[1]), int(mesh[2])),
         label=str(structure.info.get("name", "")),
         space_group=None if group is None else int(group),
+        masses=structure.masses,
     )
 
 
@@ -102,7 +103,7 @@ def material_of_structure(structure: Structure, name: str, sizes: Sizes, symprec
     for given, matrix in ((sizes.fc2, fc2), (sizes.fc3, fc3)):
         if given is None:
             check_size(structure.source, len(structure), matrix, sizes.max_atoms)
-    found = Material(name, structure, fc2, fc3, (1, 1, 1), label=name)
+    found = Material(name, structure, fc2, fc3, (1, 1, 1), label=name, masses=structure.masses)
     return _with_mesh(found, sizes, symprec)
 
 

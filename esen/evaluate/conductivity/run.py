@@ -1,7 +1,9 @@
 """Thermal conductivity of one material, from its unit cell."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -18,13 +20,16 @@ from esen.evaluate.conductivity.force_constants import (
     third_by_displacements,
     use_force_sets,
 )
+from esen.evaluate.conductivity.isotopes import without_isotopes
 from esen.evaluate.conductivity.material import Material, make_phono3py
 from esen.evaluate.conductivity.protocol import ConductivityProtocol
 from esen.evaluate.conductivity.transport import Transport, solve, unscattered_share
 from esen.evaluate.model import Model, Progress, no_progress
-from esen.evaluate.phonons.crystal import narrow_supercell, quietly
+from esen.evaluate.phonons.crystal import narrow_supercell, quietly, to_phonopy
 from esen.evaluate.relax import Relaxed, RelaxSpec, relax, space_group
 
+Forecast = Callable[[tuple[int, int], tuple[int, int], float], None]
+"""Called with the numbers of supercells for second and third derivatives, those of their atoms, and the time in s."""
 _UNSCATTERED = 0.01
 """Share of κ above which modes without scattering are remarked."""
 
@@ -108,6 +113,7 @@ def conductivity_at(
     model: Model,
     protocol: ConductivityProtocol,
     progress: Progress = no_progress,
+    forecast: Forecast = lambda supercells, atoms, seconds: None,
 ) -> Conductivity:
     """Displace the atoms of the material as it is, and solve. Third derivatives are for stable materials alone.
 
@@ -117,6 +123,7 @@ def conductivity_at(
         model: the potential.
         protocol: how the conductivity is computed.
         progress: is called with the number of displaced supercells done and of all, of both orders.
+        forecast: is called once, after the first forces.
 
     Raises:
         InputError: the potential cannot compute the material, or phono3py cannot use it.
@@ -125,8 +132,16 @@ def conductivity_at(
     phono3py = make_phono3py(material, protocol.symprec)
     group = space_group(material.unitcell, protocol.symprec)
     sizes = displace(phono3py, protocol)
+    atoms = len(phono3py.phonon_supercell), len(phono3py.supercell)
+    started, told = perf_counter(), False
 
     def proceeded(before: int, done: int, of: int) -> None:
+        nonlocal told
+        if not told:
+            told = True
+            forecast(
+                sizes, atoms, (perf_counter() - started) / (done * atoms[0]) * float(np.dot(sizes, atoms))
+            )
         progress(before + done, sum(sizes))
 
     try:
@@ -214,6 +229,11 @@ def imaginary_modes(
     return int(((frequencies < limits) | np.isnan(frequencies)).sum())
 
 
+def isotope_notes(material: Material, protocol: ConductivityProtocol) -> list[str]:
+    """Return which elements have no scattering by isotopes, although the protocol includes it."""
+    return without_isotopes(to_phonopy(material.unitcell, material.masses)) if protocol.isotopes else []
+
+
 def notes_on(found: Conductivity, model: Model | None, protocol: ConductivityProtocol) -> tuple[str, ...]:
     """Return remarks on a result: narrow supercells, and modes that nothing scatters.
 
@@ -222,7 +242,8 @@ def notes_on(found: Conductivity, model: Model | None, protocol: ConductivityPro
         model: the potential; None for force sets, whose supercells are not judged.
         protocol: how it was computed.
     """
-    material, notes = found.material, []
+    material = found.material
+    notes = isotope_notes(material, protocol)
     for order, matrix in (("second", material.fc2_supercell), ("third", material.fc3_supercell)):
         if model is not None:
             cell = matrix.T @ material.unitcell.cell

@@ -8,6 +8,7 @@ from jaxtyping import Float64
 from phono3py import Phono3py
 
 from esen.errors import InputError, first_line
+from esen.evaluate.conductivity.isotopes import mass_variances
 from esen.evaluate.conductivity.metrics import mean_of_trace, mode_conductivity
 from esen.evaluate.conductivity.protocol import ConductivityProtocol
 from esen.evaluate.phonons.crystal import quietly
@@ -70,6 +71,7 @@ def solve(phono3py: Phono3py, protocol: ConductivityProtocol, name: str) -> Tran
             phono3py.run_thermal_conductivity,
             temperatures=list(protocol.temperatures),
             is_isotope=protocol.isotopes,
+            mass_variances=mass_variances(phono3py.primitive) if protocol.isotopes else None,
             boundary_mfp=protocol.boundary_mfp,
             transport_type=protocol.transport,
         )

@@ -13,7 +13,7 @@ from phonopy.structure.atomic_data import get_atomic_data
 from phonopy.structure.atoms import PhonopyAtoms
 from phonopy.structure.symmetry import Symmetry
 
-from esen.data.masses import masses_of
+from esen.data.masses import standard_masses
 from esen.data.structure import Structure
 from esen.errors import InputError
 
@@ -74,7 +74,7 @@ def right_handed(structure: Structure) -> Structure:
 def to_phonopy(structure: Structure, masses: Float64[np.ndarray, " N"] | None = None) -> PhonopyAtoms:
     """Convert to phonopy's atoms; without masses they have phonopy's of the elements, or ASE's where it has none."""
     if masses is None:
-        table, usual = get_atomic_data().atom_data, masses_of(structure.numbers)
+        table, usual = get_atomic_data().atom_data, standard_masses(structure.numbers)
         known = [table[number][3] for number in structure.numbers]
         masses = np.array([own or other for own, other in zip(known, usual, strict=True)])
     return PhonopyAtoms(
@@ -89,7 +89,7 @@ def check_masses(source: str, atoms: PhonopyAtoms, symprec: float) -> None:
         InputError: they have not.
     """
     masses = atoms.masses
-    if np.ptp(masses / masses_of(atoms.numbers)) < _SAME_MASS:
+    if np.ptp(masses / standard_masses(atoms.numbers)) < _SAME_MASS:
         return
     for atom, other in enumerate(quietly(Symmetry, atoms, symprec=symprec).get_map_atoms()):
         if abs(masses[atom] / masses[other] - 1) > _SAME_MASS:

@@ -65,8 +65,7 @@ def yaml_name(path: Path) -> str:
 def crystal_of_structure(
     structure: Structure,
     name: str,
-    supercell: Int64[np.ndarray, "3 3"] | None,
-    shortest: float,
+    supercell: Int64[np.ndarray, "3 3"] | float,
     symprec: float,
     max_atoms: int = MAX_ATOMS,
 ) -> Crystal:
@@ -75,8 +74,7 @@ def crystal_of_structure(
     Args:
         structure: the unit cell.
         name: of the crystal.
-        supercell: phonopy's matrix; None: the smallest that is at least `shortest` wide.
-        shortest: least width of the supercell, in Å.
+        supercell: phonopy's matrix, or the least width in Å of the smallest supercell.
         symprec: distance in Å within which the primitive cell is found.
         max_atoms: largest number of atoms of a supercell that is not given.
 
@@ -86,15 +84,18 @@ def crystal_of_structure(
     """
     check_periodic(structure, "phonons need")
     structure = right_handed(structure)
-    matrix = supercell_for(structure.cell, shortest) if supercell is None else supercell
-    if supercell is None:
+    matrix = supercell
+    if isinstance(matrix, float):
+        matrix = supercell_for(structure.cell, matrix)
         check_size(structure.source, len(structure), matrix, max_atoms)
+    atoms = to_phonopy(structure, structure.masses)
+    check_masses(structure.source, atoms, symprec)
     try:
-        atoms = to_phonopy(structure)
         found = quietly(Phonopy, atoms, matrix, primitive_matrix="auto", symprec=symprec, log_level=0)
     except Exception as error:  # of spglib, by whatever name
         raise InputError(f"{structure.source}: phonopy cannot use it ({first_line(error)})") from error
-    return Crystal(name, structure, matrix, np.array(found.primitive_matrix, dtype=np.float64))
+    primitive = np.array(found.primitive_matrix, dtype=np.float64)
+    return Crystal(name, structure, matrix, primitive, masses=structure.masses)
 
 
 def crystal_of_yaml(path: Path, protocol: PhononProtocol, max_atoms: int = MAX_ATOMS) -> Crystal:

@@ -184,11 +184,11 @@ def _units_of(content: Mapping[str, Any]) -> Units:
     if not named:
         _refuse_other_factor(header)
         return Units()
-    length = _value(named.get("length", "angstrom"))
-    if "force" not in named and "force_constants" not in named and length != 1.0:
-        raise ValueError(f"its physical_unit has lengths in {named['length']} and names no unit of forces")
     constants = named.get("force_constants")
-    force = _value(named.get("force", "ev/angstrom")) if constants is None else _value(constants) * length
+    if "length" not in named or (constants is None and "force" not in named):
+        raise ValueError(f"its physical_unit, {block}, must name length, and force or force_constants")
+    length = _value(named["length"])
+    force = _value(named["force"]) if constants is None else _value(constants) * length
     if "force" in named and not np.isclose(force, _value(named["force"])):
         raise ValueError(
             f"its physical_unit has forces in {named['force']}, and force constants in {constants}"

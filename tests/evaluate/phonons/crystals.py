@@ -34,7 +34,7 @@ def structure_of(atoms: Atoms, source: str = "made") -> Structure:
 
 
 def crystal_of(atoms: Atoms, *multiples: int) -> Crystal:
-    return crystal_of_structure(structure_of(atoms), "made", np.diag(multiples or (1, 1, 1)), 12.0, 1e-5)
+    return crystal_of_structure(structure_of(atoms), "made", np.diag(multiples or (1, 1, 1)), 1e-5)
 
 
 def copper(*multiples: int) -> Crystal:

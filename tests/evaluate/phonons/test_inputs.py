@@ -83,14 +83,14 @@ def test_primitive_cells_are_found() -> None:
 def test_molecules_have_no_phonons() -> None:
     molecule = structure_of(Atoms("CO", [[0, 0, 0], [0, 0, 1.1]]), "co.xyz")
     with pytest.raises(InputError, match=r"co\.xyz: .*crystal"):
-        crystal_of_structure(molecule, "co", None, 12.0, 1e-5)
+        crystal_of_structure(molecule, "co", 12.0, 1e-5)
 
 
 def test_a_left_handed_cell_is_the_same_crystal() -> None:
     right = structure_of(corundum(), "right.xyz")
     left = replace(right, cell=right.cell[[1, 0, 2]], source="left.xyz")
     assert np.linalg.det(left.cell) < 0
-    crystal = crystal_of_structure(left, "left", None, 5.0, 1e-5)
+    crystal = crystal_of_structure(left, "left", 5.0, 1e-5)
     assert np.linalg.det(crystal.unitcell.cell) > 0
     assert np.linalg.det(crystal.primitive) == pytest.approx(1 / 3)
     made = make_phonopy(crystal, 1e-5)
