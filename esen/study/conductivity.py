@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from ase.data import chemical_symbols
 from ase.formula import Formula
-from rich.console import Console
 
 from esen.data.structure import Structure
 from esen.data.structures import read_named_structures
@@ -66,6 +65,7 @@ from esen.study.plots.conductivity import carriers_of, carriers_of_reference, mo
 from esen.study.potentials import digest, file_name
 from esen.study.table import Column, Table
 from esen.study.train import duration
+from esen.terminal import make_console
 
 logger = logging.getLogger(__name__)
 
@@ -736,7 +736,7 @@ def _forecast(name: str, supercells: tuple[int, int], atoms: tuple[int, int], se
         f"{name}: displaced supercells: {supercells[0]} of {atoms[0]} atoms for second derivatives, {supercells[1]} of"
         f" {atoms[1]} for third; the forces of all take about {duration(seconds)}"
     )
-    Console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
+    make_console().print(line, soft_wrap=True)
 
 
 def described(material: Material) -> ConductivityRecord:

@@ -17,7 +17,8 @@ class ConductivityProtocol:
         relax_symprec: distance in Å within which that space group is found.
         tilt: whether the relaxation may change the angles of the lattice.
         displacement: in Å, for second and third derivatives. The benchmark's default is 0.01; some results are
-            published with other values, such as 0.03 of eSEN-30M-OAM and eSEN-30M-MP. Compare results at the same displacement.
+            published with other values, such as 0.03 of eSEN-30M-OAM and eSEN-30M-MP. Compare results at the same
+            displacement.
         symmetrize: whether force constants of both orders are made to obey translation and permutation.
         symprec: distance in Å within which atoms are equivalent and space groups are compared.
         temperatures: in K.
