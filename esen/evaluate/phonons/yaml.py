@@ -184,11 +184,12 @@ def _units_of(content: Mapping[str, Any]) -> Units:
     if not named:
         _refuse_other_factor(header)
         return Units()
+    length = _value(named.get("length", known["length"]))
+    of_forces = {"force", "force_constants"} & named.keys()
+    if (length != 1.0 and not of_forces) or (of_forces and "length" not in named):
+        raise ValueError(f"its physical_unit is {block}; expected length, and force or force_constants")
     constants = named.get("force_constants")
-    if "length" not in named or (constants is None and "force" not in named):
-        raise ValueError(f"its physical_unit, {block}, must name length, and force or force_constants")
-    length = _value(named["length"])
-    force = _value(named["force"]) if constants is None else _value(constants) * length
+    force = _value(named.get("force", known["force"])) if constants is None else _value(constants) * length
     if "force" in named and not np.isclose(force, _value(named["force"])):
         raise ValueError(
             f"its physical_unit has forces in {named['force']}, and force constants in {constants}"
