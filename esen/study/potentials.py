@@ -366,8 +366,16 @@ def file_name(text: str) -> str:
     >>> file_name("Cu fcc/32")
     'Cu_fcc_32'
     """
-    kept = "".join(c if c.isalnum() or c in "-_.+#" else "_" for c in text)
+    kept = "".join(c if c in "-_.+#" or (c.isalnum() and _is_encodable(c)) else "_" for c in text)
     return _cut(kept.strip(".") or "_")
+
+
+def _is_encodable(letter: str) -> bool:
+    """Whether names of files can have a letter; in a locale without UTF-8 only ASCII is."""
+    try:
+        return bool(os.fsencode(letter))
+    except UnicodeEncodeError:
+        return False
 
 
 def _cut(name: str) -> str:

@@ -1,14 +1,17 @@
 """What figures have in common: colours, panels without values, and how a file is written."""
 
 import io
+import warnings
 from pathlib import Path
 
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from esen.files import write_atomically
+from esen.terminal import printable_lines
 
 COLOURS = ("#2166ac", "#b2182b", "#4d9221", "#e08214", "#762a83")
 REFERENCE = "#8a8a8a"
@@ -30,11 +33,19 @@ def write_empty(axes: Axes, words: str) -> None:
 
 
 def write_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, as a whole or not at all.
+    """Write a figure as PNG, as a whole or not at all. Names in its texts are shown as they are, also with `$`.
 
     Raises:
         OSError: The file cannot be written.
     """
+    axes = [axis for each in figure.axes for axis in (each.xaxis, each.yaxis)]
+    ticks = {id(label) for axis in axes for label in axis.get_ticklabels(which="both")}
+    for text in figure.findobj(Text):
+        if isinstance(text, Text) and id(text) not in ticks:  # powers of ten at ticks are in `$`
+            text.set_parse_math(False)
+            text.set_text(printable_lines(text.get_text()))
     content = io.BytesIO()
-    figure.savefig(content, format="png")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(content, format="png")
     write_atomically(path, content.getvalue())
