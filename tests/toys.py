@@ -40,12 +40,9 @@ class PairPotential:
             0, graph.structure, energies
         )
         gradient, virial = torch.autograd.grad(energy.sum() + 0 * positions.sum(), (positions, strain))
-        volume = torch.linalg.det(graph.cell).abs()
-        periodic = (volume > 0) & graph.pbc.all(1)
-        stress = torch.where(
-            periodic[:, None, None], virial / volume.where(periodic, torch.ones(()))[:, None, None], 0.0
-        )
-        return Prediction(energy.detach(), -gradient, stress, energies.detach())
+        volume = torch.linalg.det(graph.cell).abs()[:, None, None]
+        stress = torch.where(volume > 0, virial / volume.where(volume > 0, torch.ones(())), torch.nan)
+        return Prediction(energy.detach(), -gradient, stress, energies.detach(), virial)
 
     def _energies(self, graph: Graph, positions: Tensor, strain: Tensor) -> Float64[Tensor, " N"]:
         symmetric = (strain + strain.mT) / 2

@@ -1,10 +1,11 @@
 """Constraints of a file, as ASE's objects: which directions each atom may move in, and which other rules there are."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from ase.constraints import FixAtoms, FixCartesian, FixedLine, FixedPlane, FixScaled
+from ase.constraints import FixAtoms, FixCartesian, FixCom, FixedLine, FixedPlane, FixScaled, FixSymmetry
 from jaxtyping import Float64
 
 from esen.data.structure import Structure
@@ -29,7 +30,7 @@ def free_directions(
     """
     normals: dict[int, list[Float64[np.ndarray, "K 3"]]] = {}
     for constraint in constraints:
-        if isinstance(constraint, _OF_ATOMS):
+        if _of_atoms(constraint):
             fixed = _fixed_directions(constraint, cell)
             for atom in np.atleast_1d(constraint.index) % atoms:
                 normals.setdefault(int(atom), []).append(fixed)
@@ -53,7 +54,25 @@ def projected(
 
 def other_constraints(constraints: Sequence[Any]) -> list[Any]:
     """Return the constraints that do not fix directions of single atoms, such as bond lengths and springs."""
-    return [constraint for constraint in constraints if not isinstance(constraint, _OF_ATOMS)]
+    return [constraint for constraint in constraints if not _of_atoms(constraint)]
+
+
+def held_atoms_only(structure: Structure, where: str) -> Structure:
+    """Return the structure with only the constraints of single atoms.
+
+    What a relaxation keeps, the space group and the centre of mass, is left out.
+
+    Args:
+        structure: with any constraints.
+        where: what cannot keep other ones, for the message.
+
+    Raises:
+        InputError: there are other constraints, such as bond lengths or springs.
+    """
+    others = other_constraints(structure.constraints)
+    if refused := [other for other in others if not isinstance(other, FixSymmetry | FixCom)]:
+        raise InputError(f"{structure.source}: {where} cannot keep {named(refused)}; remove the constraint")
+    return replace(structure, constraints=tuple(filter(_of_atoms, structure.constraints)))
 
 
 def named(constraints: Sequence[Any]) -> str:
@@ -86,17 +105,9 @@ def constraints_beside_axes(structure: Structure) -> list[Any]:
 
 
 def repeated_constraints(structure: Structure, copies: int) -> tuple[Any, ...]:
-    """Return the constraints of a supercell whose atoms are those of the structure, several times in order.
-
-    Raises:
-        InputError: a constraint is not of single atoms.
-    """
-    if others := other_constraints(structure.constraints):
-        raise InputError(
-            f"{structure.source}: a supercell cannot keep its constraints ({named(others)}); remove them"
-        )
+    """Return what is fixed of single atoms in a supercell whose atoms are the structure's, several times in order."""
     found: list[Any] = []
-    for constraint in structure.constraints:
+    for constraint in filter(_of_atoms, structure.constraints):
         starts = np.arange(copies)[:, None] * len(structure)
         atoms = (starts + np.atleast_1d(constraint.index) % len(structure)).ravel()
         directions = _fixed_directions(constraint, structure.cell)
@@ -112,11 +123,15 @@ def check_constraints(structure: Structure) -> None:
     """
     atoms = len(structure)
     for constraint in structure.constraints:
-        for index in np.atleast_1d(constraint.index) if isinstance(constraint, _OF_ATOMS) else ():
+        for index in np.atleast_1d(constraint.index) if _of_atoms(constraint) else ():
             if not -atoms <= index < atoms:
                 raise InputError(
                     f"{structure.source}: {named([constraint])} fixes atom {index}, but there are {atoms} atoms"
                 )
+
+
+def _of_atoms(constraint: Any) -> bool:
+    return isinstance(constraint, _OF_ATOMS)
 
 
 def _fixed_directions(constraint: Any, cell: Float64[np.ndarray, "3 3"]) -> Float64[np.ndarray, "K 3"]:

@@ -8,6 +8,9 @@ from ase.data import chemical_symbols
 from ase.formula import Formula
 from jaxtyping import Bool, Float64, Int64
 
+FLAT = 1e-12
+"""Volume of a cell, relative to the product of its lengths, below which it spans no volume."""
+
 
 @dataclass(frozen=True, eq=False)
 class Structure:
@@ -54,3 +57,8 @@ class Structure:
     def volume(self) -> float:
         """|det cell| in Å³."""
         return float(abs(np.linalg.det(self.cell)))
+
+    @property
+    def has_volume(self) -> bool:
+        """Whether the lattice vectors span a volume, periodic or not. Without one there is no stress."""
+        return self.volume > FLAT * float(np.linalg.norm(self.cell, axis=1).prod())

@@ -45,7 +45,9 @@ def matrix_of(values: Sequence[int]) -> Int64[np.ndarray, "3 3"]:
 def repeated(
     structure: Structure, matrix: Int64[np.ndarray, "3 3"], option: str = "--supercell"
 ) -> Structure:
-    """Return a supercell without labels, whose atoms are the structure's, once per lattice point, in its order.
+    """Return a supercell whose atoms are the structure's, once per lattice point, in its order.
+
+    It has the masses and what is fixed of single atoms, but no labels.
 
     Args:
         structure: the unit cell.
@@ -53,8 +55,7 @@ def repeated(
         option: the name of the option that asks for it, for the error.
 
     Raises:
-        InputError: the matrix would repeat the structure along a lattice vector that is not periodic, or a constraint
-            is not of single atoms.
+        InputError: the matrix would repeat the structure along a lattice vector that is not periodic.
     """
     changed = matrix != np.eye(3)
     for axis in np.flatnonzero(~structure.pbc & (changed.any(axis=0) | changed.any(axis=1))):

@@ -27,11 +27,10 @@ from typing import Any
 
 import numpy as np
 from ase.calculators.calculator import PropertyNotImplementedError
-from ase.constraints import FixCom, FixSymmetry
 from ase.units import GPa
 from jaxtyping import Float64
 
-from esen.data.constraints import named, other_constraints
+from esen.data.constraints import held_atoms_only
 from esen.data.structure import Structure
 from esen.errors import InputError
 from esen.evaluate.model import Model, Progress, no_progress
@@ -233,7 +232,7 @@ def elastic_constants(
     """
     check_crystal(structure)
     model.check_elements(structure)
-    structure = _held_atoms_only(structure)
+    structure = held_atoms_only(structure, "elastic constants")
     (reference,) = relax_crystals({"relaxation": structure}, model, spec.relax)
     crystal = reference.structure
     directions = np.eye(6)
@@ -370,20 +369,6 @@ def _sums(tensor: Float64[np.ndarray, "6 6"]) -> tuple[float, float, float]:
 def _words(components: Float64[np.ndarray, "6"]) -> str:
     names = ("xx", "yy", "zz", "yz", "xz", "xy")
     return ", ".join(f"{name} {value:+}" for name, value in zip(names, components, strict=True) if value)
-
-
-def _held_atoms_only(structure: Structure) -> Structure:
-    """Return the structure with those constraints that hold in strained cells, too; symmetry is kept by the spec.
-
-    Raises:
-        InputError: it has a constraint, such as a bond length, that would not hold.
-    """
-    others = other_constraints(structure.constraints)
-    if refused := [other for other in others if not isinstance(other, FixSymmetry | FixCom)]:
-        raise InputError(
-            f"{structure.source}: elastic constants are not defined with {named(refused)}; remove the constraint"
-        )
-    return replace(structure, constraints=tuple(c for c in structure.constraints if c not in others))
 
 
 def check_crystal(structure: Structure) -> None:

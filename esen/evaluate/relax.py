@@ -84,8 +84,8 @@ class Relaxed:
     """Where it ended.
 
     Attributes:
-        structure: relaxed, with energy and forces, and with the stress where there are three periods and the calculator
-            gives it.
+        structure: relaxed, with energy and forces, and with the stress where the cell has a volume and the
+            calculator gives it.
         converged: whether the forces fell below what was asked for.
         steps: made.
         fmax: the largest force that is left on an atom along directions that are free, in eV/Å.
@@ -193,7 +193,7 @@ def _relax(structure: Structure, calculator: Any, spec: RelaxSpec) -> Relaxed:
         cell=np.array(atoms.cell.array, dtype=np.float64),
         energy=energy,
         forces=np.array(forces, dtype=np.float64),
-        stress=_stress(atoms) if crystal else None,
+        stress=_stress(atoms) if structure.has_volume else None,
     )
     moved = _displacements(start, atoms)
     return Relaxed(

@@ -117,6 +117,7 @@ def separate(prediction: Prediction, graph: Graph) -> list[Prediction]:
             forces=prediction.forces[start : start + count],
             stress=prediction.stress[index : index + 1],
             energies=prediction.energies[start : start + count],
+            virial=prediction.virial[index : index + 1],
         )
         for index, (start, count) in enumerate(zip(_starts(atoms), atoms, strict=True))
     ]

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float64, Int64
 from torch import Tensor
 
+from esen.data.structure import FLAT
 from esen.data.targets import Target
 from esen.recipe.model import Backend
 
@@ -63,6 +64,13 @@ class Graph(OnDevice):
     shift: Float64[Tensor, "E 3"]
 
     @property
+    def volume(self) -> Float64[Tensor, " B"]:
+        """|det cell| in Å³, whatever the periodicity; 0 for structures whose lattice vectors span no volume."""
+        volume = torch.linalg.det(self.cell).abs()
+        spanned = volume > FLAT * torch.linalg.vector_norm(self.cell, dim=2).prod(dim=1)
+        return torch.where(spanned, volume, torch.zeros_like(volume))
+
+    @property
     def num_structures(self) -> int:
         """B, the number of structures."""
         return int(self.cell.shape[0])
@@ -105,14 +113,33 @@ class Prediction(OnDevice):
     Attributes:
         energy: total energies in eV.
         forces: forces in eV/Å.
-        stress: σ = (1/V) ∂E/∂ε in eV/Å³, with the sign of ASE; zero for structures without a periodic volume.
+        stress: σ = W/V in eV/Å³, with the sign of ASE: tension is positive. It is NaN where the potential has none, and
+            for structures whose cell has no volume, such as molecules without a cell.
         energies: energies of the atoms in eV, which sum to `energy`.
+        virial: W = ∂E/∂ε = V σ in eV, symmetric, for the strain r → r(1 + ε), cell → cell(1 + ε). Some programs call −W
+            the virial. It needs no volume where forces are derivatives of the energy; otherwise it is NaN without one.
     """
 
     energy: Float64[Tensor, " B"]
     forces: Float64[Tensor, "N 3"]
     stress: Float64[Tensor, "B 3 3"]
     energies: Float64[Tensor, " N"]
+    virial: Float64[Tensor, "B 3 3"]
+
+    @classmethod
+    def of_stress(
+        cls,
+        graph: Graph,
+        *,
+        energy: Float64[Tensor, " B"],
+        forces: Float64[Tensor, "N 3"],
+        stress: Float64[Tensor, "B 3 3"],
+        energies: Float64[Tensor, " N"],
+    ) -> "Prediction":
+        """Return a prediction with a stress that is not derived from a virial; it is NaN where there is no volume."""
+        volume = graph.volume[:, None, None]
+        stress = torch.where(volume > 0, stress, torch.nan)
+        return cls(energy, forces, stress, energies, stress * volume)
 
 
 @runtime_checkable

@@ -37,9 +37,9 @@ class EsenCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
 
     Properties, in ASE's units: `energy` and `free_energy` (eV; they are equal, because there is no electronic
     temperature), `forces` (eV/Å), `stress` (eV/Å³, tension positive, Voigt order xx, yy, zz, yz, xz, xy) and `energies`
-    (eV per atom). The stress exists only in cells that are periodic in three directions. All properties are computed
-    at once and kept until positions, cell, periodicity or elements change; charges, magnetic moments, constraints and
-    `info` do not matter.
+    (eV per atom). The stress exists wherever the cell has a volume, periodic or not: in a slab, V includes the vacuum.
+    All properties are computed at once and kept until positions, cell, periodicity or elements change; charges,
+    magnetic moments, constraints and `info` do not matter.
 
     Threads may share a calculator: a lock lets one of them compute at a time. `copy.deepcopy` and `pickle` work.
 
@@ -117,7 +117,7 @@ class EsenCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
     def _results(self, structure: Structure) -> dict[str, Any]:
         if not len(structure):
             nothing = {"energy": 0.0, "free_energy": 0.0, "forces": np.zeros((0, 3)), "energies": np.zeros(0)}
-            return nothing | ({"stress": np.zeros(6)} if structure.pbc.all() else {})
+            return nothing | ({"stress": np.zeros(6)} if structure.has_volume else {})
         check_elements(structure, len(chemical_symbols))
         graph = make_graph([structure], self.potential.cutoff, self.potential.backend)
         prediction = self.potential(graph.to(self.device)).to("cpu")
@@ -133,7 +133,7 @@ class EsenCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
             "energies": prediction.energies.detach().numpy(),
         }
         stress = prediction.stress[0].detach().numpy()
-        if structure.pbc.all() and np.isfinite(stress).all():
+        if np.isfinite(stress).all():
             results["stress"] = full_3x3_to_voigt_6_stress(stress)
         return results
 
@@ -159,13 +159,13 @@ class EsenCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         """Return a property of `atoms`, computed if anything has changed since the last time.
 
         Raises:
-            PropertyNotImplementedError: The stress of atoms that are not periodic in three directions is asked for.
+            PropertyNotImplementedError: The stress of atoms whose cell has no volume is asked for.
         """
         with self._lock:
             about = self.atoms if atoms is None else atoms
-            if name == "stress" and about is not None and not about.pbc.all():
+            if name == "stress" and about is not None and not from_atoms(about, "").has_volume:
                 raise PropertyNotImplementedError(
-                    "esen: a stress needs a cell that is periodic in three directions"
+                    "esen: a stress is an energy per volume, and the cell of these atoms has no volume"
                 )
             return super().get_property(name, atoms, allow_calculation)
 
@@ -184,7 +184,7 @@ class AsePotential:
 
     The calculator finds its own neighbours, so no edges are needed and the cutoff may be 0. Energies per atom are the
     calculator's if it has them; otherwise the total energy is divided evenly. The stress is NaN if the calculator has
-    none, and zero without three periodic directions.
+    none or the cell no volume.
 
     Args:
         calculator: Any ASE calculator with energy and forces.
@@ -204,7 +204,8 @@ class AsePotential:
         on_cpu = graph.to("cpu")
         single = [self._predict(_atoms(on_cpu, i)) for i in range(graph.num_structures)]
         energy, forces, stress, energies = zip(*single, strict=True)
-        return Prediction(
+        return Prediction.of_stress(
+            on_cpu,
             energy=torch.tensor(energy, dtype=torch.float64),
             forces=torch.from_numpy(np.concatenate(forces)),
             stress=torch.from_numpy(np.stack(stress)),
@@ -220,14 +221,17 @@ class AsePotential:
             raise InputError(
                 f"the calculator gives forces of the shape {forces.shape}, expected {(len(atoms), 3)}"
             )
-        stress = np.zeros((3, 3))
-        if atoms.pbc.all():
-            found = self._optional("stress", atoms, np.full((3, 3), np.nan))
-            stress += voigt_6_to_full_3x3_stress(found) if found.shape == (6,) else found
+        none = np.full((3, 3), np.nan)
+        try:
+            stress = self._optional("stress", atoms, none) if from_atoms(atoms, "").has_volume else none
+        except Exception:
+            if atoms.pbc.all():
+                raise
+            stress = none  # a calculator may know the stress of crystals only
         return (
             energy,
             forces,
-            stress,
+            voigt_6_to_full_3x3_stress(stress) if stress.shape == (6,) else stress,
             self._optional("energies", atoms, np.full(len(atoms), energy / max(len(atoms), 1))),
         )
 

@@ -96,6 +96,7 @@ class _Recorder:
 
     def __init__(self, starts: Sequence[Start], plan: Plan, files: Sequence[SystemFiles]) -> None:
         self._starts, self._plan, self._files = starts, plan, files
+        self._freedoms = [degrees_of_freedom(start.structure) for start in starts]
         self._waiting: list[tuple[int, tuple[int, ...], Tensor, Tensor]] = []
 
     def record(self, engine: Engine) -> None:
@@ -122,7 +123,7 @@ class _Recorder:
         rows: list[list[tuple[float, ...]]] = [[] for _ in self._starts]
         for step, live, potential, kinetic in self._waiting:
             for system, held, moving in zip(live, potential.tolist(), kinetic.tolist(), strict=True):
-                freedoms = degrees_of_freedom(self._starts[system].structure)
+                freedoms = self._freedoms[system]
                 temperature = moving / (1.5 * units.kB * (freedoms / 3)) if freedoms else 0.0
                 rows[system].append((step, self._time(step), held + moving, held, moving, temperature))
         for file, mine in zip(self._files, rows, strict=True):

@@ -1,5 +1,6 @@
 """The systems of a simulation: read from files, chosen by name, or by the elements that a potential knows."""
 
+import logging
 import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
@@ -8,10 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
+from esen.data.constraints import held_atoms_only
 from esen.data.readers.opening import unpacked
 from esen.data.structure import Structure
 from esen.data.structures import read_named_structures
 from esen.errors import InputError
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,17 +46,21 @@ def file_systems(files: Sequence[str], frames: str, temperature_kelvin: float) -
         temperature_kelvin: temperature of the initial velocities.
 
     Raises:
-        InputError: a file is missing, given twice or cannot be read, nothing is selected, a structure is impossible,
-            or the temperature is negative or not finite.
+        InputError: a file is missing, given twice or cannot be read, nothing is selected, a structure is impossible or
+            has constraints other than of single atoms, or the temperature is negative or not finite.
     """
     if not 0 <= temperature_kelvin < np.inf:
         raise InputError(f"temperature: {temperature_kelvin} K; expected 0 or more, e.g. 300")
     paths = [Path(file).expanduser() for file in files]
-    return [
-        System(name, structure, temperature_kelvin)
+    systems = [
+        System(name, held_atoms_only(structure, "dynamics"), temperature_kelvin)
         for path, file_name in zip(paths, _names(paths), strict=True)
         for name, structure in read_named_structures(path, frames, file_name)
     ]
+    moving = [system.name for system in systems if "momenta" in system.structure.arrays]
+    if moving:
+        _log.warning("%s: velocities of the files are not used; they are drawn anew", ", ".join(moving[:3]))
+    return systems
 
 
 def known_systems(

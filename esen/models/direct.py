@@ -87,7 +87,7 @@ class DirectStress(nn.Module):
 class DirectHeads(nn.Module):
     """Forces of all atoms and stress of all structures, in units of the potential's scale.
 
-    The stress is zero for structures that are not periodic in three directions, and NaN if the recipe has no stress.
+    The stress is NaN if the recipe has none.
 
     Attributes:
         units: factors of the forces, of the trace part and of the other part of the stress; 1 unless another program
@@ -139,8 +139,7 @@ class DirectHeads(nn.Module):
                 components = torch.cat([trace * isotropic + self.pressure, others * anisotropic], dim=1)
                 components = components @ _CHANGE.to(components)
             stress = components.view(-1, 3, 3)
-        periodic = graph.pbc.all(dim=1)[:, None, None]
-        return self.forces(x).double() * forces, torch.where(periodic, stress, torch.zeros_like(stress))
+        return self.forces(x).double() * forces, stress
 
 
 def _mean(values: Float[Tensor, "E *F"], index: Tensor, count: int) -> Float[Tensor, "N *F"]:

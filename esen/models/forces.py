@@ -21,7 +21,8 @@ def conservative(energies_of: AtomicEnergies, graph: Graph, *, differentiable: b
 
         F_i = Σ_{edges into i} g − Σ_{edges out of i} g,      σ = (1/V) sym Σ_edges v ⊗ g.
 
-    The forces of a structure sum to zero, and σ is the derivative by the strain r → r(1 + ε), cell → cell(1 + ε).
+    The forces of a structure sum to zero, and σ is the derivative by the strain r → r(1 + ε), cell → cell(1 + ε). The
+    virial V σ needs no volume.
 
     Args:
         energies_of: the energies of the atoms.
@@ -52,13 +53,7 @@ def prediction_from_gradient(
     virial = gradient.new_zeros(graph.num_structures, 3, 3).index_add(
         0, graph.structure[graph.receiver], vectors.unsqueeze(2) * gradient.unsqueeze(1)
     )
-    return Prediction(energy, forces, stress_of(virial, graph), energies)
-
-
-def stress_of(virial: Float64[Tensor, "B 3 3"], graph: Graph) -> Float64[Tensor, "B 3 3"]:
-    """Return the symmetric part of the virial over the volume; zero unless all three directions are periodic."""
-    volume = torch.linalg.det(graph.cell).abs()
-    periodic = graph.pbc.all(dim=1)
-    volume = torch.where(periodic, volume, torch.ones_like(volume))
-    stress = (virial + virial.mT) / (2 * volume[:, None, None])
-    return torch.where(periodic[:, None, None], stress, torch.zeros_like(stress))
+    volume = graph.volume[:, None, None]
+    twice = virial + virial.mT
+    stress = torch.where(volume > 0, twice / (2 * torch.where(volume > 0, volume, 1.0)), torch.nan)
+    return Prediction(energy, forces, stress, energies, twice / 2)

@@ -71,8 +71,7 @@ class RelaxRecord:
         cell: of the relaxed structure, rows are lattice vectors, in Å.
         pbc: which lattice vectors are periodic.
         forces: that are left, in eV/Å.
-        stress: that is left, in eV/Å³ with ASE's sign; None: the calculator gives none, or there are not three periodic
-            directions.
+        stress: that is left, in eV/Å³ with ASE's sign; None: the calculator gives none, or the cell has no volume.
         direct: whether the forces are not the gradient of the energy.
         failure: why there is no result; empty if there is one.
         potential: label of the potential.

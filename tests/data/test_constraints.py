@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import fcc111
-from ase.constraints import FixAtoms, FixBondLength, FixCartesian, FixedLine, FixedPlane, FixScaled
+from ase.constraints import FixAtoms, FixBondLength, FixCartesian, FixCom, FixedLine, FixedPlane, FixScaled
 from ase.io import write
 
 from esen.data.atoms import from_atoms
-from esen.data.constraints import free_directions, named, other_constraints, projected
+from esen.data.constraints import free_directions, held_atoms_only, named, other_constraints, projected
 from esen.data.structures import read_structures
 from esen.data.supercells import matrix_of, repeated
 from esen.errors import InputError
@@ -102,5 +102,12 @@ def test_a_supercell_fixes_every_copy() -> None:
     assert before is not None
     assert after is not None
     np.testing.assert_allclose(after, np.tile(before, (2, 1, 1)), atol=1e-13)
-    with pytest.raises(InputError, match="FixBondLengths"):
-        repeated(replace(unit, constraints=(FixBondLength(0, 1),)), matrix_of([2, 1, 1]))
+    assert repeated(replace(unit, constraints=(FixBondLength(0, 1),)), matrix_of([2, 1, 1])).constraints == ()
+
+
+def test_only_what_holds_single_atoms_is_left() -> None:
+    unit = from_atoms(Atoms("CuAu", [[0, 0, 0], [0, 0, 2]], cell=CELL, pbc=True), "x")
+    held = held_atoms_only(replace(unit, constraints=(FixCom(), FixAtoms([0]))), "dynamics")
+    assert named(held.constraints) == "FixAtoms"
+    with pytest.raises(InputError, match="x: dynamics cannot keep FixBondLengths"):
+        held_atoms_only(replace(unit, constraints=(FixBondLength(0, 1),)), "dynamics")

@@ -51,9 +51,8 @@ class Recorded:
         zero = torch.zeros(b, dtype=torch.float64)
         energy = zero.index_add(0, graph.structure, graph.positions[:, 0])
         atoms = torch.zeros(n, dtype=torch.float64)
-        return Prediction(
-            energy, torch.zeros(n, 3, dtype=torch.float64), torch.zeros(b, 3, 3).double(), atoms
-        )
+        stress = torch.zeros(b, 3, 3, dtype=torch.float64)
+        return Prediction(energy, torch.zeros(n, 3, dtype=torch.float64), stress, atoms, stress)
 
 
 def row(atoms: int, number: int = COPPER) -> Structure:

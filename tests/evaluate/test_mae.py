@@ -57,6 +57,7 @@ class Off:
             forces=exact.forces + self.forces * weight,
             stress=exact.stress - self.stress,
             energies=exact.energies,
+            virial=exact.virial,
         )
 
 

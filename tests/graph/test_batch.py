@@ -114,10 +114,12 @@ def test_separate_undoes_collate(drawn):
         forces=graph.positions,
         stress=graph.cell,
         energies=graph.numbers.double(),
+        virial=2 * graph.cell,
     )
     parts = separate(everything, graph)
     assert [float(part.energy) for part in parts] == list(range(len(drawn)))
     for part, structure in zip(parts, drawn, strict=True):
         assert part.forces.tolist() == structure.positions.tolist()
         assert part.stress.tolist() == [structure.cell.tolist()]
+        assert part.virial.tolist() == [(2 * structure.cell).tolist()]
         assert part.energies.tolist() == structure.numbers.tolist()

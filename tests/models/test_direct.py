@@ -49,9 +49,14 @@ def test_direct_forces_do_not_sum_to_zero_and_the_stress_is_symmetric() -> None:
     crystal = type(structure)(structure.numbers, structure.positions, np.eye(3) * 4.5, np.ones(3, dtype=bool))
     prediction = potential(make_graph([structure, crystal], SPEC.cutoff))
     assert prediction.forces[:5].sum(0).abs().max() > 1e-6
-    assert torch.allclose(prediction.stress, prediction.stress.mT)
-    assert not prediction.stress[0].any()  # not periodic
+    assert torch.allclose(prediction.stress[1], prediction.stress[1].mT)
+    assert prediction.stress[0].isnan().all()  # no volume
     assert prediction.stress[1].abs().max() > 1e-6
+    assert torch.allclose(prediction.virial[1], prediction.stress[1] * 4.5**3, rtol=1e-12)
+    slab = type(structure)(
+        structure.numbers, structure.positions, crystal.cell, np.array([True, True, False])
+    )
+    assert potential(make_graph(slab, SPEC.cutoff)).stress.abs().max() > 1e-6
 
 
 def test_the_loss_reaches_every_weight_but_the_unused_bias() -> None:

@@ -11,7 +11,7 @@ from esen.data.structure import Structure
 from esen.graph.batch import make_graph
 from esen.graph.edges import edge_vectors
 from esen.graph.types import Graph
-from esen.models.forces import conservative, stress_of
+from esen.models.forces import conservative, prediction_from_gradient
 from esen.models.potential import make_potential
 from tests.models.variants import VARIANTS, chiral_molecule, isolated, potential_of, triclinic_crystal
 
@@ -32,7 +32,8 @@ def test_springs() -> None:
     assert prediction.energies.tolist() == pytest.approx([1.5 * squared, 2.5 * squared])
     assert prediction.energy.tolist() == pytest.approx([4.0 * squared])
     assert torch.allclose(prediction.forces, torch.stack([8.0 * bond, -8.0 * bond]), rtol=0, atol=1e-14)
-    assert not prediction.stress.any()
+    assert torch.allclose(prediction.virial[0], 8.0 * torch.outer(bond, bond), rtol=0, atol=1e-14)
+    assert prediction.stress.isnan().all()  # no volume
 
 
 def test_stress_of_springs() -> None:
@@ -48,16 +49,25 @@ def test_stress_of_springs() -> None:
     assert prediction.forces.abs().max() < 1e-14
 
 
-def test_stress_is_symmetric_and_zero_without_three_periods() -> None:
-    periods = torch.tensor([[True, True, True], [True, True, False], [False, False, False]])
-    cell = torch.diag(torch.tensor([1.0, 2.0, 4.0], dtype=torch.float64)).repeat(3, 1, 1)
+def test_the_virial_needs_no_volume_and_the_stress_does() -> None:
+    """W is symmetric; σ = W/V wherever the lattice vectors span a volume, periodic or not, and NaN elsewhere."""
+    periods = torch.tensor(
+        [[True, True, True], [True, True, False], [False, False, False], [False, False, False]]
+    )
+    cell = torch.diag(torch.tensor([1.0, 2.0, 4.0], dtype=torch.float64)).repeat(4, 1, 1)
     cell[2] = 0.0
-    graph = replace(make_graph([triclinic_crystal()] * 3, 3.0), cell=cell, pbc=periods)
-    virial = torch.arange(9, dtype=torch.float64).view(1, 3, 3).expand(3, 3, 3)
-    stress = stress_of(virial, graph)
-    expected = torch.tensor([[0.0, 2, 4], [2, 4, 6], [4, 6, 8]], dtype=torch.float64) / 8
-    assert torch.equal(stress[0], expected)
-    assert not stress[1:].any()
+    cell[3, 2] = cell[3, 0] + cell[3, 1]  # in one plane
+    graph = replace(make_graph([triclinic_crystal()] * 4, 3.0), cell=cell, pbc=periods)
+    first = torch.tensor([0.0, 2.0, 3.0], dtype=torch.float64).repeat(graph.num_edges, 1)
+    gradient = torch.arange(3, dtype=torch.float64).repeat(graph.num_edges, 1)
+    energies = torch.zeros(graph.num_atoms, dtype=torch.float64)
+    found = prediction_from_gradient(graph, first, energies, gradient)
+    edges = graph.num_edges / 4
+    outer = torch.outer(first[0], gradient[0])
+    expected = edges * (outer + outer.T) / 2
+    torch.testing.assert_close(found.virial, expected.expand(4, 3, 3), rtol=1e-14, atol=0)
+    torch.testing.assert_close(found.stress[:2], (expected / 8).expand(2, 3, 3), rtol=1e-14, atol=0)
+    assert found.stress[2:].isnan().all()
 
 
 @pytest.mark.parametrize("variant", ["default", "lmax 3, mmax 2", "no envelope"])

@@ -44,6 +44,7 @@ PREDICTION = Prediction(
     forces=torch.tensor([[3.0, 4.0, 0.0], [0.0, 0.0, -1.0], [2.0, 2.0, -1.0]], dtype=torch.float64),
     stress=torch.stack([torch.full((3, 3), 0.9), torch.full((3, 3), -0.3)]).double(),
     energies=torch.tensor([3.0, 3.0, -4.0], dtype=torch.float64),
+    virial=torch.zeros(2, 3, 3, dtype=torch.float64),
 )
 SPEC = LossSpec(energy=2.0, forces=10.0, stress=100.0)
 
@@ -86,7 +87,9 @@ def test_missing_labels_are_left_out_of_the_means_and_of_the_gradient() -> None:
     labels.forces[2, 1] = NAN  # one component is missing: the atom does not count
     labels.stress[1] = NAN
     leaves = [x.clone().requires_grad_() for x in (PREDICTION.energy, PREDICTION.forces, PREDICTION.stress)]
-    terms = training_loss(SPEC, 1.0, Prediction(*leaves, PREDICTION.energies), labels, BATCH)
+    terms = training_loss(
+        SPEC, 1.0, Prediction(*leaves, PREDICTION.energies, PREDICTION.virial), labels, BATCH
+    )
     terms.total.backward()
     assert terms.named()["energy"] == pytest.approx(4)
     assert terms.named()["forces"] == pytest.approx((5 + 1) / 2)
@@ -117,7 +120,9 @@ def test_the_gradient_is_finite_where_the_error_is_zero(norm: str) -> None:
     leaves = [x.clone().requires_grad_() for x in (PREDICTION.energy, PREDICTION.forces, PREDICTION.stress)]
     labels = Labels(PREDICTION.energy, PREDICTION.forces, PREDICTION.stress)
     spec = SPEC.model_copy(update={"force_norm": norm})
-    terms = training_loss(spec, 1.0, Prediction(*leaves, PREDICTION.energies), labels, BATCH)
+    terms = training_loss(
+        spec, 1.0, Prediction(*leaves, PREDICTION.energies, PREDICTION.virial), labels, BATCH
+    )
     terms.total.backward()
     assert float(terms.total.detach()) == 0.0
     assert not any(leaf.grad.any() or leaf.grad.isnan().any() for leaf in leaves if leaf.grad is not None)

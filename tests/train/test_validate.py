@@ -74,7 +74,7 @@ def test_units_and_means() -> None:
     stress = torch.zeros(2, 3, 3, dtype=torch.float64)
     stress[0, 0, 1] = stress[0, 1, 0] = 0.009
     energy = torch.tensor([1.2, 0.4], dtype=torch.float64)
-    potential = off_by(Prediction(energy, forces, stress, torch.zeros(4, dtype=torch.float64)))
+    potential = off_by(Prediction(energy, forces, stress, torch.zeros(4, dtype=torch.float64), stress))
     errors = validate(potential, Batches([two, two], 3.5, BatchSpec(structures=2)), LOSS)
     assert errors == pytest.approx(
         {
@@ -91,7 +91,8 @@ def test_nan_is_shown_where_the_loss_asks_for_it(weight: float) -> None:
     frame = replace(molecule(1, 2), energy=0.0, forces=np.zeros((2, 3)))
     energy, zeros = torch.zeros(1, dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
     nan = torch.full((2, 3), torch.nan, dtype=torch.float64)
-    potential = off_by(Prediction(energy, nan, torch.zeros(1, 3, 3, dtype=torch.float64), zeros))
+    none = torch.zeros(1, 3, 3, dtype=torch.float64)
+    potential = off_by(Prediction(energy, nan, none, zeros, none))
     loss = LossSpec(energy=1.0, forces=weight, stress=0.0)
     errors = validate(potential, Batches([frame], 3.5, BatchSpec(structures=1)), loss)
     assert errors["energy_mae"] == 0.0

@@ -29,7 +29,7 @@ def measure_noise(subject: Subject, structure: Structure, seed: int) -> Noise:
     return Noise(
         noise_of(np.array([[float(p.energy)] for p in predictions])),
         noise_of(forces),
-        noise_of(stress) if structure.pbc.all() and bool(np.isfinite(stress).all()) else 0.0,
+        noise_of(stress) if structure.has_volume and bool(np.isfinite(stress).all()) else 0.0,
     )
 
 

@@ -139,8 +139,8 @@ class Case:
 
     @property
     def has_stress(self) -> bool:
-        """Whether the structure is periodic in three directions and the potential gives a stress."""
-        return bool(self.structure.pbc.all() and self.prediction.stress.isfinite().all())
+        """Whether the cell has a volume and the potential gives a stress."""
+        return bool(self.structure.has_volume and self.prediction.stress.isfinite().all())
 
     def rng(self, law: str) -> np.random.Generator:
         """Return a generator whose numbers depend on the law and the seed, not on the other laws that are run."""
