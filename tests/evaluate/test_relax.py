@@ -193,6 +193,7 @@ def test_a_runaway_ends_early() -> None:
         assert 0 < found.steps < 500
 
 
+@pytest.mark.filterwarnings("ignore:.*covalent radii")  # on their way
 def test_atoms_that_change_places_have_melted() -> None:
     atoms = bulk("Cu", cubic=True).repeat(2)
     start = structure_of(atoms)
