@@ -156,7 +156,7 @@ def _check_finite(structure: Structure, where: str) -> None:
         raise InputError(f"{where}: {name} is not finite: {np.asarray(value).tolist()}")
     for name, value in (("positions", structure.positions), ("cell", structure.cell)):
         if (largest := float(np.abs(value).max())) > _LONGEST:
-            raise InputError(f"{where}: {name} have a component of {largest:g} Å; are they in Å?")
+            raise InputError(f"{where}: {name}: a component is {largest:g} Å; is it in Å?")
 
 
 def _check_occupancies(structure: Structure, where: str) -> None:

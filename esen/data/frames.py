@@ -54,7 +54,10 @@ class Facts:
     @classmethod
     def of(cls, structures: Sequence[Structure], weight: float = 1.0) -> Self:
         """Compute the facts of structures that have the same weight."""
-        squares = [np.array([np.nan]) if s.forces is None else (s.forces**2).sum(axis=1) for s in structures]
+        with np.errstate(over="ignore"):
+            squares = [
+                np.array([np.nan]) if s.forces is None else (s.forces**2).sum(axis=1) for s in structures
+            ]
         compositions = [np.unique(s.numbers, return_counts=True) for s in structures]
         digests = [np.frombuffer(digest(s), dtype=np.uint8) for s in structures]
         return cls(

@@ -70,7 +70,7 @@ def _blocks(file: Iterable[str], where: str) -> Iterator[RawFrame]:
 
 
 def _atom_count(header: str, where: str, frame: int) -> int:
-    words = header.strip()
+    words = header.strip().removeprefix("\ufeff")  # where files were joined
     if words.isascii() and words.isdecimal():
         if len(words) < 20 and 0 < int(words) <= _MOST_ATOMS:
             return int(words)

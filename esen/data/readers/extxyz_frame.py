@@ -29,6 +29,8 @@ _TOKEN = re.compile(
 _EQUALS, _SPACE = 5, 6
 """Groups of `_TOKEN` that separate; the others are parts of keys and values."""
 
+_MARKED = re.compile(r"\b(lattice|properties)\s*=", re.IGNORECASE)
+"""Shows that the comment line is not prose, as in plain XYZ."""
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _WORDS = re.compile(r"[^\s,]+")
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|[+-]?(?:nan|inf(?:inity)?)", re.ASCII | re.I)
@@ -120,6 +122,10 @@ def _pairs(comment: str) -> dict[str, str]:
             apart = True
         elif group != _EQUALS:
             text = token.group(group)
+            if group < _EQUALS and len(token.group()) == len(text) + 1 and _MARKED.search(comment):
+                raise ValueError(
+                    f"the comment line has a quotation that does not end: {shown(token.group())}"
+                )
             if apart:
                 found.append([""])
             found[-1][-1] += _ESCAPED.sub(r"\1", text) if group < _EQUALS else text
@@ -193,6 +199,8 @@ def _columns(properties: str) -> list[Column]:
         lower = _COLUMN_NAMES.get(name.lower(), name.lower())
         own = lower if lower in ("species", "pos", "z", "move_mask") else name
         columns.append(Column(own, kind.upper(), int(count)))
+    if any(column.name == "move_mask" and column.width not in (1, 3) for column in columns):
+        raise ValueError(f"Properties is {shown(properties)}: expected move_mask:L:1 or move_mask:L:3")
     by_name = {column.name: (column.kind, column.width) for column in columns}
     if len(parts) % 3 or len(by_name) < len(columns):
         raise ValueError(f"Properties is {shown(properties)}: {expected}, each name once")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from ase.data import chemical_symbols
 from jaxtyping import Float64, Int64
 
 from esen.data.structure import Structure
@@ -38,8 +39,11 @@ def refusing(where: Callable[[], str]) -> Iterator[None]:
     except InputError:
         raise
     except UnicodeDecodeError as error:
-        byte = error.object[error.start]
-        raise InputError(f"{where()}: is not UTF-8 text (byte 0x{byte:02x}); save it as UTF-8") from error
+        byte, before = error.object[error.start], error.object[max(error.start - 30, 0) : error.start]
+        place = f"after {before.decode(errors='replace')!r}" if before else "at its beginning"
+        raise InputError(
+            f"{where()}: is not UTF-8 text (byte 0x{byte:02x} {place}); save it as UTF-8"
+        ) from error
     except OSError as error:
         raise InputError(f"{where()}: cannot be read ({error.strerror or typed_line(error)})") from error
     except Exception as error:  # the readers of libraries raise errors of any kind on damaged files
@@ -92,7 +96,12 @@ class RawFrame:
             InputError: the content is damaged or not of the format.
         """
         with refusing(lambda: self.source):
-            return self.parse(self)
+            structure = self.parse(self)
+        numbers = structure.numbers
+        if len(numbers) and not 0 <= numbers.min() <= numbers.max() < len(chemical_symbols):
+            wrong = numbers.min() if numbers.min() < 0 else numbers.max()
+            raise InputError(f"{self.source}: {wrong} is the atomic number of no element")
+        return structure
 
 
 def reals(value: Any, shape: tuple[int, ...], name: str) -> Float64[np.ndarray, "..."]:
@@ -121,7 +130,7 @@ def whole_numbers(value: Any) -> Int64[np.ndarray, " N"]:
         ValueError: a value is not a whole number above 0, or they are not a flat list.
     """
     numbers = reals(value, (-1,), "atomic numbers")
-    wrong = numbers[~((numbers > 0) & (numbers == np.round(numbers)) & (numbers < 1000))]
+    wrong = numbers[~((numbers > 0) & (numbers == np.round(numbers)))]
     if np.ndim(value) != 1 or wrong.size:
         raise ValueError(
             f"expected a list of atomic numbers, got {wrong[0] if wrong.size else np.shape(value)}"

@@ -156,6 +156,9 @@ BAD = {
     "no positions": (USUAL.replace("pos:R:3", "pos:R:2"), ROWS, "pos:R:3"),
     "many columns": (USUAL.replace("forces:R:3", "forces:R:99999999999"), ROWS, "99999999999"),
     "half a column": (USUAL.replace("forces:R:3", "forces:R"), ROWS, "Properties"),
+    "a quotation without an end": (USUAL.replace('"T T F"', '"T T F'), ROWS, "quotation"),
+    "a quotation that swallows keys": ('name="a ' + USUAL, ROWS, "quotation|twice|Properties|Lattice"),
+    "a mask of two": (USUAL.replace("forces:R:3", "Move_mask:L:2:f:R:1"), ROWS, "move_mask:L:1"),
     "a column twice": (USUAL.replace("forces:R:3", "f:R:1:f:R:2"), ROWS, "once"),
     "elements that differ": (
         "Properties=species:S:1:Z:I:1:pos:R:3",
@@ -176,3 +179,12 @@ def test_what_is_refused(comment, rows, words):
 @pytest.mark.parametrize("word", ["1_0", "1e400", "0x1F", "١"])
 def test_what_is_no_number_stays_text(word):
     assert parse(f"1\nenergy={word}\nH 0 0 0\n").info == {"energy": word}
+
+
+def test_elements_that_do_not_exist_and_ghosts():
+    for number in (-5, 119, 99999999999):
+        raw = RawFrame(
+            f"1\nProperties=Z:I:1:pos:R:3\n{number} 0 0 0\n", "a.xyz, frame 0", 1, parse=parse_extxyz
+        )
+        with pytest.raises(InputError, match=f"a.xyz, frame 0: {number} is the atomic number of no element"):
+            raw.structure()
