@@ -7,7 +7,6 @@ format is an error that names the line, because a library that skips it would re
 import json
 import re
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -35,24 +34,20 @@ _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _WORDS = re.compile(r"[^\s,]+")
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|[+-]?(?:nan|inf(?:inity)?)", re.ASCII | re.I)
 _TRUTH = {"t": True, "f": False, "true": True, "false": False, "1": True, "0": False}
+_COLUMN = re.compile(r"([^:]+):([RISL]):([1-9]\d{0,4})", re.ASCII | re.I)
 _COLUMN_NAMES = {"symbols": "species", "positions": "pos", "numbers": "z"}
-"""Columns of the geometry by other names, all in lower case."""
+_GEOMETRY = {
+    "species": (("S", 1),),
+    "z": (("I", 1),),
+    "pos": (("R", 3), ("I", 3)),
+    "move_mask": tuple((kind, width) for kind in "LIR" for width in (1, 3)),
+}
+"""Columns of the geometry, in lower case, with the types and numbers of columns that they may have."""
 _CELL_NAMES = re.compile(r"(unit_?)?cell|box|(lattice|cell)_?(vectors?|matrix)|latt?ice?", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
-class Column:
-    """A column of `Properties`.
-
-    Attributes:
-        name: name in the file; `species`, `pos` and `z` in lower case.
-        kind: R (real), I (integer), S (text) or L (true or false).
-        width: number of words in a row.
-    """
-
-    name: str
-    kind: str
-    width: int
+Column = tuple[str, str, int]
+"""Name (in lower case, if it is of the geometry), type (R, I, S or L) and number of words in a row."""
 
 
 def parse_extxyz(raw: RawFrame) -> Structure:
@@ -186,31 +181,17 @@ def _columns(properties: str) -> list[Column]:
     Raises:
         ValueError: it is not of the form name:type:count, or has no element or position.
     """
-    parts = properties.split(":")
-    expected = "expected name:type:count for each, with type R, I, S or L, such as species:S:1:pos:R:3"
-    columns: list[Column] = []
-    for name, kind, count in zip(parts[::3], parts[1::3], parts[2::3], strict=False):
-        if not (count.isascii() and count.isdecimal() and len(count) < 6 and int(count)):
-            raise ValueError(
-                f"Properties is {shown(properties)}: {name} has {shown(count)} columns; {expected}"
-            )
-        if kind.upper() not in ("R", "I", "S", "L"):
-            raise ValueError(f"Unknown property type {shown(kind)} of {name} in Properties; {expected}")
-        lower = _COLUMN_NAMES.get(name.lower(), name.lower())
-        own = lower if lower in ("species", "pos", "z", "move_mask") else name
-        columns.append(Column(own, kind.upper(), int(count)))
-    if any(column.name == "move_mask" and column.width not in (1, 3) for column in columns):
-        raise ValueError(f"Properties is {shown(properties)}: expected move_mask:L:1 or move_mask:L:3")
-    by_name = {column.name: (column.kind, column.width) for column in columns}
-    if len(parts) % 3 or len(by_name) < len(columns):
-        raise ValueError(f"Properties is {shown(properties)}: {expected}, each name once")
-    if by_name.get("pos") not in (("R", 3), ("I", 3)):
-        raise ValueError(f"Properties is {shown(properties)}: expected positions as pos:R:3")
-    if by_name.get("species", ("S", 1)) != ("S", 1) or by_name.get("z", ("I", 1)) != ("I", 1):
-        raise ValueError(f"Properties is {shown(properties)}: expected elements as species:S:1 or Z:I:1")
-    if not {"species", "z"} & by_name.keys():
+    found = _COLUMN.findall(properties)
+    lower = {name: _COLUMN_NAMES.get(name.lower(), name.lower()) for name, _, _ in found}
+    own = {name: lower[name] if lower[name] in _GEOMETRY else name for name in lower}
+    columns = [(own[name], kind.upper(), int(count)) for name, kind, count in found]
+    names = [name for name, _, _ in columns]
+    right = all((kind, count) in _GEOMETRY.get(name, ((kind, count),)) for name, kind, count in columns)
+    whole = ":".join(map(":".join, found)) == properties and len(set(names)) == len(names)
+    if not (right and whole and "pos" in names and ("species" in names or "z" in names)):
         raise ValueError(
-            f"Properties is {shown(properties)}, which names no elements; expected species:S:1 or Z:I:1"
+            f"Properties is {properties!r}, expected name:type:count of all columns, with types R, I, S or L and each"
+            " name once, among them pos:R:3, and species:S:1 or Z:I:1"
         )
     return columns
 
@@ -228,28 +209,28 @@ def _arrays(body: str, columns: list[Column], line: int, *, may_have_more: bool)
         ValueError: a row has another number of columns, or a word is not what its column holds.
     """
     rows = body.removesuffix("\n").split("\n")
-    width = sum(column.width for column in columns)
+    width = sum(count for _, _, count in columns)
     first = len(rows[0].split())
     stride = first if may_have_more and first > width else width
     words = body.split()
     # Where an element stands at every place where a row should begin, and numbers everywhere else, all rows are right.
-    only_numbers = all(column.kind == "R" for column in columns[1:]) and columns[0].name == "species"
+    only_numbers = all(kind == "R" for _, kind, _ in columns[1:]) and columns[0][0] == "species"
     if stride > width or len(words) != len(rows) * stride or not only_numbers:
         _check_widths(rows, stride, line)
     strict = "_" in body or not body.isascii()
     arrays, start = {}, 0
-    for column in columns:
-        taken = [words[start + i :: stride] for i in range(column.width)]
+    for name, kind, count in columns:
+        taken = [words[start + i :: stride] for i in range(count)]
         try:
-            arrays[column.name] = _array(column, taken, strict=strict)
+            arrays[name] = _array(name, kind, taken, strict=strict)
         except (KeyError, ValueError, OverflowError):
             _check_widths(rows, stride, line)
-            raise ValueError(_wrong_word(column, taken, line)) from None
-        start += column.width
+            raise ValueError(_wrong_word(name, kind, taken, line)) from None
+        start += count
     return arrays
 
 
-def _array(column: Column, words: list[list[str]], *, strict: bool) -> np.ndarray:
+def _array(name: str, kind: str, words: list[list[str]], *, strict: bool) -> np.ndarray:
     """Return the array of a column.
 
     Raises:
@@ -257,22 +238,22 @@ def _array(column: Column, words: list[list[str]], *, strict: bool) -> np.ndarra
         ValueError: a word is not a number, or a position is not finite.
         OverflowError: a whole number is too large.
     """
-    if column.name == "species":
+    if name == "species":
         return np.array([atomic_numbers.get(w) or atomic_numbers[w.capitalize()] for w in words[0]], np.int64)
-    if strict and column.kind in ("R", "I") and not all(_NUMBER.fullmatch(w) for ws in words for w in ws):
+    if strict and kind in ("R", "I") and not all(_NUMBER.fullmatch(w) for ws in words for w in ws):
         raise ValueError
-    if column.kind == "R" or column.name == "pos":
+    if kind == "R" or name == "pos":
         array = np.array([list(map(float, ws)) for ws in words], dtype=np.float64)
         finite = np.isfinite(array)
-        if not finite.all() and (column.name == "pos" or _overflows(words)):
+        if not finite.all() and (name == "pos" or _overflows(words)):
             raise ValueError
-    elif column.kind == "I":
+    elif kind == "I":
         array = np.array([list(map(int, ws)) for ws in words], dtype=np.int64)
-    elif column.kind == "L":
+    elif kind == "L":
         array = np.array([[_TRUTH[w.lower()] for w in ws] for ws in words], dtype=np.bool_)
     else:
         array = np.array(words, dtype=object)
-    return array[0].copy() if column.width == 1 else np.ascontiguousarray(array.T)
+    return array[0].copy() if len(words) == 1 else np.ascontiguousarray(array.T)
 
 
 def _check_widths(rows: list[str], width: int, line: int) -> None:
@@ -288,16 +269,15 @@ def _check_widths(rows: list[str], width: int, line: int) -> None:
             )
 
 
-def _wrong_word(column: Column, words: list[list[str]], line: int) -> str:
+def _wrong_word(name: str, kind: str, words: list[list[str]], line: int) -> str:
     """Return what is wrong with the first word that is not what its column holds."""
     kinds = {"R": "a finite number", "I": "a whole number", "L": "T or F", "S": "an element"}
     for number, row in enumerate(zip(*words, strict=True), start=line):
         for word in row:
             try:
-                _array(Column(column.name, column.kind, 1), [[word]], strict=True)
+                _array(name, kind, [[word]], strict=True)
             except (KeyError, ValueError, OverflowError):
-                name = "" if column.name == "species" else f" ({column.name})"
-                return f"line {number}: {shown(word)} is not {kinds[column.kind]}{name}"
+                return f"line {number}: {shown(word)} is not {kinds[kind]} ({name})"
     raise AssertionError("every word is right")
 
 

@@ -10,14 +10,14 @@ import warnings
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 from xml.etree import ElementTree
 
 from ase import Atoms
 
 from esen.data.atoms import from_atoms
 from esen.data.readers.frame import RawFrame
-from esen.data.readers.opening import opened
+from esen.data.readers.opening import encoding_of, opened
 from esen.errors import InputError, first_line
 
 _log = logging.getLogger(__name__)
@@ -39,33 +39,33 @@ def vasp_frames(path: Path) -> Iterator[RawFrame]:
     learned: list[int] = []
     count = 0
     with opened(path) as (file, done):
-        is_xml = file.read(1).lstrip() == "<"
-        file.seek(0)
-        for atoms, found in (_xml_steps if is_xml else _outcar_steps)(file, path, learned):
+        start = file.buffer.read(64)
+        file.buffer.seek(0)
+        is_xml = (
+            start.decode(encoding_of(start) or "latin-1", errors="replace")
+            .lstrip("\ufeff \n")
+            .startswith("<")
+        )
+        steps = _xml_steps(file.buffer, path, learned) if is_xml else _outcar_steps(file, path, learned)
+        for atoms, found in steps:
             structure = from_atoms(atoms, f"{path}, frame {count}")
-            structure.arrays.update(
-                {name: found.pop(name) for name in ("forces", "magmoms") if name in found}
-            )
+            per_atom = {"forces", "magmoms"} & found.keys()
+            structure.arrays.update({name: found.pop(name) for name in per_atom})
             structure.info.update(found)
             yield RawFrame(structure, structure.source, done=done())
             count += 1
     if not count:
-        only = (
-            f", but {len(learned)} of a machine-learned force field, which are no labels" if learned else ""
-        )
+        only = f", but {len(learned)} of a machine-learned force field" if learned else ""
         raise InputError(f"{path}: has no complete ionic step of DFT{only}")
     if learned:
-        steps = ", ".join(map(str, learned[:10])) + (", …" if len(learned) > 10 else "")
-        _log.warning(
-            "%s: %d of %d steps are of VASP's machine-learned force field, not of DFT, and are left out: steps %s",
-            path,
-            len(learned),
-            len(learned) + count,
-            steps,
+        named = ", ".join(map(str, learned[:10])) + (", …" if len(learned) > 10 else "")
+        words = (
+            "%s: steps %s (%d of %d) are of VASP's machine-learned force field, not of DFT, and are left out"
         )
+        _log.warning(words, path, named, len(learned), len(learned) + count)
 
 
-def _xml_steps(file: TextIO, path: Path, learned: list[int]) -> Iterator[Step]:
+def _xml_steps(file: BinaryIO, path: Path, learned: list[int]) -> Iterator[Step]:
     """Iterate over the steps of a `vasprun.xml`; a step of the force field has no electronic steps."""
     from ase.io.vasp import atoms_from_step
 
@@ -74,22 +74,18 @@ def _xml_steps(file: TextIO, path: Path, learned: list[int]) -> Iterator[Step]:
     try:
         for _, element in ElementTree.iterparse(file):
             if element.tag == "atominfo":
-                species = [
-                    (entry[0].text or "").strip() for entry in element.iterfind("array[@name='atoms']/set/rc")
-                ]
+                symbols = element.iterfind("array[@name='atoms']/set/rc/c[1]")
+                species = [(symbol.text or "").strip() for symbol in symbols]
             elif element.tag == "parameters":
-                given = element.find(".//i[@name='PSTRESS']")
-                pressure = 0.0 if given is None else float(given.text or 0)
+                pressure = float(element.findtext(".//i[@name='PSTRESS']", "0"))
             elif element.tag == "calculation":
                 step += 1
                 if element.find("scstep") is None:
                     learned.append(step)
                 else:
                     _check_rows(element, len(species))
-                    empty = Atoms(species, pbc=True)
-                    yield _results(
-                        atoms_from_step(element, (), None, {"pstress": pressure}, empty, len(species))
-                    )
+                    given = {"parameters": {"pstress": pressure}, "atoms": Atoms(species, pbc=True)}
+                    yield _results(atoms_from_step(element, (), None, natoms=len(species), **given))
                 element.clear()
     except ElementTree.ParseError as error:
         raise _cut_off(path, step - len(learned), first_line(error)) from error

@@ -102,7 +102,7 @@ BAD = {
     "missing column": (FRAME.replace(" 8\n", "\n"), "line 4 "),
     "bad lattice": (FRAME.replace("4 0 0 1", "4 0 0"), "frame 0 .*Lattice"),
     "bad pbc": (FRAME.replace("T F T", "T F"), "frame 0 "),
-    "bad properties": (FRAME.replace("forces:R:3", "forces:Q:3"), "frame 0 .*Unknown property"),
+    "bad properties": (FRAME.replace("forces:R:3", "forces:Q:3"), "frame 0 .*Properties"),
 }
 
 

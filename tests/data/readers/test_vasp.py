@@ -43,12 +43,19 @@ def xml(tmp_path: Path, change: tuple[str, str]) -> Path:
 def test_steps_of_a_force_field_are_left_out(tmp_path, caplog):
     path = outcar(tmp_path, (ITERATION, LEARNED + ITERATION))
     assert read(path) == [-11.5, -11.6]
-    assert "1 of 3 steps are of VASP's machine-learned force field" in caplog.text
-    assert "steps 2" in caplog.text
+    assert "steps 2 (1 of 3) are of VASP's machine-learned force field" in caplog.text
     text = (FORMATS / "vasprun.xml").read_text()
     first = text[text.index("<scstep>") : text.index("</scstep>") + len("</scstep>")]
     assert read(xml(tmp_path, (first, ""))) == [-11.6]
-    assert "1 of 2 steps" in caplog.text
+    assert "steps 1 (1 of 2)" in caplog.text
+
+
+def test_the_encoding_that_an_xml_file_states(tmp_path):
+    path = xml(tmp_path, ("<generator>", "<generator><i>Müller</i>"))
+    path.write_bytes(path.read_text().encode("latin-1"))
+    assert read(path) == [-11.5, -11.6]
+    path.write_bytes(path.read_bytes().decode("latin-1").replace("ISO-8859-1", "UTF-16").encode("utf-16"))
+    assert read(path) == [-11.5, -11.6]
 
 
 def test_only_steps_of_a_force_field(tmp_path):
