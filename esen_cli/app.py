@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -26,6 +27,15 @@ from esen_cli.relax import relax
 from esen_cli.train import train
 
 _DESCRIPTION = "Train eSEN potentials and test what they predict."
+_OF_RECIPES = ("train", "recipe")
+"""Commands whose mistakes are in a recipe; others have options for the same settings."""
+_AS_OPTIONS = {
+    r"\bdata\.(energy|forces|stress)_(key|convention)(:(?= ))?": r"--\1-\2",
+    r", or write train\.loss\.\w+: 0": "",
+    r"^frames: (?=')|\bframes (?='[^']*' selects)": "--frames ",
+    r"cannot tell its format[\w ]*; write format: one of": "is in no format with labels; expected",
+}
+"""Words about keys of a recipe, as a pattern, and their replacements in the words of options."""
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -43,7 +53,8 @@ class _OneLineErrors(TyperGroup):
             with _printable_usage():
                 return super().invoke(ctx)
         except InputError as error:
-            print_error(*str(error).split("\n"))
+            recipe = ctx.invoked_subcommand in _OF_RECIPES
+            print_error(*(str(error) if recipe else in_options(str(error))).split("\n"))
         except BrokenPipeError:
             raise  # the reader of a pipe has left, as in `esen recipe schema | head`; that is no error
         except OSError as error:
@@ -105,6 +116,17 @@ def print_error(*lines: str) -> None:
     head = typer.style("error: ", fg=typer.colors.RED, bold=True)
     for line in lines:
         typer.echo(head + printable(line), err=True, color=colour)  # noqa: TID251
+
+
+def in_options(message: str) -> str:
+    """Replace keys of a recipe by the options of a command.
+
+    >>> in_options("a.xyz, frame 0: no energy under 'e'; the frame has E: write data.energy_key: E")
+    "a.xyz, frame 0: no energy under 'e'; the frame has E: write --energy-key E"
+    """
+    for pattern, words in _AS_OPTIONS.items():
+        message = re.sub(pattern, words, message, flags=re.MULTILINE)
+    return message
 
 
 def _os_message(error: OSError) -> str | None:

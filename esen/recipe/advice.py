@@ -8,15 +8,22 @@ from esen.recipe.recipe import Recipe
 
 
 def advice(recipe: Recipe) -> list[str]:
-    """One line for each part of a recipe that has no effect."""
-    stages = recipe.train.stages
+    """One line for each part of a recipe that has no effect, or not the one that it is for."""
+    stages, lines = recipe.train.stages, []
+    for number, stage in enumerate(stages, start=1):
+        warmup = (stage.schedule or recipe.train.schedule).warmup_epochs
+        if stage.epochs and warmup >= stage.epochs:
+            lines.append(
+                f"train.schedule.warmup_epochs is {warmup:g}, but stage {number} has {stage.epochs} epochs: the"
+                " learning rate never reaches train.optimizer.learning_rate; give a shorter warm-up"
+            )
     trained = any(stage.epochs for stage in stages)
     if recipe.model.dens and trained and not any(stage.dens is not None for stage in stages):
-        return [
+        lines.append(
             "model.dens is true, but no stage of train.stages has `dens`: the parts for denoising are not trained;"
             " write dens: {} in a stage, or leave model.dens out"
-        ]
-    return []
+        )
+    return lines
 
 
 def missing_data(recipe: Recipe, folder: Path) -> list[str]:

@@ -163,6 +163,10 @@ class TrainSpec(Spec):
             raise ValueError("renew is about the checkpoint of init_from, which is missing")
         if self.init_from is None and not all(stage.epochs for stage in self.stages):
             raise ValueError("stages: epochs: 0 is for init_from, which is missing; give at least 1")
+        for number, stage in enumerate(self.stages, start=1):
+            loss = stage.loss or self.loss
+            if not any((loss.energy, loss.forces, loss.stress)):
+                raise ValueError(f"loss: all weights of stage {number} are 0, so that nothing is trained")
         return self
 
 

@@ -24,6 +24,7 @@ from esen.evaluate.report import GroupErrors, MaeReport
 from esen.files import csv_text, write_atomically
 from esen.graph.types import Potential
 from esen.recipe import SourceSpec
+from esen.study.overlap import geometries_of, overlap_line, trained_on
 from esen.study.plots.parity import parity_plot
 from esen.study.potentials import PotentialOptions, file_name, potential_sources, resolve_all
 from esen.study.table import RESULT, Column, Table, write_result
@@ -158,6 +159,8 @@ def run_mae(
             continue
         written = write_mae(reports[label], output / file_name(label) if several else output)
         paths |= {f"{name}, {label}" if several else name: path for name, path in written.items()}
+    named = potential_sources(potentials, how)
+    repeated = {label: _repeated(named[label].path, structures, label) for label in reports}
     records = _records(reports)
     worst = [frame for label, report in reports.items() for frame in _worst_frames(label, report)]
     paths |= {"errors of all groups": output / "errors.csv", "result": output / RESULT}
@@ -167,8 +170,7 @@ def run_mae(
             output,
             "mae",
             potentials={
-                label: replace(source, dtype=resolved[label].dtype)
-                for label, source in potential_sources(potentials, how).items()
+                label: replace(source, dtype=resolved[label].dtype) for label, source in named.items()
             },
             settings={
                 "sources": [source.model_dump(exclude_defaults=True) for source in sources],
@@ -179,6 +181,7 @@ def run_mae(
             table=Table(_columns(), records),
             worst_frames=Table(_worst_columns(), worst),
             left_out={label: [asdict(one) for one in report.left_out] for label, report in reports.items()},
+            also_trained_on={label: sources for label, sources in repeated.items() if sources is not None},
             failures=failures,
         )
     return MaeResult(
@@ -188,6 +191,17 @@ def run_mae(
         reports=reports,
         failures=failures,
     )
+
+
+def _repeated(weights: Path | None, structures: Sequence[Structure], label: str) -> list[str] | None:
+    """Return the sources of frames that a run was trained on, and warn of them; None if that is not known."""
+    keys = None if weights is None else geometries_of(weights)
+    if keys is None:
+        return None
+    repeated = trained_on(structures, keys)
+    if line := overlap_line(repeated, len(structures), "structures"):
+        logger.warning("%s: %s", label, line)
+    return repeated
 
 
 def evaluate_with_progress(

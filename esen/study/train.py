@@ -28,6 +28,7 @@ from esen.recipe import Recipe
 from esen.recipe.advice import advice
 from esen.recipe.load import flatten
 from esen.study.mae import Row, evaluate_with_progress, mae_rows, write_mae
+from esen.study.overlap import report_overlap
 from esen.study.plots.training import training_curves
 from esen.terminal import make_console
 from esen.threads import thread_choice
@@ -109,8 +110,10 @@ def _run(recipe: Recipe, output: Path, resume: bool, device: str) -> TrainingRes
         output.mkdir(parents=True, exist_ok=True)
         if not resume and processes.is_first:
             stack.enter_context(locked(output))
-        enabled = recipe.tracking.enabled and processes.is_first
-        tracker = stack.enter_context(_tracked(recipe, output, enabled=enabled, resume=resume))
+        report_overlap(data, test, output, say)
+        tracker = stack.enter_context(
+            _tracked(recipe, output, enabled=recipe.tracking.enabled and processes.is_first, resume=resume)
+        )
         origin = {} if initial is None else initial.checkpoint.origin
         if licence := origin.get("licence", {}).get("text"):
             write_atomically(output / "LICENSE", licence)  # that of imported weights, beside the new ones

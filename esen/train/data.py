@@ -36,6 +36,10 @@ Indices = Int64[np.ndarray, " _"]
 
 _MANY = 200_000
 """Frames in memory beyond which a training set is recommended."""
+_RARE = 3
+"""Frames with an element, up to which it is named as hardly trained on."""
+_NAMED = 10
+"""Elements that a line names."""
 _SEARCHED = 1000
 """Evenly spread frames in which two atoms within the cutoff are looked for."""
 
@@ -103,6 +107,7 @@ def load_training_data(recipe: Recipe, report: Report) -> TrainingData:
     _check_labels(once, recipe, report)
     _check_validation_labels(as_frames(validation), recipe)
     _warn_without_edges(once, recipe.model.cutoff, report)
+    _warn_of_rare_elements(once, report)
     references = _references(once, all_frames, recipe, report)
     return TrainingData(train, validation, references, _scale(once, references))
 
@@ -202,10 +207,6 @@ def _check_validation_labels(validation: Frames, recipe: Recipe) -> None:
     """Refuse validation frames by which no best weights can be chosen in some stage."""
     for stage in range(len(recipe.train.stages)):
         weighted = [target for target in TARGETS if target.of(at_stage(recipe, stage).train.loss)]
-        if not weighted:
-            raise InputError(
-                f"train.loss: all weights of stage {stage + 1} are 0, so that nothing is trained"
-            )
         if not any(validation.facts.has(target).any() for target in weighted):
             raise InputError(
                 f"data.validation: no validation frame has {listed(weighted)}, by which the best weights of stage"
@@ -223,6 +224,18 @@ def _warn_without_edges(frames: Frames, cutoff: float, report: Report) -> None:
         f"warning: no two atoms of the {len(frames)} frames to train on are within model.cutoff, {cutoff:g} Å:"
         " forces cannot be learned; is the cutoff in Å, and are the positions?"
     )
+
+
+def _warn_of_rare_elements(frames: Frames, report: Report) -> None:
+    """Name elements of which so few frames are trained on that their errors will be large."""
+    frames_with = frames.facts.frames_with()
+    rare = [f"{chemical_symbols[z]} ({count})" for z, count in frames_with.items() if count <= _RARE]
+    if rare:
+        shown = ", ".join(rare[:_NAMED]) + (f" and {len(rare) - _NAMED} more" if len(rare) > _NAMED else "")
+        report(
+            f"warning: elements in {_RARE} or fewer of {len(frames)} frames to train on, which are hardly learned:"
+            f" {shown}"
+        )
 
 
 def _references(train: Frames, all_frames: Frames, recipe: Recipe, report: Report) -> References:

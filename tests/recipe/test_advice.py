@@ -19,6 +19,26 @@ def test_parts_for_denoising_that_nothing_trains() -> None:
     assert line.startswith("model.dens is true, but no stage of train.stages has `dens`")
 
 
+@pytest.mark.parametrize(("epochs", "warmup", "said"), [(2, 1.9, 0), (2, 2, 1), (2, 50, 1)])
+def test_a_warm_up_that_fills_the_training(epochs: int, warmup: float, said: int) -> None:
+    whole = advice(recipe({"epochs": epochs}, dens=False, schedule={"warmup_epochs": warmup}))
+    stage = {"epochs": epochs, "schedule": {"warmup_epochs": warmup}}
+    assert len(whole) == len(advice(recipe({"epochs": 100}, stage, dens=False))) == said
+
+
+@pytest.mark.parametrize("where", ["train", "stage"])
+def test_a_loss_without_any_weight_is_refused(where: str) -> None:
+    none = {"energy": 0, "forces": 0, "stress": 0}
+    stage = {"epochs": 1} | ({"loss": none} if where == "stage" else {})
+    with pytest.raises(ValueError, match=r"all weights of stage 2 are 0"):
+        recipe(
+            {"epochs": 1, "loss": {"energy": 1}},
+            stage,
+            dens=False,
+            **({"loss": none} if where == "train" else {}),
+        )
+
+
 @pytest.mark.parametrize(
     "given",
     [

@@ -32,6 +32,7 @@ FILES = {
     "metrics.jsonl",
     "recipe.yaml",
     "summary.json",
+    "training-frames.npz",
     "training.png",
 }
 
@@ -116,7 +117,7 @@ def test_the_tracked_run(trained_run: TrainingResult, mlflow_uri: str) -> None:
     assert steps_of(mlflow_uri, folder, "train/loss") == [1, 2, 3, 4, 5, 6]
     assert steps_of(mlflow_uri, folder, "validation/forces_mae") == [3, 6]
     assert run.data.metrics["test/forces_mae"] == trained_run.summary[0]["forces (meV/Å)"]
-    assert artifacts(run) == FILES - {"metrics.jsonl"}
+    assert artifacts(run) == FILES - {"metrics.jsonl", "training-frames.npz"}
 
 
 def test_a_finished_run_is_evaluated_again(
@@ -158,7 +159,7 @@ def test_ctrl_c_marks_the_run_and_resuming_continues_it(
     assert (run.info.run_id, run.info.status) == (killed.info.run_id, "FINISHED")
     assert run.data.params == killed.data.params
     assert steps_of(mlflow_uri, folder, "train/loss") == [1, 2, 3, 4, 5, 6]
-    assert artifacts(run) == FILES - {"metrics.jsonl"}
+    assert artifacts(run) == FILES - {"metrics.jsonl", "training-frames.npz"}
 
 
 def test_each_stage_is_a_run_beneath_that_of_the_training(
