@@ -1,17 +1,27 @@
 """The error that a user reads, other errors in one line, and text that is safe to show."""
 
+import re
 import unicodedata
+
+_USER = re.compile(
+    r"(?<=://)(?:[^/?#\s]*|[^/?#\s:@]*:(?!\d*[/?#])\S*)@"  # also a password that holds a slash
+    r"|(?<![^\s'\"=])[^/\s:@'\"=]+:[^/\s@]+@(?=\w)"  # user:password@host without `http://`
+)
+_QUERY = re.compile(r"(?<=://)([^\s?#'\"]*)\?([^\s'\"]*)")
+_HARMLESS = re.compile(
+    r"(charset|ssl_?mode|driver|mode|cache|uri|timeout|host|port|unix_socket)=[\w.,:/ -]*", re.IGNORECASE
+)
 
 
 class InputError(Exception):
     """What the user gave cannot be used. Each argument is one line: where, what was given, what was expected.
 
     The command line prints it without a traceback and exits with code 2. Names and texts of files cannot add lines or
-    control the terminal, because each line is made `printable`.
+    control the terminal, because each line is made `printable`; a password in an address is not shown.
     """
 
     def __str__(self) -> str:
-        return "\n".join(printable(str(line)) for line in self.args)
+        return "\n".join(printable(without_secrets(str(line))) for line in self.args)
 
 
 def printable(text: str) -> str:
@@ -51,3 +61,17 @@ def typed_line(error: BaseException) -> str:
     """
     words = str(error).strip().splitlines()
     return f"{type(error).__name__}: {printable(words[0])}" if words else type(error).__name__
+
+
+def without_secrets(text: str) -> str:
+    """Return a text whose addresses have no user, no password, and nothing in their queries that could be a token.
+
+    >>> without_secrets("postgresql://me:secret@host/db?sslmode=require&password=x refuses")
+    'postgresql://host/db?sslmode=require refuses'
+    """
+
+    def harmless(found: re.Match[str]) -> str:
+        kept = [part for part in found[2].split("&") if _HARMLESS.fullmatch(part)]
+        return f"{found[1]}?{'&'.join(kept)}" if kept else found[1]
+
+    return _QUERY.sub(harmless, _USER.sub("", text))

@@ -15,7 +15,7 @@ from esen.recipe.data import ReferencesFileSpec
 from esen.recipe.document import Document, KeyPath, parse_document, write_document
 from esen.recipe.mistakes import Mistake, find_mistakes
 from esen.recipe.overrides import Override, apply_override, parse_override
-from esen.recipe.recipe import Recipe
+from esen.recipe.recipe import WHOLE, Recipe
 from esen.recipe.schema import show_path
 from esen.recipe.shipped import find_recipe, no_such_recipe
 
@@ -57,7 +57,7 @@ def load_recipe(
     if EXTENDS in data:
         where = f"{path}:{document.position((EXTENDS,))[0]}: {EXTENDS}"
         base = _load_base(data.pop(EXTENDS), path, where, (*chain, path))
-        data = merged(base.model_dump(mode="json", exclude_unset=True), data)
+        data = merged(base.model_dump(mode="json", exclude_unset=True, context=WHOLE), data)
     settings = sorted((parse_override(text) for text in overrides), key=lambda o: o.parts[-1] != "kind")
     applied = [(setting, apply_override(data, setting)) for setting in settings]
     try:

@@ -2,12 +2,17 @@
 
 from typing import Self
 
-from pydantic import ValidationError, model_validator
+from pydantic import FieldSerializationInfo, ValidationError, field_serializer, model_validator
 
+from esen.errors import without_secrets
 from esen.recipe.base import Spec
 from esen.recipe.data import DataSpec
 from esen.recipe.model import DirectSpec, ModelSpec, NoStressSpec
 from esen.recipe.train import TrainSpec, stage_model
+
+
+WHOLE = {"secrets": True}
+"""Context of `model_dump` with which a password is kept."""
 
 
 class MaeSpec(Spec):
@@ -27,9 +32,14 @@ class TrackingSpec(Spec):
     enabled: bool = True
     """Whether the run is tracked."""
     uri: str | None = None
-    """MLflow tracking URI; null: $MLFLOW_TRACKING_URI, or else sqlite:///mlflow.db."""
+    """MLflow tracking URI; null: $MLFLOW_TRACKING_URI, or else sqlite:///mlflow.db. A password is not saved."""
     experiment: str = "esen"
     """MLflow experiment."""
+
+    @field_serializer("uri")
+    def _without_secrets(self, uri: str | None, info: FieldSerializationInfo) -> str | None:
+        """What is saved, shown or sent of a recipe has no password; a recipe that extends it gets it all the same."""
+        return uri if uri is None or info.context == WHOLE else without_secrets(uri)
 
 
 class Recipe(Spec):

@@ -6,23 +6,25 @@ without limit. It also covers neither the creation of the run nor artifacts, and
 that this thread would be needed beside it.
 """
 
+import getpass
 import logging
 import os
+import posixpath
 import re
 import sqlite3
-import sys
 import threading
 import time
 import warnings
 from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
-from esen.errors import first_line
+from esen.errors import InputError, first_line, without_secrets
+from esen.track.address import absolute_uri, database_file, open_command, words_of
 from esen.track.tracker import NullTracker, Status, Tracker
 
 SEND_SECONDS, CLOSE_SECONDS = 3.0, 60.0
@@ -30,7 +32,9 @@ RETRY_SECONDS, MAX_RETRY_SECONDS = 10.0, 600.0
 _SYSTEM_SECONDS = 5.0
 _MAX_WAITING_METRICS = 200_000
 _METRICS_PER_CALL, _PARAMS_PER_CALL = 1000, 100  # MLflow's limits on one request
-_MAX_KEY, _MAX_VALUE = 250, 6000  # MLflow's limits on the length of names and of parameters
+_MAX_KEY, _MAX_VALUE = 250, 5000  # MLflow's limits on the length of names, and of parameters and tags
+_KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""Tag of an experiment with which MLflow's pages open on the table of runs instead of on traces of language models."""
 
 # By default MLflow waits for minutes for a dead server, prints links and reports its usage. Variables that the user
 # has set keep their values.
@@ -51,7 +55,7 @@ Metric = tuple[str, float, int, int]
 def make_tracker(
     enabled: bool,
     uri: str | None = None,
-    experiment: str = "esen",
+    experiment: str | None = None,
     run_name: str = "",
     resume_id: str | None = None,
 ) -> Tracker:
@@ -61,11 +65,15 @@ def make_tracker(
         enabled: whether the run is tracked.
         uri: address of MLflow's store or server; None for `$MLFLOW_TRACKING_URI` or, if that is not set, `mlflow.db` in
             the working directory.
-        experiment: name of the experiment, which is created if it does not exist.
+        experiment: name of the experiment, which is created if it does not exist; None for
+            `$MLFLOW_EXPERIMENT_NAME` or, if that is not set, `esen`.
         run_name: name of a new run.
         resume_id: `run_id` of an earlier run, which this one continues.
     """
-    return MlflowTracker(uri, experiment, run_name, resume_id) if enabled else NullTracker()
+    if not enabled:
+        return NullTracker()
+    experiment = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or "esen"
+    return MlflowTracker(_Store(absolute_uri(uri), experiment), run_name, resume_id)
 
 
 @dataclass
@@ -79,42 +87,51 @@ class _Unsent:
 
 
 class MlflowTracker(Tracker):
-    """Sends the run to MLflow. The public methods only store values; a thread sends them every few seconds.
+    """Sends the run to MLflow. The public methods only store values; the thread of the store sends them.
 
     Args:
-        uri: as in `make_tracker`.
-        experiment: as in `make_tracker`.
+        store: where the run is kept.
         name: name of a new run.
         resume_id: as in `make_tracker`.
         parent: tracker of the run that this run is a part of.
     """
 
     def __init__(
-        self, uri: str | None, experiment: str, name: str, resume_id: str | None, parent: Self | None = None
+        self, store: "_Store", name: str, resume_id: str | None = None, parent: Self | None = None
     ) -> None:
-        self._uri = self.url = absolute_uri(uri)
-        self._experiment, self._name, self._resume_id, self._parent = experiment, name, resume_id, parent
+        self.store, self.parent, self.status = store, parent, None
+        self.settled = threading.Event()  # closed, and everything is sent or given up
+        self._name, self._resume_id, self._begun = name, resume_id, _now()
         self._reported, self._report_lock = _Unsent(), threading.Lock()
         self._unsent = _Unsent()  # of the thread alone
-        self._connect_lock = threading.Lock()
-        self._client: Any = None
         self._known_params: dict[str, str] = {}
         self._system: _SystemMetrics | None = None
-        self._closing = threading.Event()
-        self._status: Status = "FINISHED"
-        self._thread = threading.Thread(target=self._run, name="esen.track", daemon=True)
-        self._thread.start()
+
+    status: Status | None
+    """How the run ended; None before it is closed."""
+
+    @property
+    def link(self) -> str | None:
+        """See `Tracker`."""
+        return None if self.run_id is None else self.store.link(self.run_id)
+
+    @property
+    def place(self) -> dict[str, str]:
+        """See `Tracker`."""
+        return {"uri": without_secrets(self.store.uri), "experiment": self.store.experiment}
 
     def params(self, values: Mapping[str, Any]) -> None:
         """See `Tracker`."""
         with self._report_lock:
             self._reported.params.update(flatten(values))
+        self.store.serve(self)
 
     def metrics(self, values: Mapping[str, float], step: int) -> None:
         """See `Tracker`."""
-        now = int(time.time() * 1000)
+        now = _now()
         with self._report_lock:
             self._reported.metrics.extend((legal_key(k), float(v), now, step) for k, v in values.items())
+        self.store.serve(self)
 
     def artifact(self, path: Path, folder: str = "") -> None:
         """See `Tracker`. A file that is reported several times before it is sent is sent once."""
@@ -124,102 +141,22 @@ class MlflowTracker(Tracker):
     def tags(self, values: Mapping[str, str]) -> None:
         """See `Tracker`."""
         with self._report_lock:
-            self._reported.tags.update({legal_key(key): str(value) for key, value in values.items()})
+            self._reported.tags.update({legal_key(key): _text(value) for key, value in values.items()})
 
     def child(self, name: str, resume_id: str | None = None) -> Tracker:
         """See `Tracker`."""
-        return MlflowTracker(self._uri, self._experiment, name, resume_id, self)
+        return MlflowTracker(self.store, name, resume_id, self)
 
     def close(self, status: Status = "FINISHED") -> None:
-        """See `Tracker`. Waits for the store for at most one minute."""
-        if self._closing.is_set():
-            return
-        self._status = status
-        self._closing.set()
-        self._thread.join(CLOSE_SECONDS)
-        if self._thread.is_alive():
-            logger.warning("tracking: the store did not accept everything within %.0f s", CLOSE_SECONDS)
+        """See `Tracker`. All trackers of a store together wait for it for at most one minute, or until Ctrl-C."""
+        if self.status is None:
+            self.status = status
+            self.store.wait_for(self)
 
-    def _run(self) -> None:
-        """Send every few seconds, less often after a failure, and a last time when the tracker is closed."""
-        wait, pause, warned = 0.0, RETRY_SECONDS, False
-        while True:
-            last = self._closing.wait(wait)
-            try:
-                self._connect()
-                self._send(last)
-                wait, pause = SEND_SECONDS, RETRY_SECONDS
-            except Exception as error:  # no error may reach the run
-                if not warned:
-                    words = first_line(error)[:200]
-                    logger.warning("tracking in %s: %s; the run goes on without it", self._uri, words)
-                warned, wait, pause = True, pause, min(2 * pause, MAX_RETRY_SECONDS)
-                last = (
-                    last or self._closing.is_set()
-                )  # closed during the failed attempt: there is no second one
-            if last:
-                return
-
-    def _connect(self) -> None:
-        """Open the store and start or continue the run. The threads of child trackers call this method too."""
-        with self._connect_lock:
-            if self.run_id is not None:
-                return
-            for key, value in _ENVIRONMENT.items():
-                os.environ.setdefault(key, value)
-            _check_sqlite(self._uri)
-            # MLflow's models use what SQLAlchemy 2.1 deprecates.
-            warnings.filterwarnings("ignore", "The ``noload`` loader strategy", DeprecationWarning)
-            from mlflow import MlflowClient  # takes seconds, so it is imported in this thread
-
-            for noisy in ("mlflow.store.db.utils", "mlflow.system_metrics", "alembic"):
-                logging.getLogger(noisy).setLevel(logging.WARNING)
-            self._client = MlflowClient(tracking_uri=self._uri)
-            run = self._resumed_run() or self._new_run()
-            self._known_params = dict(run.data.params)
-            if self._uri.startswith("http"):
-                page = f"#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
-                self.url = f"{self._uri.rstrip('/')}/{page}"
-            self.run_id = run.info.run_id
-            if self._parent is not None:
-                return  # the parent reports the system metrics
-            try:
-                self._system = _SystemMetrics(run.info, self._uri)
-            except Exception as error:  # e.g. a driver of another vendor, or a container without /proc
-                logger.warning("tracking: no system metrics: %s", first_line(error)[:200])
-
-    def _resumed_run(self) -> Any:
-        """Set the earlier run to running and return it; None if there is none in the store."""
-        from mlflow.exceptions import MlflowException
-
-        if not self._resume_id:
-            return None
-        try:
-            run = self._client.get_run(self._resume_id)
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                raise
-            logger.warning("tracking: %s has no run %s; a new run is started", self._uri, self._resume_id)
-            return None
-        self._client.update_run(self._resume_id, status="RUNNING")
-        return run
-
-    def _new_run(self) -> Any:
-        tags = {"mlflow.source.name": Path(sys.argv[0]).name or "python", "mlflow.source.type": "LOCAL"}
-        if self._parent is not None:
-            self._parent._connect()
-            tags["mlflow.parentRunId"] = str(self._parent.run_id)
-        found = self._client.get_experiment_by_name(self._experiment)
-        if found is not None:
-            experiment_id = found.experiment_id
-        else:
-            database = _sqlite_path(self._uri)  # artifacts are stored beside it, not in the working directory
-            location = database and str(database.parent / "mlruns" / legal_key(self._experiment))
-            experiment_id = self._client.create_experiment(self._experiment, artifact_location=location)
-        return self._client.create_run(experiment_id, run_name=self._name or None, tags=tags)
-
-    def _send(self, last: bool) -> None:
+    def send(self) -> None:
         """Send all values. If the store fails, those that it has not accepted are sent by the next call."""
+        status = self.status
+        self._start()
         with self._report_lock:
             new, self._reported = self._reported, _Unsent()
         self._unsent.tags.update(new.tags)
@@ -232,13 +169,36 @@ class MlflowTracker(Tracker):
             else:
                 self._unsent.tags[f"resumed.{key}"] = value
         if self._system is not None:
-            self._unsent.metrics.extend(self._system.reading(last))
+            self._unsent.metrics.extend(self._system.reading(status is not None))
         try:
             self._send_values()
             self._send_artifacts()
         finally:
-            if last:
-                self._client.set_terminated(self.run_id, self._status)
+            if status is not None:
+                self.store.client.set_terminated(self.run_id, status)
+
+    def _start(self) -> None:
+        """Start the run in the store, or continue it."""
+        if self.run_id is not None:
+            return
+        if self.parent is not None:
+            self.parent._start()
+        run = self.store.earlier_run(self._resume_id) if self._resume_id else None
+        if run is None:
+            tags = {"mlflow.source.name": "esen", "mlflow.source.type": "LOCAL"}
+            with suppress(OSError, KeyError):  # a user without a name
+                tags["mlflow.user"] = getpass.getuser()
+            if self.parent is not None:
+                tags["mlflow.parentRunId"] = str(self.parent.run_id)
+            run = self.store.new_run(self._name, self._begun, tags)
+        self._known_params = dict(run.data.params)
+        self.run_id = run.info.run_id
+        if self.parent is not None:
+            return  # the parent reports the system metrics
+        try:
+            self._system = _SystemMetrics(run.info, self.store.uri)
+        except Exception as error:  # e.g. a driver of another vendor, or a container without /proc
+            logger.warning("tracking: no system metrics: %s", first_line(error)[:200])
 
     def _send_values(self) -> None:
         from mlflow.entities import Metric, Param, RunTag
@@ -248,7 +208,7 @@ class MlflowTracker(Tracker):
             params = list(islice(unsent.params.items(), _PARAMS_PER_CALL))
             tags = list(islice(unsent.tags.items(), _PARAMS_PER_CALL))
             metrics = list(islice(unsent.metrics, _METRICS_PER_CALL - len(params) - len(tags)))
-            self._client.log_batch(
+            self.store.client.log_batch(
                 self.run_id,
                 metrics=[Metric(*metric) for metric in metrics],
                 params=[Param(*param) for param in params],
@@ -264,10 +224,140 @@ class MlflowTracker(Tracker):
     def _send_artifacts(self) -> None:
         for path, folder in list(self._unsent.artifacts):
             if path.exists():
-                self._client.log_artifact(self.run_id, str(path), folder or None)
+                self.store.client.log_artifact(self.run_id, str(path), folder or None)
             else:
                 logger.warning("tracking: %s was removed before it was sent", path)
             del self._unsent.artifacts[path, folder]
+
+
+class _Store:
+    """The connection to MLflow, and the thread that sends what the trackers of a run and of its parts have reported.
+
+    Args:
+        uri: absolute address.
+        experiment: name of the experiment.
+    """
+
+    def __init__(self, uri: str, experiment: str) -> None:
+        self.uri, self.experiment = uri, experiment
+        self.client: Any = None
+        self._experiment_id = ""
+        self._trackers: list[MlflowTracker] = []
+        self._lock, self._wake = threading.Lock(), threading.Event()
+        self._patience = CLOSE_SECONDS
+        self._warned = False
+
+    def serve(self, tracker: MlflowTracker) -> None:
+        """Send what this tracker reports. The first call starts the thread, so that no run is made before it."""
+        with self._lock:
+            new = [one for one in (tracker.parent, tracker) if one is not None and one not in self._trackers]
+            first = not self._trackers
+            if tracker.status is None:
+                self._trackers += new
+        if first:
+            threading.Thread(target=self._run, name="esen.track", daemon=True).start()
+
+    def wait_for(self, tracker: MlflowTracker) -> None:
+        """Wait until everything of a closed tracker is sent or given up."""
+        if tracker not in self._trackers:
+            return
+        self._wake.set()
+        begun = time.monotonic()
+        try:
+            settled, why = tracker.settled.wait(self._patience), f"within {CLOSE_SECONDS:.0f} s"
+        except KeyboardInterrupt:
+            settled, why, begun = False, "before it was interrupted", -CLOSE_SECONDS
+        self._patience = max(0.0, self._patience - (time.monotonic() - begun))
+        if not settled:
+            self._warn(f"the store did not accept everything {why}")
+
+    def link(self, run_id: str) -> str:
+        """Return the page of a run, or the command that shows the store."""
+        if not self.uri.startswith("http"):
+            return open_command(self.uri)
+        page = f"#/experiments/{self._experiment_id}/runs/{run_id}"
+        return f"{without_secrets(self.uri).rstrip('/')}/{page}"
+
+    def earlier_run(self, run_id: str) -> Any:
+        """Set an earlier run to running and return it; None if there is none in the store."""
+        from mlflow.exceptions import MlflowException
+
+        self._open()
+        run = None
+        try:
+            run = self.client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+        if run is None or run.info.lifecycle_stage == "deleted":
+            shown = without_secrets(self.uri)
+            logger.warning("tracking: %s has no run %s; a new run is started", shown, run_id)
+            return None
+        self.client.update_run(run_id, status="RUNNING")
+        self._experiment_id = run.info.experiment_id
+        return run
+
+    def new_run(self, name: str, begun: int, tags: dict[str, str]) -> Any:
+        """Start a run in the experiment, which is created if it does not exist."""
+        self._open()
+        found = self.client.get_experiment_by_name(self.experiment)
+        if found is None:
+            database = database_file(self.uri)  # artifacts are stored beside it, not in the working directory
+            folder = legal_key(self.experiment.replace("/", "_"))
+            location = None if database is None else (database.parent / "mlruns" / folder).as_uri()
+            self._experiment_id = self.client.create_experiment(self.experiment, location, _KIND)
+        else:
+            self._experiment_id = found.experiment_id
+            if found.lifecycle_stage == "deleted":
+                raise InputError(
+                    f"the experiment {self.experiment!r} was deleted; restore it with"
+                    f" `mlflow experiments restore -x {found.experiment_id}`, or name another with"
+                    " tracking.experiment in the recipe or with $MLFLOW_EXPERIMENT_NAME"
+                )
+            if not _KIND.keys() & found.tags.keys():
+                self.client.set_experiment_tag(self._experiment_id, *next(iter(_KIND.items())))
+        return self.client.create_run(self._experiment_id, begun, tags, name or None)
+
+    def _open(self) -> None:
+        if self.client is not None:
+            return
+        for key, value in _ENVIRONMENT.items():
+            os.environ.setdefault(key, value)
+        _check_sqlite(self.uri)
+        # MLflow's models use what SQLAlchemy 2.1 deprecates.
+        warnings.filterwarnings("ignore", "The ``noload`` loader strategy", DeprecationWarning)
+        from mlflow import MlflowClient  # takes seconds, so it is imported in this thread
+
+        for noisy in ("mlflow.store.db.utils", "mlflow.system_metrics", "alembic", "urllib3.connectionpool"):
+            logging.getLogger(noisy).setLevel(logging.ERROR)
+        self.client = MlflowClient(tracking_uri=self.uri)
+
+    def _run(self) -> None:
+        """Send every few seconds, less often after a failure, and a last time when the first tracker is closed."""
+        wait, pause, root = 0.0, RETRY_SECONDS, self._trackers[0]
+        while not root.settled.is_set():
+            self._wake.wait(wait)
+            self._wake.clear()
+            with self._lock:
+                served = list(self._trackers)
+            closed = [tracker for tracker in served if tracker.status is not None]
+            try:
+                for tracker in reversed(served):  # the parts before the whole
+                    if not tracker.settled.is_set():
+                        tracker.send()
+                wait, pause = SEND_SECONDS, RETRY_SECONDS
+            except Exception as error:  # no error may reach the run
+                self._warn(f"{words_of(error, self.uri)}; the run goes on without it")
+                wait, pause = pause, min(2 * pause, MAX_RETRY_SECONDS)
+                # closed during the failed attempt: there is no second one
+                closed = [tracker for tracker in served if tracker.status is not None]
+            for tracker in closed:
+                tracker.settled.set()
+
+    def _warn(self, words: str) -> None:
+        if not self._warned:
+            logger.warning("tracking in %s: %s", without_secrets(self.uri), words)
+        self._warned = True
 
 
 class _SystemMetrics:
@@ -290,10 +380,9 @@ class _SystemMetrics:
             return []
         interval = float(self._monitor.sampling_interval)
         self._next = time.monotonic() + interval
-        timestamp = int(time.time() * 1000)
-        step = int((timestamp - self._start_time) / (1000 * interval))
+        step = int((_now() - self._start_time) / (1000 * interval))
         values = self._read()
-        return [(legal_key(f"system/{key}"), float(value), timestamp, step) for key, value in values.items()]
+        return [(legal_key(f"system/{key}"), float(value), _now(), step) for key, value in values.items()]
 
     def _read(self) -> dict[str, float]:
         self._monitor.collect_metrics()
@@ -314,32 +403,34 @@ def flatten(values: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
     elif isinstance(values, list | tuple):
         pairs = iter(enumerate(values))
     else:
-        text = str(values)
-        yield legal_key(prefix), text if len(text) <= _MAX_VALUE else text[: _MAX_VALUE - 1] + "…"
+        yield legal_key(prefix), _text(values)
         return
     for key, value in pairs:
         yield from flatten(value, f"{prefix}.{key}" if prefix else str(key))
 
 
 def legal_key(name: str) -> str:
-    """Return a name with only what MLflow allows in it: letters, digits and `_-. :/`."""
-    return re.sub(r"[^\w\-. :/]", "_", name)[:_MAX_KEY]
+    """Return a name with only what MLflow allows in it: letters, digits and `_-. :/`, as a path within a folder.
+
+    >>> legal_key("of Mg (hcp)"), legal_key("../a//b/")
+    ('of Mg _hcp_', 'a/b')
+    """
+    kept = re.sub(r"[^\w\-. :/]", "_", name)[:_MAX_KEY]
+    return posixpath.normpath(f"/{kept}").strip("/") or "_"
 
 
-def absolute_uri(uri: str | None) -> str:
-    """Return the address of the store, independent of a later change of the working directory."""
-    uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
-    path = _sqlite_path(uri)
-    return uri if path is None else f"sqlite:///{path.absolute()}"
+def _text(value: object) -> str:
+    text = without_secrets(str(value))
+    return text if len(text) <= _MAX_VALUE else text[: _MAX_VALUE - 1] + "…"
 
 
-def _sqlite_path(uri: str) -> Path | None:
-    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+def _now() -> int:
+    return int(time.time() * 1000)
 
 
 def _check_sqlite(uri: str) -> None:
     """Raise OSError if the database is locked or cannot be written, which MLflow notices only after many retries."""
-    path = _sqlite_path(uri)
+    path = database_file(uri)
     if path is None:
         return
     try:

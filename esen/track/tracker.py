@@ -4,22 +4,34 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from esen.errors import typed_line
+
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
 
 class Tracker:
-    """Takes what a run reports. This base class discards it.
+    """Takes what a run reports. This base class discards it. A run is kept from its first parameter or metric on.
 
     No method raises, and only `close` waits for a disk or a server.
 
     Attributes:
         run_id: identifier of the run in the store, with which a later run can continue it; None until a store has
             accepted the run.
-        url: web page of the run, or address of the store.
+        link: web page of the run, or the command that shows the store; None if the run is not kept.
+        place: address of the store, without a password, and the name of the experiment.
     """
 
     run_id: str | None = None
-    url: str | None = None
+
+    @property
+    def link(self) -> str | None:
+        """See the class."""
+        return None
+
+    @property
+    def place(self) -> dict[str, str]:
+        """See the class."""
+        return {}
 
     def params(self, values: Mapping[str, Any]) -> None:
         """Record settings of the run. Nested values get dotted names: `train.stages.0.epochs`."""
@@ -43,12 +55,15 @@ class Tracker:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *details: object) -> None:
-        """Close with FINISHED, with KILLED after Ctrl-C, or with FAILED after any other exception."""
-        if kind is None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Close with FINISHED, with KILLED after Ctrl-C, or with FAILED and the tag `error` after another exception."""
+        if error is None:
             self.close("FINISHED")
+        elif isinstance(error, KeyboardInterrupt):
+            self.close("KILLED")
         else:
-            self.close("KILLED" if issubclass(kind, KeyboardInterrupt) else "FAILED")
+            self.tags({"error": typed_line(error)})
+            self.close("FAILED")
 
 
 class NullTracker(Tracker):

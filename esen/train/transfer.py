@@ -15,6 +15,7 @@ from esen.errors import InputError
 from esen.models.checkpoint import Checkpoint, read_checkpoint, restore_potential
 from esen.models.dens import without_denoising
 from esen.models.potential import EsenPotential, make_potential
+from esen.recipe.recipe import WHOLE
 from esen.recipe import BatchSpec, ModelSpec, Recipe, at_stage
 from esen.recipe.load import flatten, merged
 from esen.train.batches import Batches
@@ -146,7 +147,7 @@ def inherit_model(recipe: Recipe, model: dict[str, Any], where: str) -> tuple[Re
     try:
         source = ModelSpec.model_validate(model)
         spec = ModelSpec.model_validate(merged(source.model_dump(mode="json"), stated))
-        changed = Recipe.model_validate(recipe.model_dump() | {"model": spec.model_dump()})
+        changed = Recipe.model_validate(recipe.model_dump(context=WHOLE) | {"model": spec.model_dump()})
     except ValidationError as error:
         problem = error.errors()[0]
         raise InputError(
