@@ -35,6 +35,7 @@ def check(  # noqa: PLR0913, PLR0917  # the options of a command are its argumen
     dtype: opt.Dtype = None,
     device: opt.Device = "auto",
     output: opt.Output = None,
+    track: opt.Track = True,
 ) -> None:
     """Test whether a potential obeys the laws of physics. Exit code 1: it breaks one, or none can be tested.
 
@@ -43,18 +44,21 @@ def check(  # noqa: PLR0913, PLR0917  # the options of a command are its argumen
     folder = result_folder(output, f"check-{potential_name(potential)}")
 
     from esen.study.check import run_check
+    from esen.study.tracked import open_test
 
-    result = run_check(
-        potential,
-        structures or (),
-        output=folder,
-        frames=frames,
-        laws=[name.strip() for name in laws.split(",") if name.strip()] if laws is not None else None,
-        calculator_args=calculator_args or (),
-        dtype=dtype,
-        device=device,
-        seed=seed,
-    )
+    with open_test("check", [potential], folder, device=device, enabled=track) as tracker:
+        result = run_check(
+            potential,
+            structures or (),
+            output=folder,
+            tracker=tracker,
+            frames=frames,
+            laws=[name.strip() for name in laws.split(",") if name.strip()] if laws is not None else None,
+            calculator_args=calculator_args or (),
+            dtype=dtype,
+            device=device,
+            seed=seed,
+        )
     for number, name in enumerate(result.structures, start=1):
         say(f"[{number}] {name}")
     print_table(
@@ -64,6 +68,6 @@ def check(  # noqa: PLR0913, PLR0917  # the options of a command are its argumen
         styles={"FAIL": "bold red"},
     )
     say(result.verdict, "")
-    print_paths(result.paths)
+    print_paths(result.paths, tracker.link)
     if not result.report.holds:
         raise typer.Exit(1)

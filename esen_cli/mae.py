@@ -52,6 +52,7 @@ def mae(  # noqa: PLR0913, PLR0917  # the options of a command are its arguments
     ] = "auto",
     device: opt.Device = "auto",
     output: opt.Output = None,
+    track: opt.Track = True,
 ) -> None:
     """Compute the errors of energies, forces and stresses on labelled frames, and name the worst frames.
 
@@ -66,21 +67,24 @@ def mae(  # noqa: PLR0913, PLR0917  # the options of a command are its arguments
     folder = result_folder(output, f"mae-{potential_name(potential)}")
 
     from esen.study.mae import run_mae
+    from esen.study.tracked import open_test
 
-    result = run_mae(
-        [potential, *(also or ())],
-        [SourceSpec(path=path, frames=frames) for path in data],
-        output=folder,
-        reading=Reading(energy_key, forces_key, stress_key, stress_convention, required=()),
-        batch_atoms=batch_atoms,
-        group_by=group_by,
-        calculator_args=calculator_args or (),
-        dtype=dtype,
-        device=device,
-        memory=memory,
-    )
+    with open_test("mae", [potential, *(also or ())], folder, device=device, enabled=track) as tracker:
+        result = run_mae(
+            [potential, *(also or ())],
+            [SourceSpec(path=path, frames=frames) for path in data],
+            output=folder,
+            tracker=tracker,
+            reading=Reading(energy_key, forces_key, stress_key, stress_convention, required=()),
+            batch_atoms=batch_atoms,
+            group_by=group_by,
+            calculator_args=calculator_args or (),
+            dtype=dtype,
+            device=device,
+            memory=memory,
+        )
     print_table(result.table.texts(), words=result.table.wrapping)
     print_table(result.worst.texts(), words=result.worst.wrapping)
-    print_paths(result.paths)
+    print_paths(result.paths, tracker.link)
     if result.failures:
         raise typer.Exit(1)

@@ -161,7 +161,7 @@ def md_drift(  # noqa: PLR0913, PLR0917  # the options of a command are its argu
     folder = result_folder(output, "md-drift")
 
     from esen.study.drift import DriftOptions, choose_runs, run_drift
-    from esen.track import make_tracker
+    from esen.study.tracked import open_test
 
     runs = choose_runs(
         structures or (),
@@ -188,7 +188,7 @@ def md_drift(  # noqa: PLR0913, PLR0917  # the options of a command are its argu
         batch_atoms=batch_atoms,
         plots=plots,
     )
-    with make_tracker(track, run_name=folder.name) as tracker:
+    with open_test("md-drift", potentials, folder, device=device, enabled=track) as tracker:
         result = run_drift(
             potentials,
             runs,
@@ -201,7 +201,7 @@ def md_drift(  # noqa: PLR0913, PLR0917  # the options of a command are its argu
             dtype=dtype,
             device=device,
         )
-    print_campaign(result, styles=_STYLES)
+    print_campaign(result, tracker.link, styles=_STYLES)
 
 
 def _refuse_without_effect(

@@ -1,7 +1,6 @@
 """Folders of results, and the tables and paths that a command prints."""
 
 import os
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,24 +44,6 @@ def potential_name(potential: str) -> str:
     if path.suffix == ".safetensors":
         return f"{path.parent.name}-{path.stem}".strip("-")
     return path.name.replace(":", "-") or "potential"
-
-
-def started_folder(recipe: Path) -> Path:
-    """Return the run to resume: the recipe's own folder if it is a run, else the newest run of the recipe's name.
-
-    Raises:
-        InputError: There is no such run.
-    """
-    name = recipe.stem
-    if (recipe.parent / LAST).is_file():
-        return writable(recipe.parent)
-    runs = [p for p in RUNS.glob("*") if re.fullmatch(rf"{re.escape(name)}(-\d+)?", p.name)]
-    files = [file for run in runs for file in (run / LAST, run / RECIPE) if file.is_file()]
-    if not files:
-        raise InputError(
-            f"--resume: {RUNS}/ has no run of {name}; leave out --resume, or name the run with --output"
-        )
-    return writable(max(files, key=lambda file: file.stat().st_mtime).parent)
 
 
 def chosen_folder(folder: Path, *, resume: bool) -> Path:
@@ -139,20 +120,25 @@ def campaign_run(
     from esen.study.campaign import CampaignOptions, CampaignRun
     from esen.study.potentials import PotentialOptions
     from esen.study.processes import torchrun_processes
-    from esen.track import make_tracker
+    from esen.study.tracked import open_test
 
     how = PotentialOptions(calculator_args=calculator_args or (), dtype=dtype, device=device)
     with torchrun_processes() as processes:
         folder = Path(processes.first_says("folder", lambda: str(result_folder(output, command))))
-        with make_tracker(track and processes.is_first, run_name=folder.name) as tracker:
+        with open_test(
+            command, potentials, folder, device=device, enabled=track and processes.is_first
+        ) as tracker:
             yield CampaignRun(potentials, folder, tracker, CampaignOptions(**options), how, processes)
 
 
-def print_campaign(result: "CampaignResult | None", styles: Mapping[str, str] = _NO_STYLES) -> None:
+def print_campaign(
+    result: "CampaignResult | None", link: str | None, styles: Mapping[str, str] = _NO_STYLES
+) -> None:
     """Print tables, remarks and paths of a campaign.
 
     Args:
         result: Result of the campaign; None in all processes but the first, which print nothing.
+        link: Where MLflow shows the run.
         styles: Styles of rows, as in `print_table`.
 
     Raises:
@@ -166,7 +152,7 @@ def print_campaign(result: "CampaignResult | None", styles: Mapping[str, str] = 
         say(line)
     if result.lines:
         say("")
-    print_paths(result.paths)
+    print_paths(result.paths, link)
     if any(getattr(record, "failure", "") for mine in result.records.values() for record in mine):
         folder = result.paths["table"].parent
         say(f"The same command with --retry --output {folder} computes the failed items again.")
@@ -232,10 +218,16 @@ def print_table(
     console.print(table)
 
 
-def print_paths(paths: Mapping[str, Path]) -> None:
-    """Print the files that were written, one line each with a description. A long path is neither cut nor wrapped."""
-    width = max(map(len, paths), default=0)
-    for name, path in paths.items():
+def print_paths(paths: Mapping[str, Path], link: str | None = None) -> None:
+    """Print the files that were written, one line each with a description. A long path is neither cut nor wrapped.
+
+    Args:
+        paths: Description and path of each file.
+        link: Where MLflow shows the run; None if it is not kept.
+    """
+    shown: dict[str, Path | str] = dict(paths) | ({} if link is None else {"tracked run": link})
+    width = max(map(len, shown), default=0)
+    for name, path in shown.items():
         say(f"{name:<{width}}  {path}")
 
 

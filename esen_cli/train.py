@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from esen_cli.options import Device, device_option, output_option
-from esen_cli.output import chosen_folder, fresh_folder, print_paths, print_table, started_folder
+from esen_cli.output import RUNS, chosen_folder, fresh_folder, print_paths, print_table, writable
 
 Overrides = Annotated[
     list[str] | None,
@@ -31,7 +31,7 @@ def train(
         bool,
         output_option(
             "--resume",
-            help="Resume the run in --output, or else the newest run of the recipe, from its last checkpoint.",
+            help="Resume the run in --output, or else the newest unfinished run of the recipe, with its --set.",
         ),
     ] = False,
     dry_run: Annotated[
@@ -55,8 +55,8 @@ def train(
     from esen.recipe.shipped import find_recipe
     from esen.threads import use_threads
 
-    path = find_recipe(recipe)
-    loaded = resolve_paths(load_recipe(path, overrides or ()), path.parent)
+    path, changes = find_recipe(recipe), tuple(overrides or ())
+    loaded = resolve_paths(load_recipe(path, changes), path.parent)
     if threads is not None:
         use_threads(threads)
     if dry_run:
@@ -64,12 +64,17 @@ def train(
 
         print_table(forecast_training(loaded, device=device).rows)
         return
-    if output is not None:
-        folder = chosen_folder(output, resume=resume)
-    else:
-        folder = started_folder(path) if resume else fresh_folder(path.stem)
+    given = None if output is None else chosen_folder(output, resume=resume)
+    from esen.study.source import RunSource, unfinished_run
     from esen.study.train import run_training
 
-    result = run_training(loaded, folder, resume=resume, device=device)
+    source = RunSource(path, changes)
+    if resume:
+        folder = given or writable(unfinished_run(path, RUNS))
+        source = source.resuming(folder)
+        loaded = source.load()
+    else:
+        folder = given or fresh_folder(path.stem)
+    result = run_training(loaded, folder, resume=resume, device=device, source=source)
     print_table(result.summary)
-    print_paths(result.paths)
+    print_paths(result.paths, result.link)

@@ -34,8 +34,12 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 @pytest.fixture(scope="session")
 def mlflow_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """One MLflow store for all tests: making one takes seconds."""
-    return f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
+    """One MLflow store for all tests: making one takes seconds, on a busy machine more than a tracker waits."""
+    from esen.track.mlflow_tracker import open_client
+
+    uri = f"sqlite:///{tmp_path_factory.mktemp('mlflow')}/mlflow.db"
+    open_client(uri).search_experiments()
+    return uri
 
 
 @pytest.fixture(scope="session")

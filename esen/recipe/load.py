@@ -72,6 +72,16 @@ def load_recipe(
         raise InputError(*shown) from None
 
 
+def unchanged_recipe(path: Path) -> Recipe:
+    """The recipe that a file extends or, if it extends none, that of the file itself.
+
+    Raises:
+        InputError: as `load_recipe`.
+    """
+    data = parse_document(_read_text(path), str(path)).value
+    return _load_base(data[EXTENDS], path, str(path), (path,)) if EXTENDS in data else load_recipe(path)
+
+
 def file_schema() -> dict[str, Any]:
     """The JSON Schema of a recipe's file, which may also extend another recipe."""
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema"} | Recipe.model_json_schema()

@@ -10,7 +10,6 @@ from esen.recipe.data import DataSpec
 from esen.recipe.model import DirectSpec, ModelSpec, NoStressSpec
 from esen.recipe.train import TrainSpec, stage_model
 
-
 WHOLE = {"secrets": True}
 """Context of `model_dump` with which a password is kept."""
 

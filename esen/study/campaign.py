@@ -654,7 +654,7 @@ def _track(
     """Track the metrics of all records and the means of each potential.
 
     The keys name the quantity and its unit, not the potential, so that runs share a chart. The values of several
-    potentials are therefore kept in one child run each.
+    potentials are therefore kept in one run each.
 
     Args:
         tracker: of the run.
@@ -664,18 +664,15 @@ def _track(
         step: returns the step of the tracker for a record.
     """
     for label, mine in records.items():
-        several = len(records) > 1
-        target = tracker.child(label) if several else tracker
         values = {key: float(value) for key, value in means.get(label, {}).items() if value is not None}
-        target.metrics({key: value for key, value in values.items() if np.isfinite(value)}, 0)
         names = list(dict.fromkeys(record.name for record in mine))
         keys = dict(zip(names, distinct([legal_key(name) for name in names]), strict=True))
+        target = tracker.of(label)
+        target.metrics({key: value for key, value in values.items() if np.isfinite(value)}, 0)
         for record in mine if len(names) <= _MANY else ():
             item = f"/{keys[record.name]}" if len(names) > 1 else ""
             values = {f"{key}{item}": value for key, value in table.metrics(record).items()}
             target.metrics(values, step(record))
-        if several:
-            target.close()
 
 
 def write_tables(

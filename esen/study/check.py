@@ -26,6 +26,7 @@ from esen.study.potentials import (
 )
 from esen.study.table import RESULT, Column, Table, write_result
 from esen.terminal import progress_bar
+from esen.track import Tracker
 
 _VERDICTS = {"pass": "pass", "fail": "FAIL", "information": "info", "not applicable": "–"}
 _NO_GRADIENT = "forces are not the gradient of the energy: do not use it for NVE dynamics or phonons"
@@ -87,6 +88,7 @@ def run_check(
     frames: str = ":1",
     laws: Sequence[str] | None = None,
     seed: int = 0,
+    tracker: Tracker | None = None,
     **options: Unpack[PotentialOptions],
 ) -> CheckResult:
     """Test the laws, and write `result.json`, `check.json`, and the curves as CSV and as plots.
@@ -98,6 +100,7 @@ def run_check(
         frames: Frames of each file, as a Python slice.
         laws: As in `choose_laws`.
         seed: Seed for random rotations, displacements and choices of atoms.
+        tracker: Of the test.
         **options: Options of `resolve_potential`; a checkpoint is loaded in float64 by default.
 
     Raises:
@@ -138,6 +141,14 @@ def run_check(
     )
     all_there_is = {"esen": __version__, "potential": resolved.text, **settings, **outcome}
     paths = write_check(all_there_is, report, potential, output)
+    if tracker is not None:
+        judged = {f.law: f.value for f in worst if f.verdict in ("pass", "fail") and math.isfinite(f.value)}
+        broken = {"broken_laws": sum(finding.verdict == "fail" for finding in worst)}
+        tracker.params({"structures": names} | settings)
+        found = {f"check/{law}": value for law, value in (broken | judged).items()}
+        tracker.of(next(iter(sources))).metrics(found, 0)
+        for path in paths.values():
+            tracker.artifact(path)
     return CheckResult(names, table, verdict, paths, report)
 
 

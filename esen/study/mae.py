@@ -29,6 +29,7 @@ from esen.study.plots.parity import parity_plot
 from esen.study.potentials import PotentialOptions, file_name, potential_sources, resolve_all
 from esen.study.table import RESULT, Column, Table, write_result
 from esen.terminal import progress_bar
+from esen.track import NullTracker, Tracker
 
 _MOST_ROWS = {"all": 1, "group": 40, "element": 12}
 """Rows of each kind that a terminal shows for each potential."""
@@ -109,6 +110,7 @@ def run_mae(
     reading: Reading | None = None,
     batch_atoms: int = 256,
     group_by: str | None = None,
+    tracker: Tracker | None = None,
     **how: Unpack[PotentialOptions],
 ) -> MaeResult:
     """Evaluate potentials on the frames of files.
@@ -124,13 +126,14 @@ def run_mae(
         batch_atoms: Largest number of atoms that are predicted together; an ASE calculator takes one frame at a time.
         group_by: Key of a frame's `info` whose values divide the frames into groups; None: `config_type`, where
             frames have it.
+        tracker: Of the test.
         **how: Options of `resolve_all`; a checkpoint keeps the precision of its weights if no dtype is given.
 
     Raises:
         InputError: A potential or the frames cannot be read; a frame is impossible (`check_structure`); no frame has a
             label, or the key of the groups; no potential can predict a frame; or the files cannot be written.
     """
-    reading = reading or Reading(required=())
+    reading, tracker = reading or Reading(required=()), tracker or NullTracker()
     resolved = resolve_all(potentials, how, default_dtype=None)
     structures = load_structures(sources, reading)
     for structure in structures:
@@ -184,6 +187,11 @@ def run_mae(
             also_trained_on={label: sources for label, sources in repeated.items() if sources is not None},
             failures=failures,
         )
+    tracker.params({"data": [source.path for source in sources], "group_by": group_by})
+    for label, report in reports.items():
+        tracker.of(label).metrics({f"mae/{key}": value for key, value in mae_metrics(report).items()}, 0)
+    for path in paths.values():
+        tracker.artifact(path)
     return MaeResult(
         table=Table(_columns(several), _shown(records)),
         worst=Table(_worst_columns(several), [one for one in worst if one.rank == 1 or not several]),
@@ -235,6 +243,11 @@ def mae_rows(report: MaeReport) -> list[Row]:
     return [
         {column.heading: column.of(record) for column in columns} for record in _shown(_records({"": report}))
     ]
+
+
+def mae_metrics(report: MaeReport) -> dict[str, float]:
+    """Return the errors on all frames for MLflow, with units in their names."""
+    return Table(_columns(), []).metrics(_records({"": report})[0])
 
 
 def write_mae(report: MaeReport, output: Path) -> dict[str, Path]:
@@ -353,6 +366,7 @@ def _columns(several: bool = True) -> list[Column[MaeRecord]]:
             format=".4g",
             better=None if measure == "count" else "less",
             shown=measure == "mae",
+            tracked=measure != "count",
         )
         for measure in ("mae", "rmse", "count")
         for target in TARGETS

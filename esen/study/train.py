@@ -27,9 +27,11 @@ from esen.models.checkpoint import Checkpoint, load_potential, read_checkpoint
 from esen.recipe import Recipe
 from esen.recipe.advice import advice
 from esen.recipe.load import flatten
-from esen.study.mae import Row, evaluate_with_progress, mae_rows, write_mae
+from esen.study.mae import Row, evaluate_with_progress, mae_metrics, mae_rows, write_mae
 from esen.study.overlap import report_overlap
 from esen.study.plots.training import training_curves
+from esen.study.source import RunSource
+from esen.study.tracked import git_tags, parameters_of, run_tags
 from esen.terminal import make_console
 from esen.threads import thread_choice
 from esen.track import Tracker, make_tracker
@@ -39,7 +41,7 @@ from esen.train.fit import fit
 from esen.train.optim import check_freezing
 from esen.train.progress import reporter
 from esen.train.resume import check_same_data, read_resumable, resume_notes, run_model
-from esen.train.run_files import BEST, LAST, keep_run_id, kept_run_id, read_metrics
+from esen.train.run_files import BEST, LAST, keep_tracking, kept_run_id, kept_tracking, read_metrics
 from esen.train.state import Progress
 from esen.train.transfer import Initial, inherit_model
 
@@ -48,14 +50,20 @@ _METRICS = {"test": "test", "validation": "best_validation"}  # `validation/…`
 
 @dataclass(frozen=True, eq=False)
 class TrainingResult:
-    """What is shown at the end: a table of errors, and where the files are."""
+    """What is shown at the end: a table of errors, where the files are, and where MLflow shows the run."""
 
     summary: list[Row]
     paths: dict[str, Path]
+    link: str | None = None
 
 
 def run_training(
-    recipe: Recipe, output: Path, *, resume: bool = False, device: str = "auto"
+    recipe: Recipe,
+    output: Path,
+    *,
+    resume: bool = False,
+    device: str = "auto",
+    source: RunSource | None = None,
 ) -> TrainingResult:
     """Train, evaluate, plot, and track.
 
@@ -66,6 +74,7 @@ def run_training(
         output: Folder of the run; made if it does not exist.
         resume: Whether to resume from its last checkpoint.
         device: `auto`, `cpu`, `cuda`, …
+        source: The recipe as the user gave it, for names and for `--resume`.
 
     Raises:
         Interrupted: The user stopped the run by Ctrl-C or SIGTERM; its state is saved.
@@ -74,10 +83,13 @@ def run_training(
     """
     keep_freed_memory()
     with signals_interrupt(), _how_to_resume(output, device):
-        return _run(recipe, output, resume, device)
+        result, tracker = _run(recipe, output, resume, device, source)
+    return replace(result, link=tracker.link)
 
 
-def _run(recipe: Recipe, output: Path, resume: bool, device: str) -> TrainingResult:
+def _run(
+    recipe: Recipe, output: Path, resume: bool, device: str, source: RunSource | None
+) -> tuple[TrainingResult, Tracker]:
     kind = choose_device(device)
     with ExitStack() as stack:
         processes = stack.enter_context(torchrun_processes(kind))
@@ -100,10 +112,12 @@ def _run(recipe: Recipe, output: Path, resume: bool, device: str) -> TrainingRes
         if resume:
             for line in resume_notes(output, resumed, recipe):
                 say(line)
-        shared = "" if processes.size == 1 else f" in each of {processes.size} processes"
+        threads = thread_choice(kind) + (
+            f" in each of {processes.size} processes" if processes.size > 1 else ""
+        )
         say(
             f"{len(data.train)} frames to train on, {len(data.validation)} to validate, {len(test)} to test;"
-            f" {place}, {thread_choice(kind)}{shared}; into {output}"
+            f" {place}, {threads}; into {output}"
         )
         if not processes.is_first:  # what the others write is of no use
             output = Path(stack.enter_context(TemporaryDirectory()))
@@ -112,7 +126,15 @@ def _run(recipe: Recipe, output: Path, resume: bool, device: str) -> TrainingRes
             stack.enter_context(locked(output))
         report_overlap(data, test, output, say)
         tracker = stack.enter_context(
-            _tracked(recipe, output, enabled=recipe.tracking.enabled and processes.is_first, resume=resume)
+            _tracked(
+                recipe,
+                data,
+                output,
+                source=source,
+                resume=resume,
+                device=place,
+                enabled=recipe.tracking.enabled and processes.is_first,
+            )
         )
         origin = {} if initial is None else initial.checkpoint.origin
         if licence := origin.get("licence", {}).get("text"):
@@ -128,31 +150,51 @@ def _run(recipe: Recipe, output: Path, resume: bool, device: str) -> TrainingRes
             processes=processes,
         )
         if not processes.is_first:
-            return TrainingResult([], {})
+            return TrainingResult([], {}), tracker
         say(f"{fitted.step} steps in {duration(fitted.seconds)}")
         if recipe.train.init_from is not None:
             console.print(before_and_after(output))
         frames, of = (test, "test") if test else (list(data.validation), "validation")
         with _training_is_finished(output, device):
-            return _evaluate(recipe, fitted, frames, of, output, tracker, str(place))
+            return _evaluate(recipe, fitted, frames, of, output, tracker, str(place)), tracker
 
 
 @contextmanager
-def _tracked(recipe: Recipe, output: Path, *, enabled: bool, resume: bool) -> Iterator[Tracker]:
-    """Open the tracked run, a new one or that of the folder, and keep its identifier in the folder."""
+def _tracked(
+    recipe: Recipe,
+    data: TrainingData,
+    output: Path,
+    *,
+    source: RunSource | None,
+    resume: bool,
+    device: torch.device,
+    enabled: bool,
+) -> Iterator[Tracker]:
+    """Open the tracked run, a new one or that of the folder, and keep in the folder where it is."""
+    known = kept_tracking(output) if resume else {}
+    name = known.get("name") or (output.name if source is None else source.name(recipe))
     tracker = make_tracker(
         enabled=enabled,
-        uri=recipe.tracking.uri,
+        uri=recipe.tracking.uri or (None if os.environ.get("MLFLOW_TRACKING_URI") else known.get("uri")),
         experiment=recipe.tracking.experiment,
-        run_name=output.name,
+        run_name=name,
         resume_id=kept_run_id(output) if resume else None,
     )
+    counts = f"{len(data.train)} frames to train on, {len(data.validation)} to validate"
+    note = f"{parameters_of(recipe):,} parameters, {counts}; folder `{output.absolute()}`"
+    tags = {"variant": name, "data": data.fingerprint} | run_tags("train", output, str(device))
+    if source is not None:
+        if not resume:
+            source.keep(output)
+        tags |= {"recipe": source.recipe.stem} | git_tags(source.recipe)
+        note = f"`{source.command}`\n\n{note}"
     try:
         with tracker:
-            tracker.params(flatten(recipe))
+            tracker.params(flatten(recipe) | {"parameters": parameters_of(recipe)})
+            tracker.tags(tags if resume else tags | {"mlflow.note.content": note})
             yield tracker
-    finally:
-        keep_run_id(output, tracker.run_id)  # known at the latest when it has closed
+    finally:  # the run is known at the latest when it has closed
+        keep_tracking(output, tracker.run_id, place={"name": name, **tracker.place})
 
 
 def complete_recipe(
@@ -311,9 +353,8 @@ def _evaluate(
             for row in mae_rows(report)
         ]
         summary[of] = report.to_json()
-        means = {name: errors["mae"] for name, errors in summary[of]["overall"].items()}
-        known = {f"{_METRICS[of]}/{name}_mae": mean for name, mean in means.items() if mean is not None}
-        tracker.metrics(known, fitted.step)
+        errors = {f"{_METRICS[of]}/{key}": value for key, value in mae_metrics(report).items()}
+        tracker.metrics(errors, 0)  # MLflow shows a metric of step 0 as a bar
     write_json(output / "summary.json", summary)
     for path in (output / "summary.json", output / "metrics.csv", *paths.values()):
         if path.is_file():

@@ -16,8 +16,8 @@ def absolute_uri(uri: str | None) -> str:
 
     `$MLFLOW_TRACKING_URI` is the store where no other is named. If it is the same store with a password, it is used.
 
-    >>> absolute_uri("sqlite:////data/why?/mlflow.db")
-    'sqlite:////data/why?/mlflow.db'
+    >>> absolute_uri("sqlite:////data/mlflow.db")
+    'sqlite:////data/mlflow.db'
     """
     known = os.environ.get("MLFLOW_TRACKING_URI") or None
     if known is not None and uri in {None, without_secrets(known)}:
@@ -35,8 +35,13 @@ def absolute_uri(uri: str | None) -> str:
 
 
 def sqlite_uri(path: Path) -> str:
-    """Return the address of a database file. SQLAlchemy decodes `%`, and ends the path at `?`."""
-    return "sqlite:///" + str(path).replace("%", "%25").replace("?", "%3F")
+    """Return the address of a database file. SQLAlchemy decodes `%`, and ends the path at `?`.
+
+    Of an address that begins with `sqlite:///`, MLflow 3.17 makes the folder without decoding it, beside the right one;
+    it leaves `sqlite+pysqlite:///`, which means the same, alone.
+    """
+    text = str(path).replace("%", "%25").replace("?", "%3F")
+    return f"sqlite{'' if text == str(path) else '+pysqlite'}:///{text}"
 
 
 def database_file(uri: str) -> Path | None:
@@ -56,17 +61,17 @@ def words_of(error: BaseException, uri: str) -> str:
     """Return what a store said, in one line, with the cure if it is known, and without the secrets of the address."""
     text = str(error)
     shown = without_secrets(uri)
-    if "out-of-date database schema" in text:
-        words = f"the database is of another version of MLflow; copy it, then run: mlflow db upgrade {quote(shown)}"
-    elif "Can't locate revision" in text:
-        words = "the database was written by a later version of MLflow; upgrade MLflow"
-    elif re.search(r"error code 40[13]\b", text):
-        words = (
-            "the server refuses access; give $MLFLOW_TRACKING_USERNAME and $MLFLOW_TRACKING_PASSWORD,"
-            " $MLFLOW_TRACKING_TOKEN, or $MLFLOW_TRACKING_URI with both"
-        )
-    else:
-        words = first_line(error)
+    cures = {
+        "out-of-date database schema": "the database is of another version of MLflow; copy it, then run:"
+        f" mlflow db upgrade {quote(shown)}",
+        "Can't locate revision": "the database was written by a later version of MLflow; upgrade MLflow",
+        "in maintenance mode": "MLflow keeps no runs in plain files any more; name a database, such as"
+        " sqlite:///mlflow.db, or set MLFLOW_ALLOW_FILE_STORE=true",
+        r"error code 40[13]\b": "the server refuses access; give $MLFLOW_TRACKING_USERNAME and"
+        " $MLFLOW_TRACKING_PASSWORD, $MLFLOW_TRACKING_TOKEN, or $MLFLOW_TRACKING_URI with both",
+        r"Read timed out|error code 5\d\d|Max retries": "the server does not answer, or answers with an error",
+    }
+    words = next((cure for pattern, cure in cures.items() if re.search(pattern, text)), first_line(error))
     for secret in _secrets(uri):
         words = words.replace(secret, "***")
     return without_secrets(words)[:300]
@@ -78,6 +83,8 @@ def _secrets(uri: str) -> list[str]:
     authority, _, query = (uri.partition("://")[2] or uri).partition("?")
     user, at, _ = authority.rpartition("@")
     found += [user, user.partition(":")[2]] if at else []
-    found += [part.partition("=")[2] for part in query.split("&") if without_secrets(f"a://b?{part}") == "a://b"]
+    found += [
+        part.partition("=")[2] for part in query.split("&") if without_secrets(f"a://b?{part}") == "a://b"
+    ]
     both = {text for secret in found for text in (secret, unquote(secret))}
     return sorted((text for text in both if len(text) > 3), key=len, reverse=True)

@@ -96,24 +96,26 @@ class MlflowTracker(Tracker):
         parent: tracker of the run that this run is a part of.
     """
 
+    status: Status | None
+    """How the run ended; None before it is closed."""
+
     def __init__(
         self, store: "_Store", name: str, resume_id: str | None = None, parent: Self | None = None
     ) -> None:
         self.store, self.parent, self.status = store, parent, None
-        self.settled = threading.Event()  # closed, and everything is sent or given up
+        self.settled = threading.Event()  # closed, and nobody waits for it any more
+        self.sent = False  # closed, and the store has everything
         self._name, self._resume_id, self._begun = name, resume_id, _now()
         self._reported, self._report_lock = _Unsent(), threading.Lock()
         self._unsent = _Unsent()  # of the thread alone
         self._known_params: dict[str, str] = {}
         self._system: _SystemMetrics | None = None
-
-    status: Status | None
-    """How the run ended; None before it is closed."""
+        store.members.append(self)
 
     @property
     def link(self) -> str | None:
         """See `Tracker`."""
-        return None if self.run_id is None else self.store.link(self.run_id)
+        return None if self.run_id is None else self.store.link(f"/runs/{self.run_id}")
 
     @property
     def place(self) -> dict[str, str]:
@@ -147,6 +149,10 @@ class MlflowTracker(Tracker):
         """See `Tracker`."""
         return MlflowTracker(self.store, name, resume_id, self)
 
+    def sibling(self, name: str) -> Tracker:
+        """See `Tracker`."""
+        return MlflowTracker(self.store, name)
+
     def close(self, status: Status = "FINISHED") -> None:
         """See `Tracker`. All trackers of a store together wait for it for at most one minute, or until Ctrl-C."""
         if self.status is None:
@@ -176,6 +182,7 @@ class MlflowTracker(Tracker):
         finally:
             if status is not None:
                 self.store.client.set_terminated(self.run_id, status)
+        self.sent = status is not None
 
     def _start(self) -> None:
         """Start the run in the store, or continue it."""
@@ -242,24 +249,24 @@ class _Store:
         self.uri, self.experiment = uri, experiment
         self.client: Any = None
         self._experiment_id = ""
-        self._trackers: list[MlflowTracker] = []
+        self.members: list[MlflowTracker] = []  # all trackers
+        self._trackers: list[MlflowTracker] = []  # those that have reported something
         self._lock, self._wake = threading.Lock(), threading.Event()
         self._patience = CLOSE_SECONDS
-        self._warned = False
+        self._warned = self._ended = False
 
     def serve(self, tracker: MlflowTracker) -> None:
         """Send what this tracker reports. The first call starts the thread, so that no run is made before it."""
         with self._lock:
             new = [one for one in (tracker.parent, tracker) if one is not None and one not in self._trackers]
             first = not self._trackers
-            if tracker.status is None:
-                self._trackers += new
+            self._trackers += new
         if first:
             threading.Thread(target=self._run, name="esen.track", daemon=True).start()
 
     def wait_for(self, tracker: MlflowTracker) -> None:
         """Wait until everything of a closed tracker is sent or given up."""
-        if tracker not in self._trackers:
+        if tracker not in self._trackers or self._ended:
             return
         self._wake.set()
         begun = time.monotonic()
@@ -271,12 +278,15 @@ class _Store:
         if not settled:
             self._warn(f"the store did not accept everything {why}")
 
-    def link(self, run_id: str) -> str:
-        """Return the page of a run, or the command that shows the store."""
-        if not self.uri.startswith("http"):
-            return open_command(self.uri)
-        page = f"#/experiments/{self._experiment_id}/runs/{run_id}"
-        return f"{without_secrets(self.uri).rstrip('/')}/{page}"
+    def link(self, page: str) -> str:
+        """Return a page of the experiment, with the command that shows the store if that is not a server.
+
+        Without `workflowType`, MLflow 3.17 opens on traces of language models whatever the experiment is.
+        """
+        shown = f"#/experiments/{self._experiment_id}{page}?workflowType=machine_learning"
+        if self.uri.startswith("http"):
+            return f"{without_secrets(self.uri).rstrip('/')}/{shown}"
+        return f"{open_command(self.uri)}   then open   http://127.0.0.1:5000/{shown}"
 
     def earlier_run(self, run_id: str) -> Any:
         """Set an earlier run to running and return it; None if there is none in the store."""
@@ -319,45 +329,53 @@ class _Store:
         return self.client.create_run(self._experiment_id, begun, tags, name or None)
 
     def _open(self) -> None:
-        if self.client is not None:
-            return
-        for key, value in _ENVIRONMENT.items():
-            os.environ.setdefault(key, value)
-        _check_sqlite(self.uri)
-        # MLflow's models use what SQLAlchemy 2.1 deprecates.
-        warnings.filterwarnings("ignore", "The ``noload`` loader strategy", DeprecationWarning)
-        from mlflow import MlflowClient  # takes seconds, so it is imported in this thread
-
-        for noisy in ("mlflow.store.db.utils", "mlflow.system_metrics", "alembic", "urllib3.connectionpool"):
-            logging.getLogger(noisy).setLevel(logging.ERROR)
-        self.client = MlflowClient(tracking_uri=self.uri)
+        self.client = self.client or open_client(self.uri)
 
     def _run(self) -> None:
-        """Send every few seconds, less often after a failure, and a last time when the first tracker is closed."""
-        wait, pause, root = 0.0, RETRY_SECONDS, self._trackers[0]
-        while not root.settled.is_set():
+        """Send every few seconds, less often after a failure, and a last time when all trackers are closed."""
+        wait, pause = 0.0, RETRY_SECONDS
+        while not self._ended:
             self._wake.wait(wait)
             self._wake.clear()
-            with self._lock:
-                served = list(self._trackers)
-            closed = [tracker for tracker in served if tracker.status is not None]
+            closed = self._closed()
             try:
-                for tracker in reversed(served):  # the parts before the whole
-                    if not tracker.settled.is_set():
+                for tracker in reversed(list(self._trackers)):  # the parts before the whole
+                    if not tracker.sent:
                         tracker.send()
                 wait, pause = SEND_SECONDS, RETRY_SECONDS
             except Exception as error:  # no error may reach the run
                 self._warn(f"{words_of(error, self.uri)}; the run goes on without it")
                 wait, pause = pause, min(2 * pause, MAX_RETRY_SECONDS)
-                # closed during the failed attempt: there is no second one
-                closed = [tracker for tracker in served if tracker.status is not None]
+                closed = self._closed()  # closed during the failed attempt: nobody waits for a second one
+            self._ended = len(closed) == len(self.members)
             for tracker in closed:
                 tracker.settled.set()
+
+    def _closed(self) -> list[MlflowTracker]:
+        return [tracker for tracker in self.members if tracker.status is not None]
 
     def _warn(self, words: str) -> None:
         if not self._warned:
             logger.warning("tracking in %s: %s", without_secrets(self.uri), words)
         self._warned = True
+
+
+def open_client(uri: str) -> Any:
+    """Return MLflow's client of a store, with short time limits and without its messages.
+
+    Raises:
+        OSError: An SQLite database is locked or cannot be written.
+    """
+    for key, value in _ENVIRONMENT.items():
+        os.environ.setdefault(key, value)
+    _check_sqlite(uri)
+    # MLflow's models use what SQLAlchemy 2.1 deprecates.
+    warnings.filterwarnings("ignore", "The ``noload`` loader strategy", DeprecationWarning)
+    from mlflow import MlflowClient  # takes seconds, so it is imported in the thread
+
+    for noisy in ("mlflow.store.db.utils", "mlflow.system_metrics", "alembic", "urllib3.connectionpool"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    return MlflowClient(tracking_uri=uri)
 
 
 class _SystemMetrics:

@@ -49,6 +49,14 @@ class Tracker:
         """Return a tracker for one part of this run, which the store shows below it. The caller closes it."""
         return NullTracker()
 
+    def sibling(self, name: str) -> "Tracker":
+        """Return a tracker for a run of its own beside this one. The caller closes it."""
+        return NullTracker()
+
+    def of(self, potential: str) -> "Tracker":
+        """Return the tracker of one potential, by label, of a test of several."""
+        return self
+
     def close(self, status: Status = "FINISHED") -> None:
         """Send what is left and record how the run ended. A second call has no effect."""
 

@@ -20,7 +20,7 @@ from esen.train.distributed import ALONE, Processes
 from esen.train.precision import check_steps, matrix_products, prepared
 from esen.train.progress import TrainDisplay, reporter
 from esen.train.resume import adapt, is_finished, recipe_changes
-from esen.train.run_files import LAST, Metrics, best_path, keep_run_id, kept_run_id, rename_best
+from esen.train.run_files import LAST, Metrics, best_path, keep_tracking, kept_run_id, rename_best
 from esen.train.stage import Stage
 from esen.train.state import Progress, TrainState
 from esen.train.transfer import Initial, carry_over, initial_potential
@@ -156,10 +156,12 @@ def _trackers(recipe: Recipe, index: int, folder: Path, tracker: Tracker) -> Ite
         yield (tracker,)
         return
     child = tracker.child(describe_stage(recipe, index), kept_run_id(folder, stage=index))
-    with child:
-        child.params(flatten(at_stage(recipe, index)))
-        yield tracker, child
-    keep_run_id(folder, child.run_id, stage=index)
+    try:
+        with child:
+            child.params(flatten(at_stage(recipe, index)))
+            yield tracker, child
+    finally:
+        keep_tracking(folder, child.run_id, stage=index)
 
 
 def new_potential(recipe: Recipe, data: TrainingData) -> EsenPotential:

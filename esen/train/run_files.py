@@ -2,7 +2,8 @@
 
 - `metrics.jsonl`: one row per step and per validation; `metrics.csv`: the validations.
 - `best.safetensors`: best weights of the last stage, `best-stage1.safetensors`, … of the stages before it.
-- `tracking.json`: the tracker's identifiers of the run and of its stages, with which a resumed run goes on.
+- `tracking.json`: the tracker's identifiers of the run and of its stages, with which a resumed run goes on, and where
+  they are kept, so that tests of the potential are tracked beside its training.
 """
 
 import json
@@ -10,6 +11,7 @@ import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from esen.errors import InputError
@@ -19,6 +21,7 @@ from esen.recipe import Recipe
 BEST = "best.safetensors"
 LAST = "last.safetensors"
 logger = logging.getLogger(__name__)
+_NOWHERE: Mapping[str, str] = MappingProxyType({})
 
 
 def best_path(folder: Path, recipe: Recipe, stage: int) -> Path:
@@ -111,35 +114,43 @@ def _row(line: bytes) -> dict[str, Any] | None:
         return None
 
 
-def keep_run_id(folder: Path, run_id: str | None, *, stage: int | None = None) -> None:
+def keep_tracking(
+    folder: Path,
+    run_id: str | None,
+    *,
+    stage: int | None = None,
+    place: Mapping[str, str] = _NOWHERE,
+) -> None:
     """Write the tracker's identifier of the run to `tracking.json`, once it is known.
 
     Args:
         folder: Folder of the run.
         run_id: The identifier; None if it is not known yet.
         stage: The stage whose own run it is; None for the whole run.
+        place: Name of the run, address of the store, and name of the experiment.
     """
-    if run_id is None or kept_run_id(folder, stage=stage) == run_id:
-        return
-    known = _kept_run_ids(folder)
-    if stage is None:
-        known["run_id"] = run_id
-    else:
-        known["stages"] = known.get("stages", {}) | {str(stage + 1): run_id}
-    with suppress(OSError):  # tracking must not stop a run
-        write_json(folder / "tracking.json", known)
+    known = kept_tracking(folder)
+    entry = (
+        {"run_id": run_id, **place}
+        if stage is None
+        else {"stages": {**known.get("stages", {}), str(stage + 1): run_id}}
+    )
+    if run_id is not None and known | entry != known:
+        with suppress(OSError):  # tracking must not stop a run
+            write_json(folder / "tracking.json", known | entry)
 
 
 def kept_run_id(folder: Path, *, stage: int | None = None) -> str | None:
     """Return the tracker's identifier of the run in a folder, or of one of its stages; None if it is not known."""
-    known = _kept_run_ids(folder)
+    known = kept_tracking(folder)
     try:
         return str(known["run_id"] if stage is None else known["stages"][str(stage + 1)])
     except (KeyError, TypeError):
         return None
 
 
-def _kept_run_ids(folder: Path) -> dict[str, Any]:
+def kept_tracking(folder: Path) -> dict[str, Any]:
+    """Return the content of `tracking.json`; empty if there is none."""
     try:
         return read_json(folder / "tracking.json", "")
     except InputError:  # the run is tracked anew

@@ -20,7 +20,7 @@ from esen.train.distributed import ALONE, LostProcessError, Processes
 from esen.train.memory import must_fit
 from esen.train.optim import learning_rate_factor
 from esen.train.progress import TrainDisplay
-from esen.train.run_files import LAST, Metrics, best_path, keep_run_id
+from esen.train.run_files import LAST, Metrics, best_path, keep_tracking
 from esen.train.state import TrainState
 from esen.train.step import MicroBatch, Objective
 from esen.train.validate import validate
@@ -217,7 +217,7 @@ class Stage:
             return
         save_checkpoint(self.folder / LAST, self.state.full_checkpoint(self.recipe, metrics))
         run, *stage = self.trackers
-        keep_run_id(self.folder, run.run_id)
+        keep_tracking(self.folder, run.run_id)
         for tracker in stage:
-            keep_run_id(self.folder, tracker.run_id, stage=progress.stage)
+            keep_tracking(self.folder, tracker.run_id, stage=progress.stage)
         self._saved = time.monotonic()

@@ -15,9 +15,9 @@ from esen.errors import InputError
 from esen.models.checkpoint import Checkpoint, read_checkpoint, restore_potential
 from esen.models.dens import without_denoising
 from esen.models.potential import EsenPotential, make_potential
-from esen.recipe.recipe import WHOLE
 from esen.recipe import BatchSpec, ModelSpec, Recipe, at_stage
 from esen.recipe.load import flatten, merged
+from esen.recipe.recipe import WHOLE
 from esen.train.batches import Batches
 from esen.train.data import Report, TrainingData
 from esen.train.precision import prepared, weights_dtype

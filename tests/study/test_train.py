@@ -15,6 +15,7 @@ import esen.study.train
 from esen.errors import InputError
 from esen.files import LOCK, Interrupted, locked
 from esen.models.checkpoint import read_checkpoint
+from esen.models.cost import parameter_count
 from esen.recipe import Recipe, load_recipe
 from esen.recipe.load import flatten
 from esen.study.train import TrainingResult, run_training
@@ -106,17 +107,22 @@ def test_the_tracked_run(trained_run: TrainingResult, mlflow_uri: str) -> None:
     run = stored_run(mlflow_uri, folder)
     assert (run.info.status, run.info.run_name) == ("FINISHED", folder.name)
     recipe = load_recipe(folder / "recipe.yaml")
-    assert run.data.params == {key: str(value) for key, value in flatten(recipe).items()}
+    count = str(parameter_count(recipe.model))
+    assert run.data.params == {key: str(value) for key, value in flatten(recipe).items()} | {
+        "parameters": count
+    }
     per_step = {f"train/{name}" for name in ("loss", "energy_loss", "forces_loss", "stress_loss")}
     per_step |= {"train/learning_rate", "train/gradient_norm", "epoch"}
     per_epoch = {f"validation/{name}" for name in ("loss", "energy_mae", "forces_mae", "stress_mae")}
-    at_end = {"test/energy_mae", "test/forces_mae", "test/stress_mae"}
+    units = {"energy": "meV_per_atom", "forces": "meV_per_A", "stress": "meV_per_A3"}
+    at_end = {f"test/{key}_{kind}_{unit}" for key, unit in units.items() for kind in ("mae", "rmse")}
     ours = {key for key in run.data.metrics if not key.startswith("system/")}
     assert ours == per_step | per_epoch | at_end
     assert any(key.startswith("system/") for key in run.data.metrics)
     assert steps_of(mlflow_uri, folder, "train/loss") == [1, 2, 3, 4, 5, 6]
     assert steps_of(mlflow_uri, folder, "validation/forces_mae") == [3, 6]
-    assert run.data.metrics["test/forces_mae"] == trained_run.summary[0]["forces (meV/Å)"]
+    assert steps_of(mlflow_uri, folder, "test/forces_mae_meV_per_A") == [0]
+    assert run.data.metrics["test/forces_mae_meV_per_A"] == trained_run.summary[0]["forces (meV/Å)"]
     assert artifacts(run) == FILES - {"metrics.jsonl", "training-frames.npz"}
 
 

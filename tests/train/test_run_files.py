@@ -5,7 +5,7 @@ from typing import IO, Any
 
 import pytest
 
-from esen.train.run_files import Metrics, best_path, keep_run_id, kept_run_id, read_metrics, rename_best
+from esen.train.run_files import Metrics, best_path, keep_tracking, kept_run_id, read_metrics, rename_best
 from tests.train.small import recipe_of
 
 
@@ -157,12 +157,12 @@ def test_earlier_rows_survive_a_full_disk(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_the_tracked_run_is_kept(tmp_path: Path) -> None:
     assert kept_run_id(tmp_path) is None
-    keep_run_id(tmp_path, None)
+    keep_tracking(tmp_path, None)
     assert not list(tmp_path.iterdir())
-    keep_run_id(tmp_path, "abc")
-    keep_run_id(tmp_path, None)  # a later process that has not reached its store
+    keep_tracking(tmp_path, "abc")
+    keep_tracking(tmp_path, None)  # a later process that has not reached its store
     assert kept_run_id(tmp_path) == "abc"
-    keep_run_id(tmp_path, "def")
+    keep_tracking(tmp_path, "def")
     assert json.loads((tmp_path / "tracking.json").read_text()) == {"run_id": "def"}
 
 
@@ -174,15 +174,15 @@ def test_a_damaged_note_of_the_tracked_run_is_none(damaged: str, tmp_path: Path)
 
 def test_a_note_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    keep_run_id(tmp_path / "file", "abc")
+    keep_tracking(tmp_path / "file", "abc")
     assert kept_run_id(tmp_path / "file") is None
 
 
 def test_the_runs_of_the_stages_are_kept_beside_that_of_the_whole(tmp_path: Path) -> None:
-    keep_run_id(tmp_path, "first", stage=0)
+    keep_tracking(tmp_path, "first", stage=0)
     assert kept_run_id(tmp_path) is None
-    keep_run_id(tmp_path, "whole")
-    keep_run_id(tmp_path, "second", stage=1)
+    keep_tracking(tmp_path, "whole")
+    keep_tracking(tmp_path, "second", stage=1)
     assert [kept_run_id(tmp_path, stage=i) for i in (0, 1, 2)] == ["first", "second", None]
     assert kept_run_id(tmp_path) == "whole"
 

@@ -28,7 +28,13 @@ from esen.study.drift.report import (
 )
 from esen.study.drift.simulation import Display, Simulation
 from esen.study.plots.energies import energy_plot, order_plot
-from esen.study.potentials import PotentialOptions, PotentialSource, Resolved, potential_sources, resolve_all
+from esen.study.potentials import (
+    PotentialOptions,
+    PotentialSource,
+    Resolved,
+    potential_sources,
+    resolve_all,
+)
 from esen.study.table import write_result
 from esen.track import Tracker
 
@@ -62,7 +68,7 @@ def run_drift(
         output: folder for all files; new, or that of an interrupted test.
         resume: whether to continue the test in the folder. Only the duration may differ, and frames keep the spacing
             with which the test began.
-        tracker: of the test; each potential has a child run.
+        tracker: of the test; each potential has a run of its own.
         beside: folders of earlier tests that are shown beside this one.
         **how: options of `resolve_potential`; the default dtype of checkpoints is float64.
 
@@ -97,14 +103,13 @@ def run_drift(
         tracker.params(manifest)
         simulation = Simulation(output, options, resume, _frame_spacing(manifest), display, stop)
         for label, potential in resolved.items():
-            with tracker.child(label) as child:
-                for protocol, systems in runs:
-                    known, unknown = _known(potential, protocol, systems)
-                    found, tests = simulation.run(label, potential, protocol, known)
-                    _track(child, found)
-                    trajectories += found
-                    orders += tests
-                    notes += [_left_out(label, unknown)] if unknown else []
+            for protocol, systems in runs:
+                known, unknown = _known(potential, protocol, systems)
+                found, tests = simulation.run(label, potential, protocol, known)
+                _track(tracker.of(label), found)
+                trajectories += found
+                orders += tests
+                notes += [_left_out(label, unknown)] if unknown else []
         failing = [t for t in trajectories if _fails(t, options.max_drift)]
         trajectories += earlier
         paths = _write(output, sources, manifest["settings"], trajectories, orders, notes, options)
@@ -188,7 +193,7 @@ def _track(tracker: Tracker, trajectories: Sequence[Trajectory]) -> None:
             }
             tracker.metrics(curve, int(t.series.step[row]))
         metrics = {f"{key}/{t.system}": value for key, value in table.metrics(t).items()}
-        tracker.metrics(metrics, int(t.series.step.max(initial=0)))
+        tracker.metrics(metrics, 0)  # MLflow shows a metric of step 0 as a bar
 
 
 def _write(

@@ -1,0 +1,193 @@
+"""How runs are called and described in MLflow, and how a test is connected to the training that it judges."""
+
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from esen import __version__
+from esen.errors import InputError
+from esen.md.calculator import choose_device, find_weights
+from esen.models.checkpoint import read_checkpoint
+from esen.recipe import Recipe, at_stage
+from esen.recipe.load import flatten
+from esen.study.potentials import is_checkpoint, labelled
+from esen.track import Status, Tracker, make_tracker
+from esen.train.run_files import kept_tracking
+
+_LONGEST_NAME = 120
+
+
+def run_tags(command: str, output: Path, device: str) -> dict[str, str]:
+    """Return what every run says of itself: command, folder, and what it is computed with.
+
+    Args:
+        command: name of the command.
+        output: folder of the results.
+        device: as torch calls it; empty if it is not known.
+    """
+    found = re.search(r"model name\s*:\s*(.+)", _read("/proc/cpuinfo"))
+    if device.startswith("cuda"):
+        import torch
+
+        device = f"{device} ({torch.cuda.get_device_name(device)})"
+    return {
+        "mlflow.source.name": f"esen {command}",
+        "command": command,
+        "folder": str(output.absolute()),
+        "device": device,
+        "host": platform.node(),
+        "cpu": found[1].strip() if found else platform.processor() or platform.machine(),
+        "esen": __version__,
+    }
+
+
+def git_tags(file: Path) -> dict[str, str]:
+    """Return the commit of the repository that a file lies in; nothing if there is none."""
+    command = [
+        "git",
+        "-C",
+        str(file.absolute().parent),
+        "describe",
+        "--always",
+        "--dirty",
+        "--abbrev=40",
+        "--exclude=*",
+    ]
+    with suppress(OSError, subprocess.SubprocessError):
+        found = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip()
+        commit, _, dirty = found.partition("-")
+        return {"mlflow.source.git.commit": commit, "mlflow.source.git.dirty": str(bool(dirty))}
+    return {}
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """The training that made a checkpoint.
+
+    Attributes:
+        label: of the potential.
+        recipe: of the training; None for other potentials.
+        tracked: its entry in the store: `run_id`, `name`, `uri`, `experiment`; empty if it is not known.
+    """
+
+    label: str
+    recipe: Recipe | None = None
+    tracked: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def variant(self) -> str:
+        """The name of the run of the training; of the potential if it is not known."""
+        return str(self.tracked.get("name", self.label))
+
+    @classmethod
+    def of(cls, label: str, potential: str) -> "Training":
+        """Read what a checkpoint and its folder say about the training."""
+        if not is_checkpoint(potential) or not Path(potential).exists():
+            return cls(label)
+        try:
+            path = find_weights(Path(potential))
+            recipe = Recipe.model_validate(read_checkpoint(path).recipe)
+        except (
+            InputError,
+            ValidationError,
+        ):  # reported by the command, or an imported file without a whole recipe
+            return cls(label)
+        return cls(label, recipe, kept_tracking(path.parent))
+
+
+class PotentialTrackers(Tracker):
+    """One run per potential, side by side, so that MLflow's tables and charts compare them.
+
+    What is reported of the whole test is kept in each. Each has the parameters of the training that made the potential,
+    and the tags `variant` and `training_run`: grouped by `variant`, MLflow shows all results of a training in one row.
+
+    Args:
+        trackers: by label.
+        trainings: by label.
+    """
+
+    def __init__(self, trackers: Mapping[str, Tracker], trainings: Mapping[str, Training]) -> None:
+        self._trackers, self._trainings = trackers, trainings
+
+    @property
+    def link(self) -> str | None:
+        """See `Tracker`."""
+        return next(iter(self._trackers.values())).link
+
+    def params(self, values: Mapping[str, Any]) -> None:
+        """See `Tracker`."""
+        for label, tracker in self._trackers.items():
+            recipe = self._trainings[label].recipe
+            trained = {} if recipe is None else flatten(recipe) | {"parameters": parameters_of(recipe)}
+            tracker.params(trained | dict(values))
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """See `Tracker`."""
+        for tracker in self._trackers.values():
+            tracker.tags(values)
+
+    def artifact(self, path: Path, folder: str = "") -> None:
+        """See `Tracker`."""
+        for tracker in self._trackers.values():
+            tracker.artifact(path, folder)
+
+    def of(self, potential: str) -> Tracker:
+        """See `Tracker`."""
+        return self._trackers[potential]
+
+    def close(self, status: Status = "FINISHED") -> None:
+        """See `Tracker`."""
+        for tracker in self._trackers.values():
+            tracker.close(status)
+
+
+def open_test(
+    command: str, potentials: Sequence[str], output: Path, *, device: str, enabled: bool = True
+) -> Tracker:
+    """Return the tracker of a test of potentials, in the store and experiment of the first one's training.
+
+    Args:
+        command: name of the command.
+        potentials: as `resolve_potential` takes them.
+        output: folder of the results.
+        device: as the user gave it.
+        enabled: whether the test is tracked.
+    """
+    if not enabled:
+        return make_tracker(False)
+    trainings = {label: Training.of(label, text) for label, text in labelled(potentials).items()}
+    known: Mapping[str, Any] = next((one.tracked for one in trainings.values() if one.tracked), {})
+    uri = None if os.environ.get("MLFLOW_TRACKING_URI") else known.get("uri")
+    place = choose_device(device)
+    trackers: dict[str, Tracker] = {}
+    for label, training in trainings.items():
+        name = f"{command} {training.variant}"
+        first = next(iter(trackers.values()), None)
+        trackers[label] = (
+            first.sibling(name) if first else make_tracker(True, uri, known.get("experiment"), name)
+        )
+        run_id = training.tracked.get("run_id")
+        link = {"training_run": str(run_id)} if run_id else {}
+        trackers[label].tags(run_tags(command, output, place) | {"variant": training.variant} | link)
+    return PotentialTrackers(trackers, trainings)
+
+
+def parameters_of(recipe: Recipe) -> int:
+    """Return the number of trained weights of the last stage."""
+    from esen.models.cost import parameter_count
+
+    return parameter_count(at_stage(recipe, len(recipe.train.stages) - 1).model)
+
+
+def _read(path: str) -> str:
+    with suppress(OSError):
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    return ""
