@@ -11,7 +11,6 @@ from esen_cli.output import (
     print_paths,
     print_table,
     result_folder,
-    started_folder,
     writable,
 )
 
@@ -36,18 +35,6 @@ def test_a_fresh_folder_is_one_that_is_not_there() -> None:
     Path("runs/a-2").touch()
     assert fresh_folder("a") == Path("runs/a-3")
     assert not Path("runs/a-3").exists()
-
-
-def test_the_run_last_written_to_is_resumed() -> None:
-    with pytest.raises(InputError, match="--resume"):
-        started_folder(Path("a.yaml"))
-    _run_folder("a", "last.safetensors", 100)
-    newest = _run_folder("a-2", "recipe.yaml", 300)
-    _run_folder("a-3", "last.safetensors", 200)
-    _run_folder("a-4", "metrics.csv", 900)  # no run to go on with
-    _run_folder("a-big", "last.safetensors", 900)  # the run of another recipe
-    _run_folder("aa", "last.safetensors", 900)
-    assert started_folder(Path("a.yaml")) == newest
 
 
 def test_a_run_is_not_written_over() -> None:
@@ -110,11 +97,6 @@ def test_markup_in_a_name_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]
     printed = capsys.readouterr().out
     assert "[bold]" in printed
     assert "[red]MgO[/red]" in printed
-
-
-def test_a_recipe_in_a_runs_folder_goes_on_with_that_run(tmp_path: Path) -> None:
-    (tmp_path / "last.safetensors").touch()
-    assert started_folder(tmp_path / "recipe.yaml") == tmp_path
 
 
 def test_a_recipe_of_the_users_own_is_not_overwritten(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What a run is called, and which run `esen train R --resume` goes on with."""
 
+import os
 import re
 from pathlib import Path
 
@@ -102,3 +103,20 @@ def test_the_settings_of_the_command_are_those_of_the_run(recipe: Path) -> None:
     own = RunSource(folder / "recipe.yaml").resuming(folder)
     assert own.overrides == ()  # the recipe of the folder holds them
     assert re.fullmatch(r"esen train \S+quick.yaml --set .*lmax=3.*", again.command)
+
+
+def test_runs_of_earlier_versions_are_found_by_their_names(recipe: Path) -> None:
+    def begun(name: str, file: str, seconds: int) -> Path:
+        folder = Path("runs") / name
+        folder.mkdir(parents=True)
+        (folder / file).touch()
+        os.utime(folder / file, (seconds, seconds))
+        return folder
+
+    begun("quick", "last.safetensors", 100)
+    newest = begun("quick-2", "recipe.yaml", 300)
+    begun("quick-3", "last.safetensors", 200)
+    begun("quick-4", "metrics.csv", 900)  # nothing to resume from
+    begun("quick-big", "last.safetensors", 900)  # the run of another recipe
+    begun("quicker", "last.safetensors", 900)
+    assert unfinished_run(recipe, Path("runs")) == newest
