@@ -71,7 +71,15 @@ def test_help_groups_options_and_has_the_width_of_the_terminal(monkeypatch: pyte
     monkeypatch.setenv("COLUMNS", "60")
     narrow = _run("check", "--help").stdout
     panels = [line for line in wide.splitlines() if line.endswith(":") and not line.startswith(" ")]
-    assert panels == ["Arguments:", "Potentials:", "Structures:", "Device:", "Output:", "Tracking:", "Options:"]
+    assert panels == [
+        "Arguments:",
+        "Potentials:",
+        "Structures:",
+        "Device:",
+        "Output:",
+        "Tracking:",
+        "Options:",
+    ]
     assert max(map(len, wide.splitlines())) > 100
     assert max(map(len, narrow.splitlines())) <= 60
 
