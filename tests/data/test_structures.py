@@ -269,6 +269,19 @@ def test_types_of_a_dump_are_not_elements(tmp_path: Path, columns: str, row: str
         read_structures(path, ":")
 
 
+def test_absurd_counts_are_refused_before_reading(tmp_path: Path) -> None:
+    cell = "1.0\n4 0 0\n0 4 0\n0 0 4\n"
+    texts = {
+        "a.lammps-data": LAMMPS.format("").replace("2 atoms", "99999999999 atoms"),
+        "a.dump": "ITEM: TIMESTEP\n0\nITEM: NUMBER OF ATOMS\n99999999999\nITEM: ATOMS id type x y z\n1 1 0 0 0\n",
+        "XDATCAR": f"x\n{cell}Cu\n99999999999\nDirect configuration=     1\n0 0 0\n",
+    }
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+        with pytest.raises(InputError, match=f"{name}.* says 99999999999 atoms"):
+            read_structures(tmp_path / name, ":")
+
+
 CELL = "1.0\n4 0 0\n0 4 0\n0 0 4\n"
 
 

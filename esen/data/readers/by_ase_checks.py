@@ -18,13 +18,18 @@ _LARGEST_BOND = 2.7
 """Å. No two elements have covalent radii of which half the sum is larger."""
 _MASS_TOLERANCE = 0.005
 """Relative difference of a mass from that of the element which it names."""
+_COUNTS = {
+    "lammps-data": re.compile(r"^\s*(\d+)\s+atoms", re.MULTILINE),
+    "lammps-dump-text": re.compile(r"NUMBER OF ATOMS\s+(\d+)"),
+}
+"""Numbers of atoms in formats of which ASE reads as many rows as they say, even if there are none."""
 _SYMBOLS = re.compile(r"(?:[A-Z][a-z]?\d*(?:[\s_-]+|$))+")
 _NO_GROUP = ("", ".", "?")
 _NAME_THEM = "write Masses in g/mol or Atom Type Labels of elements, in a dump the column element"
 
 
 def check_text(readable: Path, path: Path, kind: str) -> None:
-    """Refuse a `POSCAR` that does not say which elements its atoms are, or that has fewer atoms than it says.
+    """Refuse a `POSCAR` that does not say which elements its atoms are, and files with fewer atoms than they say.
 
     Args:
         readable: the file or a copy of it.
@@ -34,10 +39,16 @@ def check_text(readable: Path, path: Path, kind: str) -> None:
     Raises:
         InputError: as above.
     """
-    if kind != "vasp":
+    if kind not in ("vasp", "vasp-xdatcar", *_COUNTS):
         return
     with opened(readable) as (file, _):
-        lines = file.readlines()
+        text = file.read()
+    if kind in _COUNTS:
+        for count in _COUNTS[kind].findall(text):
+            if int(count[:20]) > len(text):
+                raise InputError(f"{path}: says {count} atoms, but the file has {len(text)} characters")
+        return
+    lines = text.splitlines()
     words = [re.split("[!#]", line)[0].split() for line in lines[:7]]
     named = 5 if len(words) > 6 and words[5] and not _is_count(words[5][0]) else 4
     counts = words[named + 1] if len(words) > named + 1 else []
