@@ -80,6 +80,17 @@ def named(constraints: Sequence[Any]) -> str:
     return ", ".join(dict.fromkeys(type(constraint).__name__ for constraint in constraints))
 
 
+def without_constraints(structure: Structure) -> Structure:
+    """Return the structure without constraints."""
+    return replace(structure, constraints=())
+
+
+def ignored_constraints(structure: Structure) -> tuple[str, ...]:
+    """Return a remark of a result that does not depend on the constraints of the structure; nothing if it has none."""
+    kinds = named(structure.constraints)
+    return (f"constraints of the file ({kinds}) are not considered: all atoms move",) if kinds else ()
+
+
 def axis_constraints(structure: Structure) -> list[Any]:
     """Return what is fixed along Cartesian axes, as the only constraints that extended XYZ can hold."""
     free = free_directions(structure.constraints, structure.cell, len(structure))

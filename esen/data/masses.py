@@ -9,6 +9,8 @@ from jaxtyping import Float64, Int64
 from esen.data.structure import Structure
 from esen.errors import InputError
 
+ISOTOPES = {"D": 2.014102, "T": 3.016049}
+"""Masses in amu of the isotopes of hydrogen that files write as elements."""
 _NAMES = ("masses", "mass")
 """Names of arrays of masses in files, in lower case."""
 

@@ -62,6 +62,7 @@ class ElasticRecord:
         energies: at these volumes, in eV.
         eos_failure: why there is no equation of state; empty if there is one or none was asked for.
         direct: whether the forces are not the gradient of the energy.
+        fixed: number of atoms that constraints fix, at least along one direction.
         failure: why there is no result; empty if there is one.
         potential: label of the potential.
     """
@@ -83,6 +84,7 @@ class ElasticRecord:
     energies: tuple[float, ...] = ()
     eos_failure: str = ""
     direct: bool = False
+    fixed: int = 0
     failure: str = ""
     potential: str = ""
 
@@ -146,6 +148,7 @@ COLUMNS: tuple[Column[ElasticRecord], ...] = (
     Column("source", shown=False),
     Column("formula", wraps=True),
     Column("atoms", shown=False),
+    Column("fixed_atoms", value=attrgetter("fixed"), shown=False),
     _tensor("bulk_modulus", "K", "GPa", lambda tensor: tensor.hill.bulk, tracked=True),
     _tensor("shear_modulus", "G", "GPa", lambda tensor: tensor.hill.shear, tracked=True),
     _tensor("young_modulus", "E", "GPa", lambda tensor: tensor.hill.young, tracked=True),
@@ -204,6 +207,7 @@ class Elasticity(Property[Item[Structure], ElasticRecord]):
             converged=found.reference.converged and not found.unconverged,
             cell=crystal.cell.tolist(),
             direct=model.direct,
+            fixed=found.reference.fixed,
         )
         if not self.eos:
             return record
@@ -277,6 +281,10 @@ def _lines(label: str, records: Sequence[ElasticRecord]) -> list[str]:
     remarks = []
     for r in records:
         told = [r.failure, r.eos_failure]
+        if r.fixed:
+            told.append(
+                f"constraints of the file hold {r.fixed} of {r.atoms} atoms, which do not relax under strain"
+            )
         if r.stressed:
             told.append(
                 f"these are the constants of a stressed crystal: {r.residual_stress:.2g} GPa are left"

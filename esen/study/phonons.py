@@ -12,6 +12,7 @@ import numpy as np
 from ase.formula import Formula
 from jaxtyping import Int64
 
+from esen.data.constraints import ignored_constraints
 from esen.data.structure import Structure
 from esen.data.structures import read_named_structures
 from esen.data.supercells import parse_supercell
@@ -504,7 +505,7 @@ class PhononProperty(Property[PhononItem, PhononRecord]):
         if model is not None:
             saved = {"force_constants": True, "force_sets": False}
             quietly(found.phonopy.save, path.with_suffix(".phonopy.yaml"), settings=saved)
-            notes = notes_on(found.phonopy, model)
+            notes = ignored_constraints(found.crystal.unitcell) + notes_on(found.phonopy, model)
             if reference is not None:
                 rmse = frequency_rmse(found.phonopy, reference, self.protocol)
         self.write(label, record_of(name, found, rmse, notes))

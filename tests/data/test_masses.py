@@ -49,6 +49,18 @@ def test_deuterium_of_a_cif(tmp_path) -> None:
     assert masses_of(structure) == pytest.approx([2.014, 1.008], abs=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("column", "masses"), [("", [2.014102, 3.016049, 15.999]), (":masses:R:1", [2.5, 3.0, 16.0])]
+)
+def test_isotopes_of_hydrogen_in_extended_xyz(tmp_path, column, masses) -> None:
+    given = [f" {mass}" if column else "" for mass in masses]
+    rows = [f"{symbol} 0 0 {2 * i}{given[i]}" for i, symbol in enumerate("DTO")]
+    (tmp_path / "d.xyz").write_text("\n".join(["3", f"Properties=species:S:1:pos:R:3{column}", *rows, ""]))
+    ((_, structure),) = read_structures(tmp_path / "d.xyz", ":")
+    assert structure.numbers.tolist() == [1, 1, 8]
+    assert masses_of(structure).tolist() == masses
+
+
 @pytest.mark.parametrize("mass", [0.0, -1.0, np.nan, np.inf])
 def test_impossible_masses_name_the_atom(tmp_path, mass) -> None:
     atoms = Atoms("Cu2", [[0, 0, 0], [0, 0, 2.5]])

@@ -23,10 +23,14 @@ from ase.filters import FrechetCellFilter
 from ase.optimize import FIRE
 
 from esen.data.atoms import from_atoms
+from esen.data.constraints import ignored_constraints
 from esen.data.structure import Structure
 from esen.errors import InputError
 from esen.evaluate.elastic import ElasticSpec, elastic_constants
 from esen.evaluate.model import Model
+from esen.evaluate.phonons.crystal import Crystal
+from esen.evaluate.phonons.protocol import PROTOCOLS
+from esen.evaluate.phonons.run import relaxed_crystal
 from esen.evaluate.relax import RelaxSpec, relax
 from esen.graph.types import Potential
 from esen.md.calculator import AsePotential, EsenCalculator
@@ -192,6 +196,16 @@ def test_elastic_constants_with_fixed_atoms_are_those_without_relaxation() -> No
     assert np.abs(found.stiffness.matrix - relaxed.stiffness.matrix).max() > 1
     with pytest.raises(InputError, match="FixBondLengths"):
         elastic_constants(replace(start, constraints=(FixBondLength(0, 1),)), model, spec)
+
+
+def test_phonons_relax_all_atoms_and_say_so() -> None:
+    start = rattled(FixAtoms([0]))
+    crystal = Crystal("cu", start, np.eye(3, dtype=np.int64), np.eye(3))
+    for protocol in (PROTOCOLS["tight"], PROTOCOLS["mdr-fair"]):
+        found, relaxed = relaxed_crystal(crystal, EMT(), replace(protocol, fmax=0.02, keep_symmetry=False))
+        assert relaxed.fixed == 0
+        assert "FixAtoms" in ignored_constraints(found.unitcell)[0]
+    assert ignored_constraints(rattled()) == ()
 
 
 def test_a_potential_is_not_asked_about_constraints() -> None:

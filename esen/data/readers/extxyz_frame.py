@@ -14,6 +14,7 @@ from ase.constraints import FixAtoms, FixCartesian, FixConstraint
 from ase.data import atomic_numbers
 from jaxtyping import Bool, Float64
 
+from esen.data.masses import ISOTOPES, standard_masses
 from esen.data.readers.frame import RawFrame
 from esen.data.structure import Structure
 from esen.errors import InputError
@@ -227,6 +228,11 @@ def _arrays(body: str, columns: list[Column], line: int, *, may_have_more: bool)
             _check_widths(rows, stride, line)
             raise ValueError(_wrong_word(name, kind, taken, line)) from None
         start += count
+        if name == "species" and not ISOTOPES.keys().isdisjoint(taken[0]):
+            usual = standard_masses(arrays[name])
+            arrays["masses"] = np.array(
+                [ISOTOPES.get(w, mass) for w, mass in zip(taken[0], usual, strict=True)]
+            )
     return arrays
 
 
@@ -239,7 +245,8 @@ def _array(name: str, kind: str, words: list[list[str]], *, strict: bool) -> np.
         OverflowError: a whole number is too large.
     """
     if name == "species":
-        return np.array([atomic_numbers.get(w) or atomic_numbers[w.capitalize()] for w in words[0]], np.int64)
+        known = atomic_numbers | dict.fromkeys(ISOTOPES, 1)
+        return np.array([known.get(w) or known[w.capitalize()] for w in words[0]], np.int64)
     if strict and kind in ("R", "I") and not all(_NUMBER.fullmatch(w) for ws in words for w in ws):
         raise ValueError
     if kind == "R" or name == "pos":

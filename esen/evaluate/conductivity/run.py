@@ -11,6 +11,7 @@ from jaxtyping import Float64
 from phono3py import Phono3py
 from phonopy.phonon.grid import get_ir_grid_points
 
+from esen.data.constraints import ignored_constraints, without_constraints
 from esen.errors import InputError, first_line
 from esen.evaluate.conductivity.force_constants import (
     displace,
@@ -89,7 +90,7 @@ class Conductivity:
 def relaxed_material(
     material: Material, calculator: Any, protocol: ConductivityProtocol
 ) -> tuple[Material, Relaxed]:
-    """Relax the unit cell. The space groups before and after are those at `protocol.symprec`.
+    """Relax the unit cell without constraints. The space groups before and after are those at `protocol.symprec`.
 
     Raises:
         InputError: the calculator raises, or what it gives is not finite.
@@ -101,10 +102,11 @@ def relaxed_material(
         keep_symmetry=protocol.keep_symmetry,
         symprec=protocol.relax_symprec,
     )
-    found = relax(material.unitcell, calculator, spec)
+    found = relax(without_constraints(material.unitcell), calculator, spec)
     groups = tuple(space_group(cell, protocol.symprec) for cell in (material.unitcell, found.structure))
     found = replace(found, groups=(groups[0], groups[1]))
-    return replace(material, unitcell=found.structure), found
+    unit = replace(found.structure, constraints=material.unitcell.constraints)
+    return replace(material, unitcell=unit), found
 
 
 def conductivity_at(
@@ -243,7 +245,7 @@ def notes_on(found: Conductivity, model: Model | None, protocol: ConductivityPro
         protocol: how it was computed.
     """
     material = found.material
-    notes = isotope_notes(material, protocol)
+    notes = [*ignored_constraints(material.unitcell), *isotope_notes(material, protocol)]
     for order, matrix in (("second", material.fc2_supercell), ("third", material.fc3_supercell)):
         if model is not None:
             cell = matrix.T @ material.unitcell.cell

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Int64
 from phonopy import Phonopy
 
+from esen.data.constraints import without_constraints
 from esen.data.structure import Structure
 from esen.errors import InputError, first_line
 from esen.evaluate.model import Model, Progress, no_progress
@@ -75,7 +76,7 @@ def notes_on(phonons: Phonopy, model: Model) -> tuple[str, ...]:
 
 
 def relaxed_crystal(crystal: Crystal, calculator: Any, protocol: PhononProtocol) -> tuple[Crystal, Relaxed]:
-    """Relax the unit cell, or the primitive cell, of which the unit cell is then made."""
+    """Relax the unit cell, or the primitive cell, of which the unit cell is then made, without constraints."""
     spec = RelaxSpec(
         fmax=protocol.fmax,
         steps=protocol.relax_steps,
@@ -83,11 +84,13 @@ def relaxed_crystal(crystal: Crystal, calculator: Any, protocol: PhononProtocol)
         symprec=protocol.symprec,
     )
     if protocol.relax == "unit":
-        found = relax(crystal.unitcell, calculator, spec)
-        return replace(crystal, unitcell=found.structure), found
-    primitive, place = primitive_cell(crystal)
-    found = relax(primitive, calculator, spec)
-    return replace(crystal, unitcell=unit_cell(crystal, found.structure, place)), found
+        found = relax(without_constraints(crystal.unitcell), calculator, spec)
+        unit = found.structure
+    else:
+        primitive, place = primitive_cell(crystal)
+        found = relax(primitive, calculator, spec)
+        unit = unit_cell(crystal, found.structure, place)
+    return replace(crystal, unitcell=replace(unit, constraints=crystal.unitcell.constraints)), found
 
 
 def primitive_cell(crystal: Crystal) -> tuple[Structure, Int64[np.ndarray, " atoms"]]:
