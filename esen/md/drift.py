@@ -31,6 +31,7 @@ class Series:
         potential: potential energy in eV.
         kinetic: kinetic energy in eV.
         atoms: number of atoms, N.
+        freedoms: degrees of freedom, f; None: 3N.
     """
 
     step: Float64[np.ndarray, " rows"]
@@ -38,6 +39,7 @@ class Series:
     potential: Float64[np.ndarray, " rows"]
     kinetic: Float64[np.ndarray, " rows"]
     atoms: int
+    freedoms: int | None = None
 
     @property
     def total(self) -> Float64[np.ndarray, " rows"]:
@@ -46,8 +48,11 @@ class Series:
 
     @property
     def temperature(self) -> Float64[np.ndarray, " rows"]:
-        """Temperature 2 E_kin / 3 N k_B in K, as ASE defines it."""
-        return np.asarray(self.kinetic / (1.5 * units.kB * self.atoms))
+        """Temperature 2 E_kin / f k_B in K; 0 without degrees of freedom."""
+        freedoms = 3 * self.atoms if self.freedoms is None else self.freedoms
+        if not freedoms:
+            return np.zeros_like(self.kinetic)
+        return np.asarray(self.kinetic / (1.5 * units.kB * (freedoms / 3)))
 
     def __len__(self) -> int:
         return len(self.time_ps)

@@ -35,11 +35,13 @@ class Start:
         structure: species, cell, positions, and constraints, of which those of single atoms are kept.
         masses: in amu.
         momenta: along free directions, in amu · Å per ASE's unit of time.
+        freedoms: degrees of freedom f, for the temperature 2 E_kin / f k_B; None: 3N less fixed directions.
     """
 
     structure: Structure
     masses: Float64[np.ndarray, " N"]
     momenta: Float64[np.ndarray, "N 3"]
+    freedoms: int | None = None
 
     @property
     def free(self) -> Float64[np.ndarray, "N 3 3"] | None:

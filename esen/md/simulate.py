@@ -96,7 +96,10 @@ class _Recorder:
 
     def __init__(self, starts: Sequence[Start], plan: Plan, files: Sequence[SystemFiles]) -> None:
         self._starts, self._plan, self._files = starts, plan, files
-        self._freedoms = [degrees_of_freedom(start.structure) for start in starts]
+        self._freedoms = [
+            degrees_of_freedom(start.structure) if start.freedoms is None else start.freedoms
+            for start in starts
+        ]
         self._waiting: list[tuple[int, tuple[int, ...], Tensor, Tensor]] = []
 
     def record(self, engine: Engine) -> None:

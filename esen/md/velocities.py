@@ -8,10 +8,24 @@ from esen.data.constraints import free_directions
 from esen.data.structure import Structure
 
 
-def degrees_of_freedom(structure: Structure) -> int:
-    """Return the number of directions in which atoms may move: 3N less those that constraints of atoms fix."""
+def degrees_of_freedom(
+    structure: Structure, *, momentum_removed: bool = False, rotation_removed: bool = False
+) -> int:
+    """Return f of E_kin = f k_B T / 2: 3N less fixed directions, and less what was removed and stays removed.
+
+    These are three for the momentum (fewer where atoms are fixed) and, without a period, three for the rotation, or two
+    for a linear molecule.
+    """
     free = free_directions(structure.constraints, structure.cell, len(structure))
-    return 3 * len(structure) if free is None else round(float(np.trace(free, axis1=1, axis2=2).sum()))
+    if free is not None:
+        count = round(float(np.trace(free, axis1=1, axis2=2).sum()))
+        return count - momentum_removed * round(float(np.trace(common_directions(free))))
+    count = 3 * len(structure) - 3 * momentum_removed
+    if rotation_removed and not structure.pbc.any():
+        arms = structure.positions - structure.positions.mean(axis=0)
+        lines = np.linalg.matrix_rank(arms, tol=1e-4)  # 0: one atom, 1: a linear molecule
+        count -= (0, 2, 3, 3)[int(lines)]
+    return count
 
 
 def common_directions(free: Float64[np.ndarray, "N 3 3"]) -> Float64[np.ndarray, "3 3"]:

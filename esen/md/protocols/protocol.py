@@ -3,6 +3,9 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from esen.data.structure import Structure
+from esen.md.velocities import degrees_of_freedom
+
 Headline = Literal["slope", "fair", "lambench"]
 """Which definition of the drift is quoted: the slope with its error (esen's own), FAIR's or LAMBench's."""
 
@@ -54,6 +57,12 @@ class Protocol:
     def steps(self) -> int:
         """Number of time steps."""
         return round(1000 * self.duration_ps / self.timestep_fs)
+
+    def freedoms(self, structure: Structure) -> int:
+        """Degrees of freedom of a structure whose momentum and rotation are removed as the protocol prescribes."""
+        return degrees_of_freedom(
+            structure, momentum_removed=self.remove_momentum, rotation_removed=self.remove_rotation
+        )
 
 
 _TM23 = Protocol(

@@ -165,6 +165,7 @@ def trajectory_of(
     """
     atoms = len(system.structure)
     series = read_series(path, atoms) if path.exists() or failure is None else _no_rows(atoms)
+    series = replace(series, freedoms=protocol.freedoms(system.structure))
     symbols = [chemical_symbols[number] for number in system.structure.numbers]
     return Trajectory(
         potential=label,
@@ -234,6 +235,7 @@ COLUMNS: tuple[Column[Trajectory], ...] = (
     Column("headline", shown=False),
     Column("note", shown=False),
     Column("temperature", "T", "K", attrgetter("drift.temperature"), ".0f"),
+    Column("freedoms", "f", value=attrgetter("series.freedoms")),
     Column("drift", "drift ± 95 %", "meV/atom/ps", attrgetter("shown_drift"), stored=False),
     Column("slope", "", "meV/atom/ps", attrgetter("drift.slope"), shown=False, tracked=True),
     Column("slope_error", "", "meV/atom/ps", attrgetter("drift.slope_error"), shown=False, tracked=True),
@@ -379,6 +381,7 @@ def _trajectory_of_row(row: Mapping[str, Any], label: str, folder: Path, thresho
     row = {name: math.nan if value is None else value for name, value in row.items()}
     path, atoms = folder / row["energies"], row["atoms"]
     same = ("protocol", "system", "formula", "atoms", "start_temperature", "timestep", "headline", "note")
+    freedoms = row.get("freedoms", 3 * atoms)  # earlier versions counted 3N
     failed = isinstance(row["failure_step"], int)
     asymmetry = row["asymmetry"] if isinstance(row["asymmetry"], list) else []
     return Trajectory(
@@ -386,7 +389,7 @@ def _trajectory_of_row(row: Mapping[str, Any], label: str, folder: Path, thresho
         potential=label,
         threshold=threshold,
         path=path,
-        series=read_series(path, atoms) if path.is_file() else _no_rows(atoms),
+        series=replace(read_series(path, atoms) if path.is_file() else _no_rows(atoms), freedoms=freedoms),
         drift=Drift(**{field.name: row[field.name.removesuffix("_ps")] for field in fields(Drift)}),
         failure=Failure(row["failure_step"], row["failure_reason"]) if failed else None,
         asymmetry=tuple(math.nan if value is None else value for value in asymmetry),

@@ -257,7 +257,7 @@ def make_start(structure: Structure, temperature_kelvin: float, protocol: Protoc
         momenta = without_drift(momenta, amu, free)
     if protocol.remove_rotation and free is None:
         momenta = without_rotation(momenta, amu, structure.positions)
-    return Start(structure, amu, momenta)
+    return Start(structure, amu, momenta, protocol.freedoms(structure))
 
 
 def relaxed(potential: Resolved, structure: Structure, relaxation: Relaxation) -> Structure:

@@ -61,6 +61,7 @@ def test_a_row_on_the_terminal() -> None:
         "system": "Cu",
         "atoms": "8",
         "T (K)": f"{found.drift.temperature:.0f}",
+        "f": None,
         "drift ± 95 % (meV/atom/ps)": with_error(found.drift.slope, found.drift.slope_error),
         "wander (meV/atom)": short(found.drift.wander),
         "max |ΔE| (meV/atom)": short(found.drift.largest),
