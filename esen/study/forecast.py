@@ -76,7 +76,11 @@ def forecast_training(recipe: Recipe, *, device: str = "auto") -> Forecast:
     test = test_frames(recipe, data, say)
     rows: list[ForecastRow] = [
         ("frames to train on", f"{len(data.train):,}", f"{as_frames(data.train).atoms.sum():,} atoms"),
-        ("frames to validate", f"{len(data.validation):,}", ""),
+        (
+            "frames to validate",
+            f"{len(data.validation):,}",
+            "" if recipe.data.validation else "held out of those given",
+        ),
         ("frames to test", f"{len(test):,}", ""),
         ("elements", len(data.references.elements), ""),
         ("device", str(place), thread_choice(place.type)),
@@ -134,7 +138,11 @@ def forecast_stage(recipe: Recipe, stage: int, data: TrainingData, potential: Es
     rows: list[ForecastRow] = [
         ("parameters", f"{count:,}", here.model.forces.kind),
         ("steps an epoch", f"{len(batches):,}", f"{epochs} epochs"),
-        ("largest batch", f"{len(by_atoms[-1]):,} structures", f"{atoms:,} atoms, {edges:,} edges, {parts}"),
+        (
+            "largest batch",
+            f"{len(by_atoms[-1]):,} structures",
+            f"{atoms:,} atoms, {edges / atoms:.0f} neighbours each, {parts}",
+        ),
         ("memory, forecast", *_forecast_memory(here, potential, largest, count)),
         ("time of a step", duration(per_epoch / len(batches)), how + ", not compiled" * spec.compile),
         ("time of an epoch", duration(per_epoch), ""),
