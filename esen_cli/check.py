@@ -68,6 +68,6 @@ def check(  # noqa: PLR0913, PLR0917  # the options of a command are its argumen
         styles={"FAIL": "bold red"},
     )
     say(result.verdict, "")
-    print_paths(result.paths, tracker.link)
+    print_paths(result.paths, tracker.links)
     if not result.report.holds:
         raise typer.Exit(1)

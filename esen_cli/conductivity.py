@@ -130,7 +130,7 @@ def conductivity(  # noqa: PLR0913, PLR0917  # the options of a command are its 
         retry=retry,
     ) as run:
         result = run_conductivity(run, materials, chosen, reference)
-    print_campaign(result, run.tracker.link)
+    print_campaign(result, run.tracker.links)
 
 
 def _changes(displacement: float | None, temperatures: str | None) -> dict[str, Any]:

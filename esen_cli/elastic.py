@@ -87,4 +87,4 @@ def elastic(  # noqa: PLR0913, PLR0917  # the options of a command are its argum
         retry=retry,
     ) as run:
         result = run_elastic(run, items, spec, eos=eos)
-    print_campaign(result, run.tracker.link)
+    print_campaign(result, run.tracker.links)

@@ -85,6 +85,6 @@ def mae(  # noqa: PLR0913, PLR0917  # the options of a command are its arguments
         )
     print_table(result.table.texts(), words=result.table.wrapping)
     print_table(result.worst.texts(), words=result.worst.wrapping)
-    print_paths(result.paths, tracker.link)
+    print_paths(result.paths, tracker.links)
     if result.failures:
         raise typer.Exit(1)

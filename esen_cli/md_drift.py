@@ -201,7 +201,7 @@ def md_drift(  # noqa: PLR0913, PLR0917  # the options of a command are its argu
             dtype=dtype,
             device=device,
         )
-    print_campaign(result, tracker.link, styles=_STYLES)
+    print_campaign(result, tracker.links, styles=_STYLES)
 
 
 def _refuse_without_effect(

@@ -22,7 +22,7 @@ _PIPED_WIDTH = 150
 """Width of a table that is written to a file or a pipe, in characters."""
 _LONG_HEADING = 12
 """Characters beyond which a heading has its unit on a second line."""
-_NO_STYLES: Mapping[str, str] = MappingProxyType({})
+_NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 def fresh_folder(name: str) -> Path:
@@ -132,13 +132,13 @@ def campaign_run(
 
 
 def print_campaign(
-    result: "CampaignResult | None", link: str | None, styles: Mapping[str, str] = _NO_STYLES
+    result: "CampaignResult | None", links: Mapping[str, str], styles: Mapping[str, str] = _NOTHING
 ) -> None:
     """Print tables, remarks and paths of a campaign.
 
     Args:
         result: Result of the campaign; None in all processes but the first, which print nothing.
-        link: Where MLflow shows the run.
+        links: Where MLflow shows the run.
         styles: Styles of rows, as in `print_table`.
 
     Raises:
@@ -152,7 +152,7 @@ def print_campaign(
         say(line)
     if result.lines:
         say("")
-    print_paths(result.paths, link)
+    print_paths(result.paths, links)
     if any(getattr(record, "failure", "") for mine in result.records.values() for record in mine):
         folder = result.paths["table"].parent
         say(f"The same command with --retry --output {folder} computes the failed items again.")
@@ -179,7 +179,7 @@ def print_table(
     *,
     words: Collection[str] | None = None,
     numbers: Literal["left", "right"] = "right",
-    styles: Mapping[str, str] = _NO_STYLES,
+    styles: Mapping[str, str] = _NOTHING,
 ) -> None:
     """Print a table, at full width to a file or a pipe. A cell without a value has a dash.
 
@@ -218,14 +218,14 @@ def print_table(
     console.print(table)
 
 
-def print_paths(paths: Mapping[str, Path], link: str | None = None) -> None:
+def print_paths(paths: Mapping[str, Path], links: Mapping[str, str] = _NOTHING) -> None:
     """Print the files that were written, one line each with a description. A long path is neither cut nor wrapped.
 
     Args:
         paths: Description and path of each file.
-        link: Where MLflow shows the run; None if it is not kept.
+        links: Where MLflow shows the run.
     """
-    shown: dict[str, Path | str] = dict(paths) | ({} if link is None else {"tracked run": link})
+    shown: dict[str, Path | str] = {**paths, **links}
     width = max(map(len, shown), default=0)
     for name, path in shown.items():
         say(f"{name:<{width}}  {path}")

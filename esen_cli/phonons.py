@@ -100,7 +100,7 @@ def phonons(  # noqa: PLR0913, PLR0917  # the options of a command are its argum
         retry=retry,
     ) as run:
         result = run_phonons(run, crystals, chosen, sizes)
-    print_campaign(result, run.tracker.link)
+    print_campaign(result, run.tracker.links)
 
 
 def _displacements(one: float | None, several: str | None, method: str) -> tuple[float, ...]:

@@ -78,7 +78,7 @@ def relax(  # noqa: PLR0913, PLR0917  # the options of a command are its argumen
         retry=retry,
     ) as run:
         result = run_relax(run, items, spec)
-    print_campaign(result, run.tracker.link)
+    print_campaign(result, run.tracker.links)
 
 
 def _above_zero(option: str, value: float, expected: str) -> None:

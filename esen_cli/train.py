@@ -77,4 +77,4 @@ def train(
         folder = given or fresh_folder(path.stem)
     result = run_training(loaded, folder, resume=resume, device=device, source=source)
     print_table(result.summary)
-    print_paths(result.paths, result.link)
+    print_paths(result.paths, result.links)

@@ -118,9 +118,9 @@ class PotentialTrackers(Tracker):
         self._trackers, self._trainings = trackers, trainings
 
     @property
-    def link(self) -> str | None:
+    def links(self) -> dict[str, str]:
         """See `Tracker`."""
-        return next(iter(self._trackers.values())).link
+        return next(iter(self._trackers.values())).links
 
     def params(self, values: Mapping[str, Any]) -> None:
         """See `Tracker`."""

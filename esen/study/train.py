@@ -2,9 +2,9 @@
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from shlex import quote
 from tempfile import TemporaryDirectory
@@ -54,7 +54,7 @@ class TrainingResult:
 
     summary: list[Row]
     paths: dict[str, Path]
-    link: str | None = None
+    links: Mapping[str, str] = field(default_factory=dict)
 
 
 def run_training(
@@ -84,7 +84,7 @@ def run_training(
     keep_freed_memory()
     with signals_interrupt(), _how_to_resume(output, device):
         result, tracker = _run(recipe, output, resume, device, source)
-    return replace(result, link=tracker.link)
+    return replace(result, links=tracker.links)
 
 
 def _run(

@@ -113,9 +113,9 @@ class MlflowTracker(Tracker):
         store.members.append(self)
 
     @property
-    def link(self) -> str | None:
+    def links(self) -> dict[str, str]:
         """See `Tracker`."""
-        return None if self.run_id is None else self.store.link(f"/runs/{self.run_id}")
+        return {} if self.run_id is None else self.store.links(self.run_id)
 
     @property
     def place(self) -> dict[str, str]:
@@ -278,15 +278,15 @@ class _Store:
         if not settled:
             self._warn(f"the store did not accept everything {why}")
 
-    def link(self, page: str) -> str:
-        """Return a page of the experiment, with the command that shows the store if that is not a server.
+    def links(self, run_id: str) -> dict[str, str]:
+        """Return the page of a run, and the command that shows the store if that is not a server.
 
         Without `workflowType`, MLflow 3.17 opens on traces of language models whatever the experiment is.
         """
-        shown = f"#/experiments/{self._experiment_id}{page}?workflowType=machine_learning"
-        if self.uri.startswith("http"):
-            return f"{without_secrets(self.uri).rstrip('/')}/{shown}"
-        return f"{open_command(self.uri)}   then open   http://127.0.0.1:5000/{shown}"
+        is_server = self.uri.startswith("http")
+        server = without_secrets(self.uri).rstrip("/") if is_server else "http://127.0.0.1:5000"
+        page = f"{server}/#/experiments/{self._experiment_id}/runs/{run_id}?workflowType=machine_learning"
+        return ({} if is_server else {"MLflow": open_command(self.uri)}) | {"tracked run": page}
 
     def earlier_run(self, run_id: str) -> Any:
         """Set an earlier run to running and return it; None if there is none in the store."""

@@ -17,16 +17,17 @@ class Tracker:
     Attributes:
         run_id: identifier of the run in the store, with which a later run can continue it; None until a store has
             accepted the run.
-        link: web page of the run, or the command that shows the store; None if the run is not kept.
+        links: web page of the run, and the command that shows it if there is no server, by what they are; empty if the
+            run is not kept.
         place: address of the store, without a password, and the name of the experiment.
     """
 
     run_id: str | None = None
 
     @property
-    def link(self) -> str | None:
+    def links(self) -> dict[str, str]:
         """See the class."""
-        return None
+        return {}
 
     @property
     def place(self) -> dict[str, str]:

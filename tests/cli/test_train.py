@@ -19,7 +19,7 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any
     def run_training(recipe: Any, output: Path, **options: Any) -> SimpleNamespace:
         made.append({"recipe": recipe, "output": output, **options})
         return SimpleNamespace(
-            summary=[("energy", 0.5, "meV/atom")], paths={"weights": output / "best.safetensors"}, link=None
+            summary=[("energy", 0.5, "meV/atom")], paths={"weights": output / "best.safetensors"}, links={}
         )
 
     module = ModuleType("esen.study.train")

@@ -1,15 +1,20 @@
 """The store holds what a run reported; a store that fails is no error of the run."""
 
 import math
+import os
+import signal
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from esen.errors import InputError
 from esen.track import NullTracker, make_tracker
 from esen.track.address import absolute_uri
 from esen.track.mlflow_tracker import flatten
@@ -197,7 +202,7 @@ def test_null_tracker_takes_everything_and_keeps_nothing(tmp_path: Path) -> None
         tracker.artifact(tmp_path / "x")
         tracker.tags({"a": "b"})
     assert isinstance(tracker, NullTracker)
-    assert (tracker.run_id, tracker.link, tracker.place) == (None, None, {})
+    assert (tracker.run_id, tracker.links, tracker.place) == (None, {}, {})
 
 
 def test_the_default_store_is_the_one_mlflow_ui_opens(
@@ -234,3 +239,124 @@ def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
     while not condition():
         assert time.monotonic() < end, "it never happened"
         time.sleep(0.02)
+
+
+class _Server(ThreadingHTTPServer):
+    """A server on this machine that answers every request after `seconds`: with an error, or not at all."""
+
+    daemon_threads = True
+    seconds = 0.0
+    asked = 0
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        assert isinstance(self.server, _Server)
+        self.server.asked += 1
+        time.sleep(self.server.seconds)
+        with suppress(OSError):  # the client has left
+            self.send_error(500)
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture
+def server() -> Iterator[_Server]:
+    made = _Server(("127.0.0.1", 0), _Handler)
+    threading.Thread(target=made.serve_forever, args=(0.02,), daemon=True).start()
+    yield made
+    made.shutdown()
+    made.server_close()
+
+
+@pytest.mark.parametrize("seconds", [0.0, 60.0], ids=["answers 500", "never answers"])
+def test_a_server_that_fails_costs_one_deadline_for_the_run_and_all_its_parts(
+    seconds: float, server: _Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("esen.track.mlflow_tracker.CLOSE_SECONDS", 0.8)
+    server.seconds = seconds
+    begun = time.monotonic()
+    with make_tracker(True, f"http://me:s3cret@127.0.0.1:{server.server_address[1]}") as tracker:
+        tracker.params({"seed": 1})
+        for stage in range(3):
+            with tracker.child(f"stage {stage}") as part:
+                part.metrics({"loss": 1.0}, stage)
+    assert time.monotonic() - begun < 5
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert f"http://127.0.0.1:{server.server_address[1]}" in message
+    assert "s3cret" not in caplog.text
+
+
+def test_ctrl_c_ends_the_wait_for_a_store(
+    server: _Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.seconds = 60
+    tracker = make_tracker(True, f"http://127.0.0.1:{server.server_address[1]}")
+    tracker.metrics({"loss": 1.0}, 0)
+    wait_until(lambda: server.asked > 0)
+    threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    begun = time.monotonic()
+    tracker.close()
+    assert time.monotonic() - begun < 10
+    assert "interrupted" in caplog.text
+
+
+def test_a_run_that_reports_nothing_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError), make_tracker(True) as tracker:
+        tracker.tags({"command": "train"})
+        raise InputError("no such file")
+    assert not list(tmp_path.iterdir())
+    assert tracker.links == {}
+
+
+def test_a_deleted_experiment_is_named_with_its_cure(
+    mlflow_uri: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=mlflow_uri)
+    number = client.create_experiment("gone/../[x]")
+    client.delete_experiment(number)
+    with make_tracker(True, mlflow_uri, "gone/../[x]") as tracker:
+        tracker.params({"seed": 1})
+    assert tracker.run_id is None
+    assert f"mlflow experiments restore -x {number}" in caplog.text
+    assert "gone/../[x]" in caplog.text
+
+
+def test_what_waited_is_sent_with_its_own_steps_and_times(
+    mlflow_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    monkeypatch.setattr("esen.track.mlflow_tracker.RETRY_SECONDS", 0.05)
+    other = sqlite3.connect(mlflow_uri.removeprefix("sqlite:///"), isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    begun = time.time()
+    tracker = make_tracker(True, mlflow_uri, "late")
+    for step in range(3):
+        tracker.metrics({"loss": 1.0}, step)
+    reported = time.time()
+    time.sleep(0.3)
+    other.execute("ROLLBACK")
+    other.close()
+    tracker.close()
+    client = MlflowClient(tracking_uri=mlflow_uri)
+    history = client.get_metric_history(tracker.run_id, "loss")
+    assert [point.step for point in history] == [0, 1, 2]
+    assert all(begun - 1 < point.timestamp / 1000 < reported + 0.1 for point in history)
+    run = client.get_run(tracker.run_id)
+    assert begun - 1 < run.info.start_time / 1000 < reported
+    kinds = client.get_experiment(run.info.experiment_id).tags
+    assert kinds["mlflow.experimentKind"] == "custom_model_development"
+
+
+def test_names_of_experiments_and_metrics_stay_within_their_folder(mlflow_uri: str) -> None:
+    with make_tracker(True, mlflow_uri, "../../[x]/ü\n") as tracker:
+        tracker.metrics({"../a//b": 1.0, "": 2.0, "a/./c": 3.0}, 0)
+    run = stored_run(mlflow_uri, tracker.run_id)
+    ours = {key: value for key, value in run.data.metrics.items() if not key.startswith("system/")}
+    assert ours == {"a/b": 1.0, "_": 2.0, "a/c": 3.0}
+    folder = Path(run.info.artifact_uri.removeprefix("file://"))
+    assert folder.parents[2] == Path(mlflow_uri.removeprefix("sqlite:///")).parent / "mlruns"
