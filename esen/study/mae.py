@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
 from esen.data.checks import check_structure
 from esen.data.readers import Reading, load_structures
 from esen.data.structure import Structure
-from esen.data.targets import TARGETS, Target, listed
+from esen.data.targets import STRESS, TARGETS, Target, listed
 from esen.errors import InputError
 from esen.evaluate.mae import evaluate_mae
 from esen.evaluate.report import GroupErrors, MaeReport
@@ -296,7 +296,8 @@ def _remarks(report: MaeReport) -> Iterator[str]:
     total = len(report.frames) + len(report.left_out)
     for name, count in report.missing.items():
         if count:
-            yield f"{name}: {count} of {total} structures have no reference"
+            why = "; that of a file counts only in cells with three periods" if name == STRESS.name else ""
+            yield f"{name}: {count} of {total} structures have no reference{why}"
     for name, count in report.not_finite.items():
         if name in report.not_predicted:
             yield f"{name}: the potential predicts none (NaN for each of {count} structures)"

@@ -252,7 +252,7 @@ def run_relax(run: CampaignRun, items: Sequence[Item[Structure]], spec: RelaxSpe
         shown = sorted(records, key=lambda record: record.verdict == "converged")[:_SHOWN]
     return CampaignResult(
         tables=[Table(columns, shown)],
-        lines=_lines(records, paths["table"], items),
+        lines=_lines(records, paths["table"], items, spec),
         paths=paths,
         records=found,
         failed=any(record.verdict not in ("converged", NOTHING_MOVES) for record in records),
@@ -345,7 +345,9 @@ def _counts(records: Sequence[RelaxRecord]) -> dict[str, float]:
     return counts | ({"mean_steps": float(np.mean(steps))} if steps else {})
 
 
-def _lines(records: Sequence[RelaxRecord], csv: Path, items: Sequence[Item[Structure]]) -> list[str]:
+def _lines(
+    records: Sequence[RelaxRecord], csv: Path, items: Sequence[Item[Structure]], spec: RelaxSpec
+) -> list[str]:
     """Return remarks: how many structures have each verdict, what was fixed, and what went wrong with which."""
     lines = []
     if len(records) > _SHOWN:
@@ -361,6 +363,9 @@ def _lines(records: Sequence[RelaxRecord], csv: Path, items: Sequence[Item[Struc
             " no minimum."
         )
     structures = [item.read() for item in items]
+    open_cells = sum(not structure.pbc.all() for structure in structures)
+    if spec.cell and open_cells:
+        lines.append(f"The cells of {open_cells} structures stay: they are not periodic in three directions.")
     if kinds := named([constraint for structure in structures for constraint in structure.constraints]):
         lines.append(
             f"Constraints of the files are kept ({kinds}): what they fix stays in place, relative to the cell where it"
