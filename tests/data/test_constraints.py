@@ -9,9 +9,11 @@ from ase.io import write
 
 from esen.data.atoms import from_atoms
 from esen.data.constraints import free_directions, held_atoms_only, named, other_constraints, projected
+from esen.data.masses import masses_of
 from esen.data.structures import read_structures
 from esen.data.supercells import matrix_of, repeated
 from esen.errors import InputError
+from tests.data.readers.test_aselmdb import array, packed, put, row
 
 CELL = np.array([[3.0, 0.2, 0.1], [0.5, 4.0, -0.3], [0.7, 0.4, 5.0]])
 
@@ -73,6 +75,20 @@ def test_fixed_atoms_of_a_file(tmp_path, name) -> None:
     free = free_directions(structure.constraints, structure.cell, 3)
     assert free is not None
     assert np.array_equal(free, np.array([np.zeros((3, 3)), np.eye(3), np.eye(3)]))
+
+
+def test_constraints_and_masses_of_aselmdb(tmp_path) -> None:
+    plain = row(-1.0, masses=array([24.0, 17.9]), constraints=[FixAtoms([1]).todict()])
+    put(tmp_path / "a.aselmdb", {"1": packed(plain), "nextid": packed(2)})
+    ((_, structure),) = read_structures(tmp_path / "a.aselmdb", ":")
+    assert structure.constraints[0].index.tolist() == [1]
+    assert masses_of(structure).tolist() == [24.0, 17.9]
+    put(
+        tmp_path / "b.aselmdb",
+        {"1": packed(row(-1.0, constraints=[{"name": "Nothing"}])), "nextid": packed(2)},
+    )
+    with pytest.raises(InputError, match=r"b\.aselmdb, frame 0"):
+        read_structures(tmp_path / "b.aselmdb", ":")
 
 
 def test_move_mask_of_three_columns(tmp_path) -> None:

@@ -3,10 +3,15 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
+from esen.data.structure import Structure
+from esen.graph.batch import make_graph, make_labels
 from esen.graph.types import Graph, Labels, Prediction
+from esen.models.potential import make_potential
+from esen.recipe import ModelSpec
 from esen.recipe.train import LossSpec
 from esen.train.targets import training_loss
 
@@ -136,3 +141,27 @@ def test_a_sum_of_parts_holds_no_graph() -> None:
     assert not whole.total.requires_grad
     assert not whole.terms.requires_grad
     assert float(whole.total) == 2 * float(terms.total.detach())
+
+
+@pytest.mark.parametrize("kind", ["conservative", "direct"])
+def test_a_stress_that_is_not_there_has_no_part_in_the_gradient(kind: str) -> None:
+    """Molecules have a stress of NaN, and labels of slabs are not used; the weights' gradients stay finite."""
+    spec = ModelSpec.model_validate(
+        {"lmax": 2, "mmax": 1, "layers": 1, "sphere_channels": 4, "hidden_channels": 4, "edge_channels": 4}
+        | {"max_elements": 10, "cutoff": 3.0, "forces": {"kind": kind}}
+    )
+    potential = make_potential(spec, seed=0).double().train()
+    positions, cell = np.array([[0.0, 0, 0], [1.3, 0.4, 0.2]]), 3.1 * np.eye(3)
+    crystal, slab, molecule = (
+        Structure(np.array([3, 8]), positions, size * cell, np.array(pbc))
+        for size, pbc in ((1, [True] * 3), (1, [True, True, False]), (0, [False] * 3))
+    )
+    batch = make_graph([crystal, slab, molecule], spec.cutoff)
+    labels = make_labels([replace(crystal, energy=0.0, stress=np.zeros((3, 3))), slab, molecule])
+    prediction = potential(batch)
+    assert prediction.stress[:2].isfinite().all()
+    assert prediction.stress[2].isnan().all()
+    terms = training_loss(SPEC, 1.0, prediction, labels, batch)
+    terms.total.backward()
+    assert terms.named()["stress"] > 0
+    assert all(p.grad is None or p.grad.isfinite().all() for p in potential.parameters())

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ase.constraints import dict2constraint
 
 from esen.data.readers.frame import RawFrame, reals, whole_numbers
 from esen.data.readers.lmdb_file import Lmdb
@@ -51,6 +52,8 @@ def parse_aselmdb(raw: RawFrame) -> Structure:
     others = {**_section(row, "data"), **_section(row, "key_value_pairs")}
     values = others | {key: _flat(key, row[key]) for key in _VALUES if row.get(key) is not None}
     arrays = {key: reals(row[key], (len(numbers), 3), key) for key in _ARRAYS if row.get(key) is not None}
+    if row.get("masses") is not None:
+        arrays["masses"] = reals(row["masses"], (len(numbers),), "masses")
     return Structure(
         numbers=numbers,
         positions=reals(row["positions"], (len(numbers), 3), "positions"),
@@ -59,6 +62,7 @@ def parse_aselmdb(raw: RawFrame) -> Structure:
         info=values,
         arrays=arrays,
         source=raw.source,
+        constraints=tuple(map(dict2constraint, row.get("constraints") or ())),
     )
 
 
