@@ -110,7 +110,7 @@ def unfinished_run(recipe: Path, runs: Path) -> Path:
     unfinished = [folder for folder in mine if not _finished(folder)]
     if not unfinished:
         raise InputError(
-            f"--resume: {', '.join(map(str, mine))}: finished, so that there is nothing to resume; leave out --resume"
+            f"--resume: {', '.join(map(str, mine))}: finished: nothing is left to resume; leave out --resume"
             f" to train anew, or evaluate again with: esen train {shlex.quote(str(mine[0] / 'recipe.yaml'))} --resume"
         )
     newest, *others = unfinished

@@ -33,7 +33,10 @@ def run_tags(command: str, output: Path, device: str) -> dict[str, str]:
         output: folder of the results.
         device: as torch calls it; empty if it is not known.
     """
-    found = re.search(r"model name\s*:\s*(.+)", _read("/proc/cpuinfo"))
+    cpu = platform.processor() or platform.machine()
+    with suppress(OSError):
+        found = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
+        cpu = found[1].strip() if found else cpu
     if device.startswith("cuda"):
         import torch
 
@@ -44,26 +47,18 @@ def run_tags(command: str, output: Path, device: str) -> dict[str, str]:
         "folder": str(output.absolute()),
         "device": device,
         "host": platform.node(),
-        "cpu": found[1].strip() if found else platform.processor() or platform.machine(),
+        "cpu": cpu,
         "esen": __version__,
     }
 
 
 def git_tags(file: Path) -> dict[str, str]:
     """Return the commit of the repository that a file lies in; nothing if there is none."""
-    command = [
-        "git",
-        "-C",
-        str(file.absolute().parent),
-        "describe",
-        "--always",
-        "--dirty",
-        "--abbrev=40",
-        "--exclude=*",
-    ]
+    command = ["git", "describe", *["--always", "--dirty", "--abbrev=40", "--exclude=*"]]
+    folder = file.absolute().parent
     with suppress(OSError, subprocess.SubprocessError):
-        found = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip()
-        commit, _, dirty = found.partition("-")
+        found = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=5, check=True)
+        commit, _, dirty = found.stdout.strip().partition("-")
         return {"mlflow.source.git.commit": commit, "mlflow.source.git.dirty": str(bool(dirty))}
     return {}
 
@@ -95,10 +90,7 @@ class Training:
         try:
             path = find_weights(Path(potential))
             recipe = Recipe.model_validate(read_checkpoint(path).recipe)
-        except (
-            InputError,
-            ValidationError,
-        ):  # reported by the command, or an imported file without a whole recipe
+        except (InputError, ValidationError):  # the command reports it; imported weights have no whole recipe
             return cls(label)
         return cls(label, recipe, kept_tracking(path.parent))
 
@@ -185,9 +177,3 @@ def parameters_of(recipe: Recipe) -> int:
     from esen.models.cost import parameter_count
 
     return parameter_count(at_stage(recipe, len(recipe.train.stages) - 1).model)
-
-
-def _read(path: str) -> str:
-    with suppress(OSError):
-        return Path(path).read_text(encoding="utf-8", errors="replace")
-    return ""
