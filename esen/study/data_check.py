@@ -15,6 +15,7 @@ from esen.data.checks import check_structure
 from esen.data.examine import Finding, examine
 from esen.data.frames import Frames
 from esen.data.readers import Files, Reading
+from esen.data.readers.sources import states_units
 from esen.data.stress_inference import judge_by_energies, judge_by_stresses, strained_pairs
 from esen.data.structure import Structure
 from esen.data.training_set import MappedFrames
@@ -69,7 +70,12 @@ def run_check(
     frames = read_frames(paths, reading)
     findings = _damaged_files(frames)
     if all(finding.verdict == "ok" for finding in findings):  # else frames cannot be read
-        findings = [*_examined(frames, most), *findings, _judge_stress(frames, potential, options)]
+        stress = _judge_stress(frames, potential, options)
+        if stress.verdict == "note" and all(states_units(source, Path()) for source in paths):
+            stress = Finding(
+                "stress", "ok", "converted from the unit and sign that the format of the files has"
+            )
+        findings = [*_examined(frames, most), *findings, stress]
     rows: list[TableRow] = [
         {"check": f.check, "verdict": f.verdict, "what was found": f.found} for f in findings
     ]

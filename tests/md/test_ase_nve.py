@@ -150,7 +150,8 @@ def test_ctrl_c_in_a_calculator_is_no_failure() -> None:
 
 
 def test_explosions() -> None:
-    engine = AseNve(EsenCalculator(lennard_jones()), start_of(overlapping(0.01)), 1.0)
+    with pytest.warns(UserWarning, match=r"0\.01"):  # of the calculator: atoms that overlap
+        engine = AseNve(EsenCalculator(lennard_jones()), start_of(overlapping(0.01)), 1.0)
     engine.advance(3)
     assert (engine.failures[0].step, engine.failures[0].reason) == (1, TOO_FAR)
     hot = AseNve(EsenCalculator(lennard_jones()), start_of(Atoms("Al"), 1e7), 0.01)

@@ -95,3 +95,19 @@ def test_a_damaged_set_is_not_whole(tmp_path: Path) -> None:
     result = run_check(again, LENIENT)
     assert not result.holds
     assert any(row["check"] == "files" and row["verdict"] == "wrong" for row in result.tables[0])
+
+
+def test_a_format_that_fixes_the_unit_of_the_stress_decides(tmp_path: Path) -> None:
+    outcar = Path(__file__).parents[1] / "data" / "formats" / "OUTCAR"
+    checked = run_check([Files(str(outcar))], LENIENT, output=tmp_path / "c.json")
+    assert checked.holds
+    (stress,) = [
+        f for f in json.loads((tmp_path / "c.json").read_text())["findings"] if f["check"] == "stress"
+    ]
+    assert stress["verdict"] == "ok"
+    both = run_check([Files(str(outcar)), *source(tmp_path, copper())], LENIENT, output=tmp_path / "c.json")
+    assert both.holds
+    (stress,) = [
+        f for f in json.loads((tmp_path / "c.json").read_text())["findings"] if f["check"] == "stress"
+    ]
+    assert stress["verdict"] == "note"

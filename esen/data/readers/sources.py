@@ -127,6 +127,11 @@ def _load(source: Source, folder: Path, watch: "StressWatch") -> list[Frames]:
     return [part for part in (*parts, FrameList(structures, source.weight)) if len(part)]
 
 
+def states_units(source: Source, folder: Path) -> bool:
+    """Whether the formats of all files of a source fix unit and sign of the stress, as those of VASP do."""
+    return not {kind for _, kind in _files(source, folder)} & {ESENDATA, "extxyz", "extxyz_zip"}
+
+
 def source_files(source: Source, folder: Path) -> list[tuple[Path, str]]:
     """Return the files of a source that can be converted, with their formats.
 
