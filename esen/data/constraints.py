@@ -97,11 +97,12 @@ def axis_constraints(structure: Structure) -> list[Any]:
     if free is None:
         return []
     fixed = np.isclose(np.diagonal(free, axis1=1, axis2=2), 0.0, atol=1e-8)
-    found: list[Any] = [FixAtoms(mask=fixed.all(axis=1))] if fixed.all(axis=1).any() else []
-    for mask in np.unique(fixed, axis=0):
-        if mask.any() and not mask.all():
-            found.append(FixCartesian(np.flatnonzero((fixed == mask).all(axis=1)), mask=mask))
-    return found
+    masks = {
+        tuple(mask): np.flatnonzero((fixed == mask).all(axis=1))
+        for mask in np.unique(fixed, axis=0)
+        if mask.any()
+    }
+    return [FixAtoms(atoms) if all(mask) else FixCartesian(atoms, mask=mask) for mask, atoms in masks.items()]
 
 
 def constraints_beside_axes(structure: Structure) -> list[Any]:

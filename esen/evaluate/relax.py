@@ -228,7 +228,7 @@ def _constrain(
             " relax positions alone (--no-cell), or remove the constraint"
         )
     free = free_directions(structure.constraints, structure.cell, len(structure))
-    held = [] if free is None else [_Held(structure.constraints, len(structure))]
+    held = [] if free is None else [_Held(structure.constraints)]
     atoms.set_constraint(held)
     if spec.keep_symmetry and bool(structure.pbc.all()):
         others = [FixSymmetry(atoms, symprec=SYMPREC if spec.symprec is None else spec.symprec), *others]
@@ -242,8 +242,8 @@ class _Held(FixConstraint):  # type: ignore[misc]  # ASE has no types
     ASE's own constraints act one after the other, and its `FixScaled` does not project forces in skewed cells.
     """
 
-    def __init__(self, constraints: tuple[Any, ...], atoms: int) -> None:
-        self._constraints, self._atoms = constraints, atoms
+    def __init__(self, constraints: tuple[Any, ...]) -> None:
+        self._constraints = constraints
         self._known: tuple[bytes, Any] = b"", None
 
     def adjust_positions(self, atoms: Atoms, new: Float64[np.ndarray, "N 3"]) -> None:
@@ -254,14 +254,10 @@ class _Held(FixConstraint):  # type: ignore[misc]  # ASE has no types
         """Remove the components along fixed directions."""
         forces[:] = projected(forces, self._free(atoms))
 
-    def get_removed_dof(self, atoms: Atoms) -> int:
-        """Return the number of fixed directions."""
-        return 3 * self._atoms - round(float(np.trace(self._free(atoms), axis1=1, axis2=2).sum()))
-
     def _free(self, atoms: Atoms) -> Float64[np.ndarray, "N 3 3"]:
         where = atoms.cell.array.tobytes()
         if where != self._known[0]:
-            self._known = where, free_directions(self._constraints, atoms.cell.array, self._atoms)
+            self._known = where, free_directions(self._constraints, atoms.cell.array, len(atoms))
         return np.asarray(self._known[1])
 
 

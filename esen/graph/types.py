@@ -128,13 +128,7 @@ class Prediction(OnDevice):
 
     @classmethod
     def of_stress(
-        cls,
-        graph: Graph,
-        *,
-        energy: Float64[Tensor, " B"],
-        forces: Float64[Tensor, "N 3"],
-        stress: Float64[Tensor, "B 3 3"],
-        energies: Float64[Tensor, " N"],
+        cls, graph: Graph, energy: Tensor, forces: Tensor, stress: Tensor, energies: Tensor
     ) -> "Prediction":
         """Return a prediction with a stress that is not derived from a virial; it is NaN where there is no volume."""
         volume = graph.volume[:, None, None]

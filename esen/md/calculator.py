@@ -206,10 +206,10 @@ class AsePotential:
         energy, forces, stress, energies = zip(*single, strict=True)
         return Prediction.of_stress(
             on_cpu,
-            energy=torch.tensor(energy, dtype=torch.float64),
-            forces=torch.from_numpy(np.concatenate(forces)),
-            stress=torch.from_numpy(np.stack(stress)),
-            energies=torch.from_numpy(np.concatenate(energies)),
+            torch.tensor(energy, dtype=torch.float64),
+            torch.from_numpy(np.concatenate(forces)),
+            torch.from_numpy(np.stack(stress)),
+            torch.from_numpy(np.concatenate(energies)),
         ).to(graph.positions.device)
 
     def _predict(

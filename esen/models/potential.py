@@ -207,9 +207,7 @@ class EsenPotential(nn.Module):
         energies = self._in_ev(self.network.energies_of(x), graph)
         forces, stress = heads(x, graph, vectors, self.scale)
         energy = energies.new_zeros(graph.num_structures).index_add(0, graph.structure, energies)
-        return Prediction.of_stress(
-            graph, energy=energy + self.offset, forces=forces, stress=stress, energies=energies
-        )
+        return Prediction.of_stress(graph, energy + self.offset, forces, stress, energies)
 
     def __call__(self, graph: Graph) -> Prediction:
         """Call `forward`, with the types of `Potential`."""
