@@ -107,13 +107,11 @@ def axis_constraints(structure: Structure) -> list[Any]:
 
 def constraints_beside_axes(structure: Structure) -> list[Any]:
     """Return the constraints that `axis_constraints` cannot express, at least in part."""
-    kept = free_directions(axis_constraints(structure), structure.cell, len(structure))
-    lost = other_constraints(structure.constraints)
-    for constraint in structure.constraints:
-        wanted = free_directions([constraint], structure.cell, len(structure))
-        if wanted is not None and (kept is None or not np.allclose(kept @ wanted, kept, atol=1e-8)):
-            lost.append(constraint)
-    return lost
+    every = (axis_constraints(structure), structure.constraints)
+    kept, wanted = (free_directions(some, structure.cell, len(structure)) for some in every)
+    if wanted is None or (kept is not None and np.allclose(kept, wanted, atol=1e-8)):
+        return other_constraints(structure.constraints)
+    return [c for c in structure.constraints if not isinstance(c, FixAtoms | FixCartesian)]
 
 
 def repeated_constraints(structure: Structure, copies: int) -> tuple[Any, ...]:
