@@ -240,16 +240,22 @@ def test_a_trained_potential_is_evaluated(trained_run: TrainingResult, folder: P
 
 def test_resuming_with_another_recipe(folder: Path) -> None:
     assert train(*sets("train.stages.0.epochs=1")).exit_code == 0
-    line = error_of(train("--resume", *sets("model.hidden_channels=5")))
+    last = Path("runs/recipe/last.safetensors")
+    before = last.read_bytes()
+    assert "runs/recipe: finished" in error_of(train("--resume", *sets("train.stages.0.epochs=2")))
+    assert last.read_bytes() == before
+    again = ("--resume", "--output", "runs/recipe")
+    line = error_of(train(*again, *sets("model.hidden_channels=5")))
     assert "trained with model.hidden_channels = 4, the recipe says 5" in line
-    line = error_of(train("--resume", *sets("train.seed=1")))
+    line = error_of(train(*again, *sets("train.seed=1")))
     assert "last.safetensors: was trained on other frames" in line
-    result = train("--resume", *sets("train.optimizer.learning_rate=1e-3"))
+    longer = sets("train.stages.0.epochs=2", "train.optimizer.learning_rate=1e-3")
+    result = train(*again, *longer)
     assert result.exit_code == 0
     assert "resuming runs/recipe: at step 3, epoch 2 of 2, from its last checkpoint" in result.stderr
     assert "train.optimizer.learning_rate 0.01 → 0.001, train.stages.0.epochs 1 → 2" in result.stderr
-    assert read_checkpoint(Path("runs/recipe/last.safetensors")).progress["step"] == 6
-    assert "the training is finished" in train("--resume").stderr
+    assert read_checkpoint(last).progress["step"] == 6
+    assert "the training is finished" in train(*again, *longer).stderr
 
 
 @pytest.fixture
