@@ -39,8 +39,8 @@ def _reasons(atoms: PhonopyAtoms) -> list[str]:
     for symbol, mass, usual in zip(
         _symbols(atoms), atoms.masses, standard_masses(atoms.numbers), strict=True
     ):
-        reason = "" if symbol in known else "(no natural mixture is known)"
-        if symbol in known and abs(mass / usual - 1) > _NATURAL:
+        reason = "" if known.get(symbol) else "(no natural mixture is known)"
+        if not reason and abs(mass / usual - 1) > _NATURAL:
             reason = f"(its mass in the file is {mass:g}, that of the natural mixture {usual:g})"
         reasons.append(reason)
     return reasons

@@ -26,7 +26,7 @@ from esen.evaluate.conductivity.material import Material, make_phono3py
 from esen.evaluate.conductivity.protocol import ConductivityProtocol
 from esen.evaluate.conductivity.transport import Transport, solve, unscattered_share
 from esen.evaluate.model import Model, Progress, no_progress
-from esen.evaluate.phonons.crystal import narrow_supercell, quietly, to_phonopy
+from esen.evaluate.phonons.crystal import check_several_atoms, narrow_supercell, quietly, to_phonopy
 from esen.evaluate.relax import Relaxed, RelaxSpec, relax, space_group
 
 Forecast = Callable[[tuple[int, int], tuple[int, int], float], None]
@@ -132,6 +132,8 @@ def conductivity_at(
     """
     model.check_elements(material.unitcell)
     phono3py = make_phono3py(material, protocol.symprec)
+    for supercell in (phono3py.phonon_supercell, phono3py.supercell):
+        check_several_atoms(material.name, supercell)
     group = space_group(material.unitcell, protocol.symprec)
     sizes = displace(phono3py, protocol)
     atoms = len(phono3py.phonon_supercell), len(phono3py.supercell)

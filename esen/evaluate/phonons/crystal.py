@@ -82,6 +82,18 @@ def to_phonopy(structure: Structure, masses: Float64[np.ndarray, " N"] | None = 
     )
 
 
+def check_several_atoms(name: str, supercell: PhonopyAtoms) -> None:
+    """Check that a supercell has several atoms: force constants of one atom and all its images vanish.
+
+    Raises:
+        InputError: it has one.
+    """
+    if len(supercell) == 1:
+        raise InputError(
+            f"{name}: its supercell has one atom, whose force constants vanish; give a larger one"
+        )
+
+
 def check_masses(source: str, atoms: PhonopyAtoms, symprec: float) -> None:
     """Check that atoms which symmetry makes equivalent have one mass, because phonopy finds symmetry without masses.
 

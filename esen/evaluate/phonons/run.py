@@ -12,7 +12,7 @@ from esen.data.constraints import without_constraints
 from esen.data.structure import Structure
 from esen.errors import InputError, first_line
 from esen.evaluate.model import Model, Progress, no_progress
-from esen.evaluate.phonons.crystal import Crystal, make_phonopy, narrow_supercell
+from esen.evaluate.phonons.crystal import Crystal, check_several_atoms, make_phonopy, narrow_supercell
 from esen.evaluate.phonons.force_constants import by_displacements, by_hessian
 from esen.evaluate.phonons.properties import Properties, measure
 from esen.evaluate.phonons.protocol import PhononProtocol
@@ -59,6 +59,7 @@ def phonons_at(
         phonons = make_phonopy(crystal, protocol.symprec)
     except Exception as error:  # of spglib and phonopy
         raise InputError(f"{crystal.name}: phonopy cannot use the cell ({first_line(error)})") from error
+    check_several_atoms(crystal.name, phonons.supercell)
     if protocol.method == "hessian":
         if model.differentiable is None:
             raise InputError(

@@ -11,6 +11,7 @@ from ase import Atoms
 from ase.build import bulk
 from phono3py import Phono3py
 from phono3py.file_IO import write_FORCES_FC2, write_FORCES_FC3
+from phonopy.physical_units import get_calculator_physical_units
 
 from esen.data.readers import Files, Reading, load_structures
 from esen.data.structure import Structure
@@ -28,7 +29,8 @@ from esen.evaluate.conductivity.inputs import (
 from esen.evaluate.conductivity.material import Material, make_phono3py
 from esen.evaluate.conductivity.run import harmonic, reference_conductivity
 from esen.evaluate.phonons.crystal import from_phonopy
-from tests.evaluate.conductivity.materials import SILICON, TIGHT, aluminium, coarse, emt
+from esen.evaluate.phonons.yaml import Units
+from tests.evaluate.conductivity.materials import RELAXED, SILICON, TIGHT, aluminium, coarse, emt
 from tests.evaluate.phonons.crystals import structure_of
 
 COARSE = Sizes(mesh=(5, 5, 5))
@@ -218,6 +220,63 @@ def test_yaml_without_forces_is_a_material(tmp_path: Path) -> None:
     assert material.fc3_supercell.tolist() == np.eye(3).tolist()
     with pytest.raises(InputError, match="force sets"):
         reference_conductivity(material, TIGHT)
+
+
+def in_units(phono3py: Phono3py, calculator: str) -> Phono3py:
+    """The same in the units of a calculator."""
+    units = get_calculator_physical_units(calculator)
+    scale = Units(1 / units.distance_to_A, 1 / units.force_to_eVperA)
+    found = Phono3py(
+        scale.cell(phono3py.unitcell),
+        phono3py.supercell_matrix,
+        phonon_supercell_matrix=phono3py.phonon_supercell_matrix,
+        primitive_matrix=phono3py.primitive_matrix,
+        calculator=calculator,
+    )
+    found.dataset = scale.converted(phono3py.dataset)
+    found.phonon_dataset = scale.converted(phono3py.phonon_dataset)
+    return found
+
+
+@pytest.mark.parametrize("layout", [in_yaml, beside])
+@pytest.mark.parametrize("calculator", ["qe", "abinit", "wien2k", "elk", "cp2k", "crystal", "aims"])
+def test_other_units_are_converted(
+    layout: Callable[[Phono3py, Path], Path], calculator: str, tmp_path: Path
+) -> None:
+    expected = computed(second=True, material=aluminium(fc3=1))
+    material = material_of_yaml(layout(in_units(expected, calculator), tmp_path), COARSE, 1e-5)
+    assert material.unitcell.volume == pytest.approx(RELAXED**3, rel=1e-9)
+    assert material.reference is not None
+    found = make_phono3py(material, 1e-5)
+    use_force_sets(found, material.reference, material.name)
+    np.testing.assert_allclose(found.forces, expected.forces, atol=1e-8)
+    np.testing.assert_allclose(found.phonon_forces, expected.phonon_forces, atol=1e-8)
+    one, other = found.dataset["first_atoms"][0], expected.dataset["first_atoms"][0]
+    np.testing.assert_allclose(one["displacement"], other["displacement"], atol=1e-9)
+    one, other = one["second_atoms"][-1], other["second_atoms"][-1]
+    np.testing.assert_allclose(one["displacement"], other["displacement"], atol=1e-9)
+
+
+def test_random_displacements_are_fitted(tmp_path: Path) -> None:
+    found = make_phono3py(aluminium(), 1e-5, single=True)
+    found.generate_displacements(distance=0.03, number_of_snapshots=20, random_seed=1)
+    cells = [from_phonopy(cell, "") for cell in found.supercells_with_displacements]
+    found.forces = np.array(emt().forces(cells))
+    material = material_of_yaml(in_yaml(found, tmp_path), COARSE, 1e-5)
+    one, other = reference_conductivity(material, TIGHT), coarse()
+    np.testing.assert_allclose(one.harmonic.frequencies, other.harmonic.frequencies, atol=0.02)
+    assert one.transport is not None
+    assert other.transport is not None
+    np.testing.assert_allclose(one.transport.mean, other.transport.mean, rtol=0.05)
+
+
+def test_forces_of_another_crystal_are_one_line(tmp_path: Path) -> None:
+    path = beside(computed(second=False, material=aluminium(fc3=1)), tmp_path)
+    other = computed(second=False, material=aluminium(fc3=2))
+    write_FORCES_FC3(other.dataset, filename=tmp_path / "FORCES_FC3")
+    with pytest.raises(InputError, match=r"phono3py_disp\.yaml: ") as caught:
+        material_of_yaml(path, COARSE, 1e-5)
+    assert "\n" not in str(caught.value)
 
 
 def test_masses_are_those_of_the_file(tmp_path: Path) -> None:
