@@ -33,6 +33,8 @@ from esen.evaluate.phonons.yaml import check_parts, read_yaml
 
 PACKED = (".xz", ".bz2", ".gz")
 _YAML_SUFFIXES = (".yaml", ".yml", *PACKED)
+_UNEXPLAINED = 0.3
+"""Share of the forces of random displacements beyond which they are not harmonic."""
 _INDEX = ("pbe.json", "pbe.csv")
 _COLUMNS = {
     "max_frequency": "max_freq",
@@ -141,14 +143,39 @@ def phonopy_of_yaml(path: Path, symprec: float, max_atoms: int = MAX_ATOMS) -> P
             found.force_constants = _compact(found, data.force_constants * (units.force / units.length))
         elif has_forces(dataset):
             found.dataset = dataset
-            quietly(
-                found.produce_force_constants,
-                calculate_full_force_constants=False,
-                fc_calculator="symfc" if "displacements" in dataset else None,
-            )
+            solver: Any = "symfc" if "displacements" in dataset else None
+            quietly(found.produce_force_constants, calculate_full_force_constants=False, fc_calculator=solver)
+            if solver is not None:
+                _check_fit(found, dataset)
     except Exception as error:  # of spglib, phonopy and symfc
-        raise InputError(f"{path}: phonopy cannot use it ({first_line(error)})") from error
+        cure = "; pip install symfc" if isinstance(error, ImportError) else ""
+        raise InputError(f"{path}: phonopy cannot use it ({first_line(error)}{cure})") from error
     return found
+
+
+def _check_fit(phonons: Phonopy, dataset: Any) -> None:
+    """Check that random displacements determine the force constants, and that these explain the forces.
+
+    Raises:
+        ValueError: they do not; symfc does not say so.
+    """
+    from symfc import Symfc
+
+    basis: Any = Symfc(phonons.supercell).compute_basis_set(2).basis_set[2]
+    unknown, (count, atoms, _) = basis.basis_set.shape[1], dataset["forces"].shape
+    if count * 3 * (atoms - 1) < unknown:
+        raise ValueError(
+            f"its {count} random displacements do not determine {unknown} independent force constants; at least"
+            f" {-(-unknown // (3 * (atoms - 1)))} are needed"
+        )
+    rows, own = np.array(phonons.force_constants), dataset["forces"][:, phonons.primitive.p2s_map]
+    left = own + np.einsum("ijab,njb->nia", rows, dataset["displacements"])
+    share = np.linalg.norm(left) / np.linalg.norm(own)
+    if share > _UNEXPLAINED:
+        raise ValueError(
+            f"harmonic force constants leave {share:.0%} of its forces; subtract those of the undisplaced supercell, or"
+            " displace atoms less"
+        )
 
 
 def _compact(phonons: Phonopy, constants: np.ndarray) -> np.ndarray:

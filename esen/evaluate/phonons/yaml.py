@@ -12,6 +12,7 @@ from phonopy.interface.phonopy_yaml import load_yaml
 from phonopy.physical_units import get_calculator_physical_units, get_physical_units
 from phonopy.structure.atoms import PhonopyAtoms
 from phonopy.structure.cells import get_supercell
+from yaml import MarkedYAMLError
 
 from esen.errors import InputError, first_line
 from esen.evaluate.phonons.crystal import check_size, quietly
@@ -89,7 +90,12 @@ def read_yaml(path: Path, load: Callable[[dict[str, Any]], Any]) -> tuple[Any, U
                 raise ValueError(f"it has no {key}")
         if data.unitcell.is_site_mixture:
             raise ValueError("its sites are mixtures of elements, of which no potential computes forces")
-    except Exception as error:  # of yaml, phonopy, and decompression
+        if not (np.isfinite(data.unitcell.masses) & (data.unitcell.masses > 0)).all():
+            raise ValueError("its masses are not all above 0")
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark is not None else 0
+        raise InputError(f"{path}: line {line} is not yaml ({error.problem})") from error
+    except Exception as error:  # of phonopy, and decompression
         raise InputError(f"{path}: phonopy cannot read it ({first_line(error)})") from error
     return data, units
 
