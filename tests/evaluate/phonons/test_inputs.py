@@ -64,7 +64,7 @@ def test_yaml_without_forces_has_no_reference(tmp_path: Path) -> None:
 def test_other_yaml_is_one_line(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "other.yaml"
     path.write_bytes(content)
-    with pytest.raises(InputError, match=r"other\.yaml: phonopy ") as caught:
+    with pytest.raises(InputError, match=r"other\.yaml: ") as caught:
         crystal_of_yaml(path, FAIR)
     assert "\n" not in str(caught.value)
 
