@@ -15,32 +15,26 @@ _NATURAL = 5e-4
 
 def mass_variances(atoms: PhonopyAtoms) -> Float64[np.ndarray, " N"]:
     """Return Σ_i f_i (1 − m_i / m)² over the natural isotopes i of each atom; 0 where `without_isotopes` says why."""
-    symbols, reasons = _symbols(atoms), _reasons(atoms)
-    natural = [symbol for symbol, reason in zip(symbols, reasons, strict=True) if not reason]
-    found = np.zeros(len(atoms))
-    found[[not reason for reason in reasons]] = get_mass_variances(symbols=natural)
-    return found
+    known = [
+        (chemical_symbols[z], not reason) for z, reason in zip(atoms.numbers, _reasons(atoms), strict=True)
+    ]
+    return np.array([get_mass_variances(symbols=[s])[0] if natural else 0.0 for s, natural in known])
 
 
 def without_isotopes(atoms: PhonopyAtoms) -> list[str]:
     """Return a line with the reason for each element whose isotopes do not scatter."""
-    words = [f"{s} {r}" for s, r in zip(_symbols(atoms), _reasons(atoms), strict=True) if r]
-    return [f"isotopes do not scatter at {one}" for one in dict.fromkeys(words)]
-
-
-def _symbols(atoms: PhonopyAtoms) -> list[str]:
-    return [chemical_symbols[number] for number in atoms.numbers]
+    return [f"isotopes do not scatter at {reason}" for reason in dict.fromkeys(_reasons(atoms)) if reason]
 
 
 def _reasons(atoms: PhonopyAtoms) -> list[str]:
     """Return why each atom has no natural mixture of isotopes; empty where it has one."""
-    known = get_atomic_data().isotope_data
-    reasons = []
-    for symbol, mass, usual in zip(
-        _symbols(atoms), atoms.masses, standard_masses(atoms.numbers), strict=True
-    ):
-        reason = "" if known.get(symbol) else "(no natural mixture is known)"
-        if not reason and abs(mass / usual - 1) > _NATURAL:
-            reason = f"(its mass in the file is {mass:g}, that of the natural mixture {usual:g})"
-        reasons.append(reason)
+    known, reasons = get_atomic_data().isotope_data, []
+    for number, mass, usual in zip(atoms.numbers, atoms.masses, standard_masses(atoms.numbers), strict=True):
+        symbol = chemical_symbols[number]
+        if not known.get(symbol):
+            reasons.append(f"{symbol} (no natural mixture is known)")
+        elif abs(mass / usual - 1) > _NATURAL:
+            reasons.append(f"{symbol} (its mass is {mass:g}, that of the natural mixture {usual:g})")
+        else:
+            reasons.append("")
     return reasons

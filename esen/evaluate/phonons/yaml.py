@@ -9,24 +9,15 @@ import numpy as np
 from jaxtyping import Int64
 from phonopy.interface.calculator import calculator_info
 from phonopy.interface.phonopy_yaml import load_yaml
-from phonopy.physical_units import get_calculator_physical_units, get_physical_units
+from phonopy.physical_units import get_calculator_physical_units
 from phonopy.structure.atoms import PhonopyAtoms
 from phonopy.structure.cells import get_supercell
 from yaml import MarkedYAMLError
 
-from esen.errors import InputError, first_line
+from esen.errors import InputError
 from esen.evaluate.phonons.crystal import check_size, quietly
 
-_CONSTANTS = get_physical_units()  # phonopy's, so that frequencies are those that phonopy finds
-_UNITS = {
-    "ev": 1.0,
-    "ry": _CONSTANTS.Rydberg,
-    "mry": _CONSTANTS.Rydberg / 1000,
-    "hartree": _CONSTANTS.Hartree,
-    "angstrom": 1.0,
-    "au": _CONSTANTS.Bohr,
-    "bohr": _CONSTANTS.Bohr,
-}
+_DEFAULT = get_calculator_physical_units()
 _SAME = 0.01
 """Å; atoms of two supercells that are farther apart are different."""
 
@@ -82,9 +73,8 @@ def read_yaml(path: Path, load: Callable[[dict[str, Any]], Any]) -> tuple[Any, U
         content = quietly(load_yaml, path)
         if not isinstance(content, dict):
             raise ValueError("it has no keys")
-        units = _units_of(content)
-        content.pop("physical_unit", None)  # of which phonopy accepts its present spelling alone
         data = quietly(load, content)
+        units = _units_of(content, data.calculator)
         for key, found in (("unit_cell", data.unitcell), ("supercell_matrix", data.supercell_matrix)):
             if found is None:
                 raise ValueError(f"it has no {key}")
@@ -96,7 +86,7 @@ def read_yaml(path: Path, load: Callable[[dict[str, Any]], Any]) -> tuple[Any, U
         line = error.problem_mark.line + 1 if error.problem_mark is not None else 0
         raise InputError(f"{path}: line {line} is not yaml ({error.problem})") from error
     except Exception as error:  # of phonopy, and decompression
-        raise InputError(f"{path}: phonopy cannot read it ({first_line(error)})") from error
+        raise InputError(f"{path}: phonopy cannot read it ({' '.join(str(error).split())})") from error
     return data, units
 
 
@@ -159,70 +149,21 @@ def _check_dataset(path: Path, value: Any, atoms: int) -> None:
             )
 
 
-def _units_of(content: Mapping[str, Any]) -> Units:
-    """Return the units that a calculator is known to have, or those that the yaml names.
+def _units_of(content: Mapping[str, Any], calculator: str | None) -> Units:
+    """Return the units of a calculator; phonopy has refused a `physical_unit` that disagrees with them.
 
     Raises:
-        ValueError: they are unknown, or contradict each other.
+        ValueError: there is no calculator, and the factor of frequencies is that of other units.
     """
-    headers = [content[name] for name in ("phonopy", "phono3py") if isinstance(content.get(name), dict)]
-    header = headers[0] if headers else {}
-    calculator = header.get("calculator")
-    if calculator is not None and calculator not in calculator_info:
-        raise ValueError(f"its calculator {calculator!r} has units that phonopy does not know")
-    usual = get_calculator_physical_units(calculator)
-    known = {
-        "length": usual.length_unit,
-        "force": usual.force_unit,
-        "force_constants": usual.force_constants_unit,
-    }
-    block = dict(content.get("physical_unit") or {})
-    if str(block.pop("atomic_mass", "AMU")).lower() not in ("amu", "u", "da"):
-        raise ValueError("its physical_unit has atomic masses in other units than AMU")
-    named = {key: str(text) for key, text in block.items() if key in known}
-    if calculator is not None:
-        for key, text in named.items():
-            if not np.isclose(_value(text), _value(known[key])):
-                raise ValueError(
-                    f"its physical_unit has {key} in {text}, its calculator {calculator} in {known[key]}"
-                )
-        named = known
-    if not named:
-        _refuse_other_factor(header)
-        return Units()
-    length = _value(named.get("length", known["length"]))
-    of_forces = {"force", "force_constants"} & named.keys()
-    if (length != 1.0 and not of_forces) or (of_forces and "length" not in named):
-        raise ValueError(f"its physical_unit is {block}; expected length, and force or force_constants")
-    constants = named.get("force_constants")
-    force = _value(named.get("force", known["force"])) if constants is None else _value(constants) * length
-    if "force" in named and not np.isclose(force, _value(named["force"])):
-        raise ValueError(
-            f"its physical_unit has forces in {named['force']}, and force constants in {constants}"
-        )
-    return Units(length, force)
-
-
-def _refuse_other_factor(header: Mapping[str, Any]) -> None:
-    """Refuse a yaml without units whose factor of frequencies is that of other units than eV and Å."""
-    factor = float(header.get("frequency_unit_conversion_factor") or _CONSTANTS.DefaultToTHz)
-    for name in calculator_info:
+    header = content.get("phonopy") or content.get("phono3py") or {}
+    factor = float(header.get("frequency_unit_conversion_factor") or _DEFAULT.factor)
+    for name in calculator_info if calculator is None else ():
         other = get_calculator_physical_units(name)
-        if other.force_constants_unit != "eV/angstrom^2" and np.isclose(factor, other.factor, rtol=1e-4):
+        differs = other.force_constants_unit != _DEFAULT.force_constants_unit
+        if differs and np.isclose(factor, other.factor, rtol=1e-4):
             raise ValueError(
                 f"its frequency_unit_conversion_factor {factor:g} is that of {other.force_constants_unit}, and it names"
-                f" no units; add calculator: {name}"
+                f" no calculator; add calculator: {name}"
             )
-
-
-def _value(text: str) -> float:
-    """Return a unit such as `Ry/au^2` or `eV/angstrom.au` in eV and Å."""
-    above, _, below = text.strip().lower().partition("/")
-    try:
-        value = _UNITS[above]
-        for part in below.split(".") if below else ():
-            name, _, power = part.partition("^")
-            value /= _UNITS[name] ** int(power or 1)
-    except (KeyError, ValueError):
-        raise ValueError(f"its unit {text!r} is unknown; expected one such as angstrom or Ry/au^2") from None
-    return value
+    own = get_calculator_physical_units(calculator)
+    return Units(own.distance_to_A, own.force_to_eVperA)

@@ -86,15 +86,13 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("calculator", sorted(calculator_info))
 def test_units_of_each_calculator(calculator: str, constants: bool, known: Path, tmp_path: Path) -> None:
     path = tmp_path / "cu.yaml"
-    content = content_of(with_forces(calculator), path, constants=constants)
-    assert content["phonopy"]["calculator"] == calculator
+    assert (
+        content_of(with_forces(calculator), path, constants=constants)["phonopy"]["calculator"] == calculator
+    )
     found = crystal_of_yaml(path, STILL)
     np.testing.assert_allclose(found.unitcell.volume, 3.6**3 / 4, rtol=1e-9)
     assert found.reference is not None
     np.testing.assert_allclose(found.reference.force_constants, constants_of(known), atol=1e-6)
-    del content["phonopy"]["calculator"], content["phonopy"]["frequency_unit_conversion_factor"]
-    by_names = constants_of(written(content, path))
-    np.testing.assert_allclose(by_names, constants_of(known), atol=1e-6)
 
 
 def test_frequencies_do_not_depend_on_units(known: Path, tmp_path: Path) -> None:
@@ -116,13 +114,11 @@ def changed(change: Callable[[dict[str, Any]], object], path: Path, calculator: 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda c: c["physical_unit"].update(length="angstrom"), "angstrom.* qe .*au"),
+        (lambda c: c["physical_unit"].update(length="angstrom"), "angstrom.*au"),
         (lambda c: c["phonopy"].update(calculator="mystery"), "mystery"),
-        (lambda c: c["phonopy"].pop("calculator") and c["physical_unit"].pop("length"), "length"),
-        (lambda c: c["phonopy"].pop("calculator") and c.update(physical_unit={"length": "au"}), "force"),
-        (lambda c: c["phonopy"].pop("calculator") and c["physical_unit"].update(length="nm"), "nm"),
+        (lambda c: c["phonopy"].pop("calculator"), "Ry/au"),
+        (lambda c: c["phonopy"].pop("calculator") and c["physical_unit"].pop("length"), "Ry/au"),
         (lambda c: c["phonopy"].pop("calculator") and c.pop("physical_unit"), "108.97.*Ry/au"),
-        (lambda c: c["physical_unit"].update(atomic_mass="me"), "AMU"),
         (lambda c: c.pop("unit_cell"), "unit_cell"),
         (lambda c: c.pop("supercell_matrix"), "supercell_matrix"),
         (lambda c: c.update(supercell_matrix=[[3, 0, 0], [0, 2, 0], [0, 0, 2]]), "8 atoms.*12 atoms"),
