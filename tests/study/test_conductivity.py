@@ -285,8 +285,8 @@ def test_means_are_over_all_materials_with_a_reference() -> None:
 
 def test_metrics_of_several_potentials_have_the_same_keys() -> None:
     class Children(Heard):
-        def child(self, name: str) -> Heard:
-            return children.setdefault(name, Heard())
+        def of(self, potential: str) -> Heard:
+            return children.setdefault(potential, Heard())
 
     children: dict[str, Heard] = {}
     conductivity(["emt", "counted:Counting"], ["al.xyz", "bcc.xyz"], tracker=Children())
