@@ -1,5 +1,6 @@
 """How runs are called and described in MLflow, and how a test is connected to the training that it judges."""
 
+import logging
 import os
 import platform
 import re
@@ -20,9 +21,10 @@ from esen.recipe import Recipe, at_stage
 from esen.recipe.load import flatten
 from esen.study.potentials import is_checkpoint, labelled
 from esen.track import Status, Tracker, make_tracker
+from esen.track.address import database_file
 from esen.train.run_files import kept_tracking
 
-_LONGEST_NAME = 120
+_log = logging.getLogger(__name__)
 
 
 def run_tags(command: str, output: Path, device: str) -> dict[str, str]:
@@ -157,7 +159,7 @@ def open_test(
         return make_tracker(False)
     trainings = {label: Training.of(label, text) for label, text in labelled(potentials).items()}
     known: Mapping[str, Any] = next((one.tracked for one in trainings.values() if one.tracked), {})
-    uri = None if os.environ.get("MLFLOW_TRACKING_URI") else known.get("uri")
+    uri = None if os.environ.get("MLFLOW_TRACKING_URI") else _own_store(known)
     place = choose_device(device)
     trackers: dict[str, Tracker] = {}
     for label, training in trainings.items():
@@ -170,6 +172,23 @@ def open_test(
         link = {"training_run": str(run_id)} if run_id else {}
         trackers[label].tags(run_tags(command, output, place) | {"variant": training.variant} | link)
     return PotentialTrackers(trackers, trainings)
+
+
+def _own_store(tracked: Mapping[str, Any]) -> str | None:
+    """Return the database that a training is tracked in, if it is a file of this machine.
+
+    A folder of a run may come from anybody, so its word is not enough to send results to a server.
+    """
+    uri = str(tracked.get("uri", ""))
+    database = database_file(uri)
+    if database is not None:
+        return uri if database.is_file() else None
+    if uri:
+        _log.warning(
+            "the training is tracked at %s; to add this test to it, set MLFLOW_TRACKING_URI to this address",
+            uri,
+        )
+    return None
 
 
 def parameters_of(recipe: Recipe) -> int:

@@ -1,5 +1,7 @@
 """A test of several potentials is one run per potential, with what is known of its training."""
 
+import json
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -59,6 +61,25 @@ def test_a_wrong_call_leaves_no_run(trained_run: TrainingResult, mlflow_uri: str
     with pytest.raises(InputError), open_test("relax", [folder], tmp_path, device="cpu"):
         raise InputError("no such file")
     assert runs_of(mlflow_uri, "trained", "relax") == {}
+
+
+def test_a_folder_of_a_run_cannot_send_results_to_a_server(
+    trained_run: TrainingResult,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    given = tmp_path / "given"
+    shutil.copytree(trained_run.paths["run"], given)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+    for uri in ("http://127.0.0.1:9", f"sqlite:///{tmp_path / 'elsewhere.db'}"):
+        (given / "tracking.json").write_text(json.dumps(kept_tracking(given) | {"uri": uri}))
+        with open_test("mae", [str(given)], tmp_path, device="cpu") as tracker:
+            tracker.params({"frames": 1})
+        assert tracker.links["MLflow"].endswith(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    assert caplog.text.count("MLFLOW_TRACKING_URI") == 1
+    assert not (tmp_path / "elsewhere.db").exists()
 
 
 def test_tags_name_machine_and_commit(tmp_path: Path) -> None:
