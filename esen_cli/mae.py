@@ -56,7 +56,7 @@ def mae(  # noqa: PLR0913, PLR0917  # the options of a command are its arguments
 ) -> None:
     """Compute the errors of energies, forces and stresses on labelled frames, and name the worst frames.
 
-    opt.Frames that a potential cannot predict are left out, listed and counted. The exit code is 1 if one of several
+    Frames that a potential cannot predict are left out, listed and counted. The exit code is 1 if one of several
     potentials can predict no frame.
 
     Example: esen mae runs/mgo test.xyz --also runs/mgo-2 --group-by config_type

@@ -153,9 +153,9 @@ def print_campaign(
     if result.lines:
         say("")
     print_paths(result.paths, links)
-    if any(getattr(record, "failure", "") for mine in result.records.values() for record in mine):
-        folder = result.paths["table"].parent
-        say(f"The same command with --retry --output {folder} computes the failed items again.")
+    table = result.paths.get("table")  # of a campaign of items; trajectories cannot be computed again one by one
+    if table and any(getattr(record, "failure", "") for mine in result.records.values() for record in mine):
+        say(f"The same command with --retry --output {table.parent} computes the failed items again.")
     if result.failed:
         raise typer.Exit(1)
 

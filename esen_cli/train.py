@@ -70,7 +70,7 @@ def train(
 
     source = RunSource(path, changes)
     if resume:
-        folder = given or writable(unfinished_run(path, RUNS))
+        folder = given or writable(unfinished_run(source, RUNS))
         source = source.resuming(folder)
         loaded = source.load()
     else:

@@ -226,7 +226,10 @@ def untested(drift: Drift) -> str | None:
     if drift.temperature < STILL_KELVIN:
         return NOTHING_MOVES
     if drift.duration_ps < BLOCK_PS * (1 - 1e-9):
-        return f"{drift.duration_ps:.3g} ps are too short; give a --duration of {BLOCK_PS:g} ps or more"
+        return (
+            f"the energies span {drift.duration_ps:.3g} ps, fewer than {BLOCK_PS:g} ps; give a longer --duration or a"
+            " smaller --record-every"
+        )
     if drift.rows > 2 and np.isnan(drift.relative):
         return "no force acts: the kinetic energy is constant"
     if not np.isfinite(drift.slope_error):

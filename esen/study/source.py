@@ -1,5 +1,6 @@
 """The recipe of a run as the user gave it: the name of the run, and which run `--resume` goes on with."""
 
+import os
 import re
 import shlex
 from dataclasses import dataclass
@@ -88,16 +89,19 @@ class RunSource:
         return RunSource(self.recipe, (*_kept(folder)[1], *self.overrides))
 
 
-def unfinished_run(recipe: Path, runs: Path) -> Path:
+def unfinished_run(source: RunSource, runs: Path) -> Path:
     """Return the run to resume: the recipe's own folder if it is a run, else the newest run of it that is unfinished.
 
+    Runs that were started with the same `--set` come first.
+
     Args:
-        recipe: the file.
+        source: the recipe, and what the user changes.
         runs: folder of all runs.
 
     Raises:
         InputError: There is no such run, all are finished, or the newest one that is not is being trained now.
     """
+    recipe = source.recipe
     if (recipe.parent / LAST).is_file():
         return recipe.parent
     name = recipe.stem
@@ -113,6 +117,7 @@ def unfinished_run(recipe: Path, runs: Path) -> Path:
             f"--resume: {', '.join(map(str, mine))}: finished: nothing is left to resume; leave out --resume"
             f" to train anew, or evaluate again with: esen train {shlex.quote(str(mine[0] / 'recipe.yaml'))} --resume"
         )
+    unfinished.sort(key=lambda folder: not set(source.overrides) <= set(_kept(folder)[1]))
     newest, *others = unfinished
     if _running(newest):
         more = f"; also unfinished: {', '.join(map(str, others))} (name it with --output)" if others else ""
@@ -123,7 +128,8 @@ def unfinished_run(recipe: Path, runs: Path) -> Path:
 def _is_run_of(recipe: Path, folder: Path) -> bool:
     named = re.fullmatch(rf"{re.escape(recipe.stem)}(-\d+)?", folder.name) is not None
     kept = _kept(folder)[0]
-    return _file_of(folder).is_file() and (Path(kept) == recipe.absolute() if kept else named)
+    elsewhere = not kept or not os.path.isfile(kept)  # noqa: PTH113  # the recipe was moved; a text may be no path
+    return _file_of(folder).is_file() and (Path(kept) == recipe.absolute() or (elsewhere and named))
 
 
 def _file_of(folder: Path) -> Path:

@@ -214,7 +214,7 @@ def test_verdicts(slope: float, error: float, verdict: str) -> None:
         (201, 0.01, 0.0, "nothing moves"),
         (201, 0.01, 8 * 1.5 * units.kB * 0.05, "nothing moves"),
         (201, 0.01, 1.0, "no force acts"),
-        (100, 0.01, None, "0.99 ps are too short"),
+        (100, 0.01, None, "0.99 ps, fewer than 1 ps"),
         (21, 0.1, None, "too few"),
     ],
 )

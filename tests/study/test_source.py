@@ -70,20 +70,32 @@ def made(recipe: Path, name: str, epochs: int, *overrides: str, evaluated: bool 
 def test_the_newest_unfinished_run_is_resumed(recipe: Path) -> None:
     runs = Path("runs")
     with pytest.raises(InputError, match=r"no run of quick"):
-        unfinished_run(recipe, runs)
+        unfinished_run(RunSource(recipe), runs)
     first = made(recipe, "quick", 9)
     with pytest.raises(
         InputError, match=r"runs/quick: finished.*esen train runs/quick/recipe\.yaml --resume"
     ):
-        unfinished_run(recipe, runs)
+        unfinished_run(RunSource(recipe), runs)
     older = made(recipe, "quick-2", 3)
     newer = made(recipe, "quick-3", 4, "model.lmax=3")
-    assert unfinished_run(recipe, runs) == newer
+    assert unfinished_run(RunSource(recipe), runs) == newer
     with locked(newer), pytest.raises(InputError, match=rf"{newer} is being trained.*{older}"):
-        unfinished_run(recipe, runs)
+        unfinished_run(RunSource(recipe), runs)
     (first / "summary.json").unlink()  # stopped in the evaluation
     (older / "last.safetensors").unlink()
-    assert unfinished_run(first / "recipe.yaml", runs) == first
+    assert unfinished_run(RunSource(first / "recipe.yaml"), runs) == first
+
+
+def test_the_settings_that_are_given_choose_among_the_unfinished_runs(recipe: Path) -> None:
+    one, two = made(recipe, "quick", 3, "train.seed=1"), made(recipe, "quick-2", 3, "train.seed=2")
+    for given, expected in (("train.seed=1", one), ("train.seed=2", two), ("train.seed=3", two)):
+        assert unfinished_run(RunSource(recipe, (given,)), Path("runs")) == expected
+
+
+def test_the_runs_of_a_recipe_that_was_moved_are_found(recipe: Path) -> None:
+    folder = made(recipe, "quick", 3)
+    moved = recipe.replace(recipe.parent.parent / "quick.yaml")
+    assert unfinished_run(RunSource(moved), Path("runs")) == folder
 
 
 def test_a_recipe_of_the_same_name_elsewhere_has_other_runs(recipe: Path) -> None:
@@ -91,7 +103,7 @@ def test_a_recipe_of_the_same_name_elsewhere_has_other_runs(recipe: Path) -> Non
     other = recipe.parent.parent / "quick.yaml"
     other.write_text(BASE)
     with pytest.raises(InputError, match="no run of quick"):
-        unfinished_run(other, Path("runs"))
+        unfinished_run(RunSource(other), Path("runs"))
 
 
 def test_the_settings_of_the_command_are_those_of_the_run(recipe: Path) -> None:
@@ -119,4 +131,4 @@ def test_runs_of_earlier_versions_are_found_by_their_names(recipe: Path) -> None
     begun("quick-4", "metrics.csv", 900)  # nothing to resume from
     begun("quick-big", "last.safetensors", 900)  # the run of another recipe
     begun("quicker", "last.safetensors", 900)
-    assert unfinished_run(recipe, Path("runs")) == newest
+    assert unfinished_run(RunSource(recipe), Path("runs")) == newest

@@ -90,6 +90,8 @@ class Trajectory:
         if self.verdict != "undecided":
             return None
         why = untested(self.drift)
+        if why == NOTHING_MOVES and self.atoms > 1 and self.series.freedoms == 0:
+            return f"{why}: all atoms are fixed"
         if why == NOTHING_MOVES and self.atoms == 1:
             return f"{why}: the cell has one atom, whose centre of mass is at rest; repeat it with --supercell 2,2,2"
         if why == NOTHING_MOVES:
