@@ -4,7 +4,7 @@ import re
 import unicodedata
 
 _USER = re.compile(
-    r"(?<=://)(?:[^/?#\s]*|[^/?#\s:@]*:(?!\d*[/?#])\S*)@"  # also a password that holds a slash
+    r"(?<=://)(?:[^/?#\s:@]*:(?!\d*[/?#])\S*|[^/?#\s]*)@"  # also a password that holds a slash or @
     r"|(?<![^\s'\"=])[^/\s:@'\"=]+:[^/\s@]+@(?=\w)"  # user:password@host without `http://`
 )
 _QUERY = re.compile(r"(?<=://)([^\s?#'\"]*)\?([^\s'\"]*)")

@@ -153,7 +153,9 @@ def print_campaign(
     if result.lines:
         say("")
     print_paths(result.paths, links)
-    table = result.paths.get("table")  # of a campaign of items; trajectories cannot be computed again one by one
+    table = result.paths.get(
+        "table"
+    )  # of a campaign of items; trajectories cannot be computed again one by one
     if table and any(getattr(record, "failure", "") for mine in result.records.values() for record in mine):
         say(f"The same command with --retry --output {table.parent} computes the failed items again.")
     if result.failed:

@@ -11,6 +11,7 @@ from esen.data.structure import Structure
 from esen.errors import InputError
 from esen.files import read_arrays, write_arrays
 from esen.train.data import Report, TrainingData
+from esen.train.run_files import LAST
 
 GEOMETRIES = "training-frames.npz"
 """File of a run with one key (8 bytes) for each geometry that it was trained on."""
@@ -23,7 +24,7 @@ def report_overlap(data: TrainingData, test: Sequence[Structure], run: Path, rep
     Raises:
         OSError: The file cannot be written.
     """
-    keys = read_arrays(run / GEOMETRIES)["keys"] if (run / GEOMETRIES).exists() else None
+    keys = geometries_of(run / LAST)
     if keys is None:
         train = data.train
         if isinstance(train, Subset):  # a source may be repeated

@@ -161,9 +161,10 @@ def _kept(folder: Path) -> tuple[str, tuple[str, ...]]:
     """The recipe's file and what `--set` changed; nothing if it is not known."""
     try:
         known = read_json(folder / _KEPT, "")
-        return str(known["recipe"]), tuple(map(str, known["set"]))
-    except (InputError, KeyError, TypeError):
+        recipe, changes = str(known["recipe"]), known["set"]
+    except (InputError, KeyError):
         return "", ()
+    return (recipe, tuple(map(str, changes))) if isinstance(changes, list) else ("", ())
 
 
 def _short(key: str, stages: int) -> str:

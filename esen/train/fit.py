@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from rich.console import Console  # noqa: TID251  # as a type
 
+from esen.errors import InputError
 from esen.files import StopSignal, write_atomically
 from esen.models.checkpoint import Checkpoint, read_checkpoint, restore_potential, save_checkpoint
 from esen.models.potential import EsenPotential, make_potential
@@ -58,7 +59,7 @@ def fit(
     for note in check_steps(recipe.train, device):
         say(note)
     if isinstance(start, Checkpoint):
-        state = _resume(recipe, data, start, folder, device)
+        state = _resume(recipe, data, start, folder, device, say)
     else:
         state = _begin(recipe, data, start, device, say)
         if processes.is_first:  # from now on there is something to resume
@@ -120,7 +121,7 @@ def _begin(
 
 
 def _resume(
-    recipe: Recipe, data: TrainingData, resumed: Checkpoint, folder: Path, device: torch.device
+    recipe: Recipe, data: TrainingData, resumed: Checkpoint, folder: Path, device: torch.device, say: Report
 ) -> TrainState:
     """Return the state at which the run was stopped."""
     last = folder / LAST
@@ -130,7 +131,14 @@ def _resume(
     state.restore(resumed, str(last))
     rename_best(folder, recipe, stage)
     best = best_path(folder, recipe, stage)
-    adapt(state.progress, recipe_changes(resumed, recipe, last), has_best=best.exists())
+    has_best = best.exists()
+    try:
+        if has_best:
+            read_checkpoint(best)
+    except InputError as error:
+        has_best = False
+        say(f"warning: {error}; the next validation writes them anew")
+    adapt(state.progress, recipe_changes(resumed, recipe, last), has_best=has_best)
     state.progress.data = data.fingerprint
     return state
 

@@ -8,6 +8,7 @@
 
 import json
 import logging
+import math
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -109,8 +110,9 @@ def _row(line: bytes) -> dict[str, Any] | None:
     """Return a row of metrics; None if the line is damaged."""
     try:
         row = json.loads(line)
-        return row if isinstance(row["step"], int) else None
-    except (ValueError, TypeError, LookupError, RecursionError):
+        numbers = all(value is None or math.isfinite(value) for value in row.values())
+        return row if isinstance(row["step"], int) and numbers else None
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError):
         return None
 
 
@@ -150,8 +152,12 @@ def kept_run_id(folder: Path, *, stage: int | None = None) -> str | None:
 
 
 def kept_tracking(folder: Path) -> dict[str, Any]:
-    """Return the content of `tracking.json`; empty if there is none."""
+    """Return the content of `tracking.json`; empty if there is none, or if it is damaged: the run is tracked anew."""
     try:
-        return read_json(folder / "tracking.json", "")
-    except InputError:  # the run is tracked anew
+        known = read_json(folder / "tracking.json", "")
+    except InputError:
         return {}
+    stages = known.get("stages", {})
+    texts = [value for key, value in known.items() if key != "stages"]
+    whole = isinstance(stages, dict) and all(isinstance(text, str) for text in (*texts, *stages.values()))
+    return known if whole else {}

@@ -131,6 +131,12 @@ def test_a_byte_order_mark_is_no_mistake(good: Path) -> None:
     assert load_recipe(good).model.lmax == 2
 
 
+def test_the_folder_of_a_run_is_named_with_its_recipe(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").touch()
+    with pytest.raises(InputError, match=r"the folder of a run; its recipe is \S+/recipe\.yaml"):
+        load_recipe(tmp_path)
+
+
 def test_a_file_that_is_not_there(good: Path) -> None:
     with pytest.raises(InputError, match=r"goood\.yaml: .*did you mean .*good\.yaml\?"):
         load_recipe(good.with_name("goood.yaml"))

@@ -31,6 +31,7 @@ def test_repeated_frames_are_named_at_the_start(tmp_path: Path) -> None:
     keys = geometries_of(tmp_path / "best.safetensors")
     assert keys is not None
     assert len(keys) == 4
+    (tmp_path / GEOMETRIES).write_bytes(b"PK")  # damaged: computed again
     report_overlap(data_of(4, 2), [*frames[2:4], frames[7]], tmp_path, said.append)
     (line,) = said
     assert line.startswith("warning: 2 of 3 test frames are also training frames")

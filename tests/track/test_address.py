@@ -56,6 +56,7 @@ def test_relative_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     [
         ("http://alice:s3cret@h:9/x", "http://h:9/x"),
         ("http://alice:s3/cr@et@h:9", "http://h:9"),
+        ("http://alice:s3@cr/et@h:9", "http://h:9"),
         ("http://s3cret@h", "http://h"),
         ("http://h:5000/a@b", "http://h:5000/a@b"),
         ("http://u:s3cret@[::1]:5000/", "http://[::1]:5000/"),

@@ -79,6 +79,21 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     assert_same_run(tmp_path, uninterrupted[stages])
 
 
+def test_damaged_best_weights_are_written_anew(frames: Path, tmp_path: Path) -> None:
+    recipe = recipe_of(frames)
+    with pytest.raises(Interrupted):
+        train(recipe, tmp_path, Recorder(6, press_ctrl_c))
+    best = tmp_path / "best.safetensors"
+    content = bytearray(best.read_bytes())
+    content[-3] ^= 4
+    best.write_bytes(content)
+    resumed = read_resumable(tmp_path, recipe)
+    assert resumed is not None
+    resumed.progress["best"] = 0.0  # better than all that follow
+    train(recipe, tmp_path, resumed=resumed)
+    assert read_checkpoint(best).metrics
+
+
 def test_the_backend_of_the_recipe_makes_all_graphs_and_changes_nothing(
     frames: Path, uninterrupted: dict[str, Path], tmp_path: Path, torch_cluster_searches: list[int]
 ) -> None:

@@ -81,6 +81,9 @@ def test_rows_that_will_be_made_again_are_dropped(
         b"7",
         b'{"train/loss": 1}',
         b'{"step": "2"}',
+        b'{"step": 2, "train/loss": "0.5"}',
+        b'{"step": 2, "train/loss": 1' + b"0" * 400 + b"}",
+        b'{"step": 2, "validation/loss": {"a": 1}}',
         b"\xff\xfe",
         b"[" * 9000,
     ],
@@ -166,10 +169,15 @@ def test_the_tracked_run_is_kept(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "tracking.json").read_text()) == {"run_id": "def"}
 
 
-@pytest.mark.parametrize("damaged", ["", "[]", "{}", "{"])
+@pytest.mark.parametrize(
+    "damaged",
+    ["", "[]", "{}", "{", '{"run_id": null}', '{"run_id": "a", "uri": 5}', '{"run_id": "a", "stages": [1]}'],
+)
 def test_a_damaged_note_of_the_tracked_run_is_none(damaged: str, tmp_path: Path) -> None:
     (tmp_path / "tracking.json").write_text(damaged)
     assert kept_run_id(tmp_path) is None
+    keep_tracking(tmp_path, "new", stage=0)
+    assert kept_run_id(tmp_path, stage=0) == "new"
 
 
 def test_a_note_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
