@@ -156,8 +156,8 @@ def print_campaign(
     table = result.paths.get(
         "table"
     )  # of a campaign of items; trajectories cannot be computed again one by one
-    if table and any(getattr(record, "failure", "") for mine in result.records.values() for record in mine):
-        say(f"The same command with --retry --output {table.parent} computes the failed items again.")
+    if csv and any(getattr(record, "failure", "") for mine in result.records.values() for record in mine):
+        say(f"The same command with --retry --output {csv.parent} computes the failed items again.")
     if result.failed:
         raise typer.Exit(1)
 
