@@ -153,11 +153,10 @@ def print_campaign(
     if result.lines:
         say("")
     print_paths(result.paths, links)
-    table = result.paths.get(
-        "table"
-    )  # of a campaign of items; trajectories cannot be computed again one by one
-    if csv and any(getattr(record, "failure", "") for mine in result.records.values() for record in mine):
-        say(f"The same command with --retry --output {csv.parent} computes the failed items again.")
+    # trajectories have no table of items, and cannot be computed again one by one
+    written = result.paths.get("table")
+    if written and any(getattr(record, "failure", "") for mine in result.records.values() for record in mine):
+        say(f"The same command with --retry --output {written.parent} computes the failed items again.")
     if result.failed:
         raise typer.Exit(1)
 
