@@ -43,6 +43,7 @@ def train(
         device_option(
             metavar="N",
             min=1,
+            max=1024,
             help="Number of CPU threads, fixed for the run.  [default: adapted to the cores that are free]",
         ),
     ] = None,

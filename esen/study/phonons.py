@@ -52,6 +52,7 @@ from esen.study.campaign import (
 from esen.study.plots.phonons import bands_plot, convergence_plot, parity_plots
 from esen.study.potentials import digest, file_name, is_checkpoint
 from esen.study.table import Column, Table
+from esen.train.run_files import LAST
 
 logger = logging.getLogger(__name__)
 
@@ -296,6 +297,8 @@ def choose_crystals(
             raise InputError(
                 f"{text}: no such file; expected a structure, a phonopy yaml, or a folder of the MDR benchmark"
             )
+        if (path / LAST).is_file():
+            raise InputError(f"{text}: the folder of a training, expected structures; give it with --also")
         if path.is_dir():
             files, index = folder_crystals(path)
             read = partial(_yaml_item, protocol=protocol, max_atoms=max_atoms, indexed=bool(index))

@@ -82,7 +82,8 @@ def test_threads(calls: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -
     assert CliRunner().invoke(app, ["train", "recipes/mine.yaml", "--threads", "3"]).exit_code == 0
     assert CliRunner().invoke(app, ["train", "recipes/mine.yaml"]).exit_code == 0
     assert chosen == [3]
-    assert CliRunner().invoke(app, ["train", "recipes/mine.yaml", "--threads", "0"]).exit_code == 2
+    for bad in ("0", "100000"):
+        assert CliRunner().invoke(app, ["train", "recipes/mine.yaml", "--threads", bad]).exit_code == 2
 
 
 def test_a_dry_run_makes_no_folder_and_prints_what_it_would_take(

@@ -430,6 +430,7 @@ def test_what_cannot_be_used_is_told_when_it_is_read() -> None:
     [
         (["none.cif"], {}, "none.cif: no such file"),
         (["none.yaml"], {}, "none.yaml: no such file"),
+        (["run"], {}, "run: the folder of a training"),
         (["cu.xyz"], {"min_width": -1.0}, "--min-width -1"),
         (["cu.xyz"], {"min_width": 5.0, "supercell": "2,2,2"}, "--min-width: the supercell is given"),
         (["cu.xyz"], {"frames": "5:"}, "selects nothing"),
@@ -439,6 +440,8 @@ def test_what_cannot_be_used_is_told_when_it_is_read() -> None:
     ],
 )
 def test_mistakes_are_one_line(inputs: list[str], options: dict[str, Any], message: str) -> None:
+    Path("run").mkdir()
+    Path("run/last.safetensors").touch()
     with pytest.raises(InputError) as caught:
         choose_crystals(inputs, FAIR, **options)
     assert message in str(caught.value)
