@@ -144,3 +144,12 @@ def test_streams_that_are_closed(end: str) -> None:
     done = run(f"set -o pipefail; {{esen}} phonons --help {end}")
     assert b"Traceback" not in done.stderr
     assert done.returncode == 0 or "head" in end
+
+
+def test_a_warning_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    monkeypatch.setattr(logging, "lastResort", handler)
+    prepare_streams()
+    for name in ("esen.study.mae", "library"):
+        handler.handle(logging.makeLogRecord({"name": name, "msg": "a\nb\x1b.xyz"}))
+    assert capsys.readouterr().err == "a\\nb\\x1b.xyz\na\nb\\x1b.xyz\n"

@@ -23,7 +23,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
-from esen.errors import InputError, first_line, printable, without_secrets
+from esen.errors import InputError, first_line, without_secrets
 from esen.track.address import absolute_uri, database_file, open_command, words_of
 from esen.track.tracker import NullTracker, Status, Tracker
 
@@ -356,7 +356,7 @@ class _Store:
 
     def _warn(self, words: str) -> None:
         if not self._warned:
-            logger.warning("tracking in %s: %s", printable(without_secrets(self.uri)), words)
+            logger.warning("tracking in %s: %s", without_secrets(self.uri), words)
         self._warned = True
 
 
