@@ -38,7 +38,7 @@ def prepare_streams() -> None:
 class _PrintableFormatter(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # the name in logging
         text = super().formatMessage(record)
-        ours = record.name.partition(".")[0] == "esen"  # each message is one line
+        ours = str(record.name).partition(".")[0] == "esen"  # each message is one line
         return printable(text) if ours else printable_lines(text)
 
 
