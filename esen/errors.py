@@ -60,7 +60,9 @@ def typed_line(error: BaseException) -> str:
     ('ValueError: no such cell', 'KeyError')
     """
     words = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {printable(words[0])}" if words else type(error).__name__
+    kind = type(error).__name__
+    kind = f"{type(error).__module__}.error" if kind == "error" else kind  # zlib's, for instance
+    return f"{kind}: {printable(words[0])}" if words else kind
 
 
 def without_secrets(text: str) -> str:

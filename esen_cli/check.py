@@ -67,7 +67,7 @@ def check(  # noqa: PLR0913, PLR0917  # the options of a command are its argumen
         numbers="left",
         styles={"FAIL": "bold red"},
     )
-    say(result.verdict, "")
+    say(*result.verdict.splitlines(), "")
     print_paths(result.paths, tracker.links)
     if not result.report.holds:
         raise typer.Exit(1)

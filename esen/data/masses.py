@@ -11,6 +11,8 @@ from esen.errors import InputError
 
 ISOTOPES = {"D": 2.014102, "T": 3.016049}
 """Masses in amu of the isotopes of hydrogen that files write as elements."""
+_LEAST = 0.1
+"""Mass in amu, below which masses are in other units. That of muonium, the lightest that is used, is 0.114."""
 _NAMES = ("masses", "mass")
 """Names of arrays of masses in files, in lower case."""
 
@@ -28,7 +30,7 @@ def with_masses(structure: Structure) -> Structure:
     """Return a structure whose masses are the array of masses of its file, if it has one, in amu.
 
     Raises:
-        InputError: a mass is not a number above 0; the message names the atom.
+        InputError: a mass is not a number of amu; the message names the atom.
     """
     name = next((name for name in structure.arrays if name.lower() in _NAMES), None)
     if name is None:
@@ -37,9 +39,9 @@ def with_masses(structure: Structure) -> Structure:
     if given.shape != structure.numbers.shape or given.dtype.kind not in "iuf":
         raise InputError(f"{structure.source}: {name} are not one number per atom, which masses in amu are")
     masses = given.astype(np.float64)
-    for atom in np.flatnonzero(~(np.isfinite(masses) & (masses > 0))):
+    for atom in np.flatnonzero(~(np.isfinite(masses) & (masses >= _LEAST))):
         raise InputError(
-            f"{structure.source}: atom {atom} has the mass {masses[atom]:g}; expected amu above 0, or no {name}"
+            f"{structure.source}: atom {atom} has the mass {masses[atom]:g}; expected {_LEAST} amu or more"
         )
     return replace(structure, masses=masses)
 

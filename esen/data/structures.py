@@ -9,7 +9,7 @@ from esen.data.checks import check_structure
 from esen.data.constraints import check_constraints
 from esen.data.masses import with_masses
 from esen.data.readers.by_ase import other_frames
-from esen.data.readers.formats import FORMATS, format_of_content, format_of_name
+from esen.data.readers.formats import FORMATS, format_of_content, format_of_name, refuse_streams
 from esen.data.readers.frame import parse_slice, refusing_frames, select
 from esen.data.readers.opening import unpacked
 from esen.data.structure import Structure
@@ -33,6 +33,7 @@ def read_structures(path: Path, frames: str) -> list[tuple[int, Structure]]:
     """
     if path.is_dir():
         raise InputError(f"{path}: is a folder; expected a file of structures")
+    refuse_streams(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     found = list(select(enumerate(_structures(path)), parse_slice(frames)))

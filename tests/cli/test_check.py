@@ -29,7 +29,7 @@ def _work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def check(*arguments: str) -> tuple[int, str, str]:
-    result = CliRunner().invoke(app, ["check", *arguments])
+    result = CliRunner().invoke(app, ["check", *arguments], catch_exceptions=False)
     return result.exit_code, result.stdout, result.stderr
 
 
@@ -49,6 +49,7 @@ def test_a_broken_law_is_exit_code_1() -> None:
     assert "FAIL" in out
     assert "1 of 2 laws hold. Broken: curl (0.0" in out
     assert "do not use it for NVE dynamics or phonons" in out
+    assert "\\n" not in out
     values = json.loads(Path("out/check.json").read_text())
     assert values["holds"] is False
     assert [finding["verdict"] for finding in values["findings"]] == ["fail", "pass"]

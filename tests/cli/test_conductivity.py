@@ -24,7 +24,7 @@ def _work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def conductivity(*arguments: str) -> tuple[int, str, str]:
-    result = CliRunner().invoke(app, ["conductivity", *arguments])
+    result = CliRunner().invoke(app, ["conductivity", *arguments], catch_exceptions=False)
     return result.exit_code, result.stdout, result.stderr
 
 

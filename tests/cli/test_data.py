@@ -11,7 +11,7 @@ from tests.train.small import crystals, write_frames
 
 
 def run(*words: object) -> tuple[int, str]:
-    result = CliRunner().invoke(app, ["data", *map(str, words)])
+    result = CliRunner().invoke(app, ["data", *map(str, words)], catch_exceptions=False)
     return result.exit_code, result.output
 
 

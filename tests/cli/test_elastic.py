@@ -20,7 +20,7 @@ def _work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def elastic(*arguments: str) -> tuple[int, str, str]:
-    result = CliRunner().invoke(app, ["elastic", *arguments, "--no-track"])
+    result = CliRunner().invoke(app, ["elastic", *arguments, "--no-track"], catch_exceptions=False)
     return result.exit_code, result.stdout, result.stderr
 
 

@@ -28,7 +28,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def invoke(*arguments: str, code: int = 0) -> str:
-    result = CliRunner().invoke(app, ["mae", *arguments])
+    result = CliRunner().invoke(app, ["mae", *arguments], catch_exceptions=False)
     assert result.exit_code == code, result.output
     return result.output
 

@@ -22,7 +22,7 @@ def _work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def phonons(*arguments: str) -> tuple[int, str, str]:
-    result = CliRunner().invoke(app, ["phonons", *arguments])
+    result = CliRunner().invoke(app, ["phonons", *arguments], catch_exceptions=False)
     return result.exit_code, result.stdout, result.stderr
 
 

@@ -35,7 +35,7 @@ def _work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def relax(*arguments: str) -> tuple[int, str, str]:
-    result = CliRunner().invoke(app, ["relax", *arguments, "--no-track"])
+    result = CliRunner().invoke(app, ["relax", *arguments, "--no-track"], catch_exceptions=False)
     return result.exit_code, result.stdout, result.stderr
 
 

@@ -61,7 +61,7 @@ def test_isotopes_of_hydrogen_in_extended_xyz(tmp_path, column, masses) -> None:
     assert masses_of(structure).tolist() == masses
 
 
-@pytest.mark.parametrize("mass", [0.0, -1.0, np.nan, np.inf])
+@pytest.mark.parametrize("mass", [0.0, -1.0, np.nan, np.inf, 1.06e-25])
 def test_impossible_masses_name_the_atom(tmp_path, mass) -> None:
     atoms = Atoms("Cu2", [[0, 0, 0], [0, 0, 2.5]])
     atoms.set_masses([63.5, mass])

@@ -1,6 +1,8 @@
 """The one reader of structure files."""
 
+import os
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.io import write
 
+from esen.data.readers.formats import find_files
 from esen.data.structures import read_named_structures, read_structures
 from esen.errors import InputError
 
@@ -165,6 +168,16 @@ def with_tags(rows: str, **tags: str) -> str:
         (with_tags("Cu1 Cu 0 0 0 A", t="_atom_site_disorder_assembly"), "Cu1 in A"),
         (with_tags("Cu1 Cu 0 0 0 .", t="_atom_site_disorder_group"), ""),
         (with_tags("Cu1 Cu 0 0 0 0.5(1)", t="_atom_site_occupancy"), "Cu1 0.5"),
+        (with_tags("Cu1 Cu 0 0 0 1.000(2)", t="_atom_site_occupancy"), ""),
+        (with_tags("Cu1 Cu 0 0 0 1/2", t="_atom_site_occupancy"), "Cu1 1/2"),
+        (with_tags("Cu1 Cu 0 0 0 0,5", t="_atom_site_occupancy"), "Cu1 0,5"),
+        (with_tags("Cu1 Cu 0 0 0 '0.5'", t="_atom_site_occupancy"), "Cu1 0.5"),
+        (with_tags("Cu1 Cu 0 0 0 nan", t="_atom_site_occupancy"), "Cu1 nan"),
+        (with_tags("O1 O 0 0 0 2", t="_atom_site_attached_hydrogens"), "2 H of site O1"),
+        (with_tags("O1 O 0 0 0 0", t="_atom_site_attached_hydrogens"), ""),
+        (with_tags("O1 O 0 0 0", t="") + "_chemical_formula_sum 'H2 O'\n", "H of the formula have no sites"),
+        (with_tags("D1 D 0 0 0", t="") + "_chemical_formula_sum 'D2'\n", ""),
+        (with_tags("Cu1 Cu 0 0 0", t="") + "_chemical_formula_sum 'Cu4'\n", ""),
         (with_tags("Cu1 Cu 0 0 0 ?", t="_atom_site_occupancy"), ""),
         (with_tags("Cu1 Cu 0 0 0\nCu2 Cu 0.05 0 0", t=""), "sites Cu1 and Cu2 are 0.195 Å apart"),
         (with_tags("Cu1 Cu 0 0 0\nAu1 Au 0 0 0", t=""), "site Au1 is at the place of Cu"),
@@ -222,7 +235,7 @@ def test_text_in_other_encodings_is_named(folder: Path) -> None:
             read_structures(folder / name, ":")
 
 
-LAMMPS = """# a comment
+LAMMPS = """# a comment about an element
 
 2 atoms
 2 atom types
@@ -247,8 +260,9 @@ Atoms # atomic
         ("\nAtom Type Labels\n\n1 Cu\n2 O\n", ""),
     ],
 )
-def test_types_of_lammps_are_not_elements(tmp_path: Path, section: str, words: str) -> None:
-    path = tmp_path / "a.lammps-data"
+@pytest.mark.parametrize("name", ["a.lammps-data", "copper.data", "a.lmp", "data.element"])
+def test_types_of_lammps_are_not_elements(tmp_path: Path, name: str, section: str, words: str) -> None:
+    path = tmp_path / name
     path.write_text(LAMMPS.format(section))
     if not words:
         assert read_structures(path, ":")[0][1].numbers.tolist() == [29, 8]
@@ -267,6 +281,44 @@ def test_types_of_a_dump_are_not_elements(tmp_path: Path, columns: str, row: str
         return
     with pytest.raises(InputError, match=r"column element"):
         read_structures(path, ":")
+
+
+def test_rows_of_lammps_are_as_many_as_the_file_says(tmp_path: Path) -> None:
+    atoms = "\nMasses\n\n1 63.546\n2 15.999\n"
+    head = "ITEM: TIMESTEP\n0\nITEM: NUMBER OF ATOMS\n1\nITEM: BOX BOUNDS pp pp pp\n0 3.6\n0 3.6\n0 3.6\n"
+    frame = f"{head}ITEM: ATOMS id element x y z\n1 Cu 0 0 0\n"
+    texts = {
+        "a.data": (
+            LAMMPS.format(atoms).replace("2 atoms", "1 atoms"),
+            "frame 0: says 1 atoms, but has 2 rows",
+        ),
+        "b.data": (
+            LAMMPS.format(atoms).replace("2 atoms", "3 atoms"),
+            "frame 0: says 3 atoms, but has 2 rows",
+        ),
+        "c.data": (LAMMPS.format(atoms) + "\nVelocities\n\n1 0 0 0\n2 0 0 0\n", ""),
+        "a.dump": (frame * 2, ""),
+        "b.dump": (frame + frame + "2 Cu 1 1 1\n", "frame 1: says 1 atoms, but has 2 rows"),
+        "c.dump": (frame + head, "frame 1: says 1 atoms, but has 0 rows"),
+    }
+    for name, (text, words) in texts.items():
+        (tmp_path / name).write_text(text)
+        if not words:
+            assert len(read_structures(tmp_path / name, ":")) == 1 + (name == "a.dump")
+            continue
+        with pytest.raises(InputError, match=words):
+            read_structures(tmp_path / name, ":")
+
+
+@pytest.mark.parametrize(
+    "read", [lambda path: read_structures(path, ":"), lambda path: find_files(str(path), Path())]
+)
+def test_pipes_and_devices(tmp_path: Path, read: Callable[[Path], object]) -> None:
+    os.mkfifo(tmp_path / "pipe.xyz")
+    (tmp_path / "zero.xyz").symlink_to("/dev/zero")
+    for name in ("pipe.xyz", "zero.xyz"):
+        with pytest.raises(InputError, match=f"{name}: is a pipe or a device"):
+            read(tmp_path / name)
 
 
 def test_absurd_counts_are_refused_before_reading(tmp_path: Path) -> None:
@@ -293,6 +345,13 @@ CELL = "1.0\n4 0 0\n0 4 0\n0 0 4\n"
         (f"x\n{CELL}Na Cl\n1 99999999999\nDirect\n0 0 0\n", "line 7 says 100000000000 atoms"),
         (f"x\n{CELL}Na Cl\n1 -1\nDirect\n0 0 0\n", "line 7"),
         (f"x\n{CELL}Na\n0\nDirect\n", "line 7 says 0 atoms"),
+        (f"x\n{CELL}Na Cl\n1 1\nS\nDirect\n0 0 0 T F T\n.5 .5 0 F F F\n\n0 0 0\n0 0 0\n", ""),
+        (f"x\n{CELL}Na\n1\nS\nDirect\n0 0 0 t f t\n", "line 10 is '0 0 0 t f t'"),
+        (f"x\n{CELL}Na\n1\nS\nDirect\n0 0 0 .FALSE. .TRUE. T\n", "line 10"),
+        (f"x\n{CELL}Na\n1\nS\nDirect\n0 0 0 F F\n", "line 10"),
+        (f"x\n{CELL}Na\n2\nS\nDirect\n0 0 0 F F F\n", "line 7 says 2 atoms.*fewer"),
+        (f"x\n{CELL}Na\n1\nDirect\n0 0 0\n.5 .5 0\n", "line 7 says 1 atoms.*more"),
+        (f"x\n{CELL}Na Cl\n1 1\nDirect\n0 0 0 Na\n.5 .5 0 Cl\n\n0 0 0\n0 0 0\n", ""),
         (f"x\n{CELL}", "line 6"),
     ],
 )

@@ -1,5 +1,6 @@
 """ASE's databases and trajectories, and structures in every format that has no reader here, read by ASE."""
 
+import re
 import sqlite3
 import warnings
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ Image = tuple[Atoms, dict[str, Any], float]
 
 _VALUES = ("energy", "free_energy", "stress")
 _ARRAYS = ("forces", "magmoms", "charges")
+_LAMMPS_DATA = (re.compile(r"^[ \t]*\d+[ \t]+atoms\b", re.MULTILINE), re.compile(r"\sxlo[ \t]+xhi\b"))
 
 
 def traj_frames(path: Path) -> Iterator[RawFrame]:
@@ -43,7 +45,12 @@ def other_frames(path: Path) -> Iterator[RawFrame]:
         InputError: the file does not say which elements its atoms are, or its sites are not fully occupied.
     """
     with refusing(lambda: f"{path}: ASE's reader failed"):
-        yield from _raw_frames(path, _other_images(path))
+        try:
+            yield from _raw_frames(path, _other_images(path))
+        except KeyError as error:
+            raise InputError(
+                f"{path}: ASE's reader failed at {error.args[0]!s}; is it an element?"
+            ) from error
 
 
 def _raw_frames(path: Path, images: Iterator[Image]) -> Iterator[RawFrame]:
@@ -87,21 +94,42 @@ def _db_images(path: Path) -> Iterator[Image]:
 
 def _other_images(path: Path) -> Iterator[Image]:
     import ase.io
-    from ase.io.formats import filetype
 
     with _in_utf8(path) as readable:
-        kind = filetype(str(readable))
+        kind = _kind(readable, path)
         check_text(readable, path, kind)
         options = {"store_tags": True} if kind == "cif" else {}
         images = ase.io.iread(readable, index=":", format=kind, do_not_split_by_at_sign=True, **options)
-        with readable.open("rb") as file:
-            start = file.read(1 << 16).decode(errors="replace")
+        start = _start(readable)
         for number, atoms in enumerate(images):
             if kind.startswith("lammps"):
-                refuse_types(atoms, f"{path}, frame {number}", start)
+                refuse_types(atoms, f"{path}, frame {number}", kind, start)
             if kind == "cif":
                 refuse_cif_disorder(atoms, f"{path}, frame {number}")
             yield atoms, {}, 1.0
+
+
+def _kind(readable: Path, path: Path) -> str:
+    """Return ASE's name of the format. LAMMPS data have many suffixes, which ASE takes for other formats.
+
+    Raises:
+        InputError: ASE does not know the format.
+    """
+    from ase.io.formats import UnknownFileTypeError, filetype
+
+    start = _start(readable)
+    if all(part.search(start) for part in _LAMMPS_DATA):
+        return "lammps-data"
+    try:
+        kind: str = filetype(str(readable))
+    except UnknownFileTypeError as error:
+        raise InputError(f"{path}: is in no format that ASE knows; give it as CIF or extended XYZ") from error
+    return kind
+
+
+def _start(path: Path) -> str:
+    with path.open("rb") as file:
+        return file.read(1 << 16).decode(errors="replace")
 
 
 @contextmanager

@@ -1,11 +1,12 @@
 """Extended XYZ: files, compressed or not, and zips of files such as MPtrj's, which are read without unpacking."""
 
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import TextIO
 
 from esen.data.readers.extxyz_frame import parse_extxyz, shown
 from esen.data.readers.frame import RawFrame, refusing
@@ -14,6 +15,8 @@ from esen.errors import InputError
 
 SUFFIXES = (".xyz", ".extxyz")
 _MOST_ATOMS = 1_000_000_000
+_LONGEST_COUNT = 10_000
+"""Characters that the line of a number of atoms has at most."""
 
 
 def extxyz_frames(path: Path) -> Iterator[RawFrame]:
@@ -49,17 +52,16 @@ def zip_frames(path: Path) -> Iterator[RawFrame]:
                     yield replace(raw, done=number / len(names))
 
 
-def _blocks(file: Iterable[str], where: str) -> Iterator[RawFrame]:
+def _blocks(file: TextIO, where: str) -> Iterator[RawFrame]:
     """Divide the lines of a file into frames by their numbers of atoms."""
-    lines = iter(file)
     number = count = 0
-    for header in lines:
+    while header := file.readline(_LONGEST_COUNT):  # so that a file without line ends is not read as a whole
         number += 1
         if header.isspace():
             continue
         source = f"{where}, frame {count}"
         atoms = _atom_count(header, f"{source} (line {number})", count)
-        body = list(islice(lines, atoms + 1))
+        body = list(islice(file, atoms + 1))
         if len(body) < atoms + 1:
             found = max(len(body) - 1, 0)
             raise InputError(f"{source} (line {number}): says {atoms} atoms, but the file ends after {found}")

@@ -75,7 +75,9 @@ def parse_extxyz(raw: RawFrame) -> Structure:
             f"{raw.source} (line {raw.line + 2 + atom}): species and Z are of different elements"
         )
     assert species is not None
-    mask = arrays.pop("move_mask", None)
+    mask = arrays.pop("move_mask", np.ones(1))
+    for row in np.flatnonzero(~np.isin(mask, (0, 1)).reshape(len(mask), -1).all(axis=1)):
+        raise InputError(f"{raw.source} (line {raw.line + 2 + row}): expected 0, 1, T or F in move_mask")
     return Structure(
         numbers=species,
         positions=arrays.pop("pos"),
@@ -84,14 +86,14 @@ def parse_extxyz(raw: RawFrame) -> Structure:
         info={key: _value(key, text) for key, text in given.items()},
         arrays={"charges" if name == "charge" else name: array for name, array in arrays.items()},
         source=raw.source,
-        constraints=() if mask is None else _fixed(~mask.astype(np.bool_)),
+        constraints=_fixed(~mask.astype(np.bool_)),
     )
 
 
 def _fixed(mask: Bool[np.ndarray, "..."]) -> tuple[FixConstraint, ...]:
     """Return the constraints of atoms, or of their Cartesian components, that may not move."""
     if mask.ndim == 1:
-        return (FixAtoms(mask=mask),)
+        return (FixAtoms(mask=mask),) if mask.any() else ()
     return tuple(FixCartesian(atom, mask=mask[atom]) for atom in np.flatnonzero(mask.any(axis=1)).tolist())
 
 

@@ -79,6 +79,8 @@ def find_files(pattern: str, folder: Path, kind: str = "auto") -> list[tuple[Pat
     Raises:
         InputError: there are no files, or a file does not show its format.
     """
+    if not pattern:
+        raise InputError("the path of the data is empty; give a file, a folder or a pattern")
     path = folder / Path(pattern).expanduser()
     if path.is_dir() and not is_esendata(path):
         found = _files_in(path, kind)
@@ -97,7 +99,19 @@ def find_files(pattern: str, folder: Path, kind: str = "auto") -> list[tuple[Pat
     files = [p for p in files if len(files) == 1 or p.name != "metadata.npz"]
     if not files and not sets:
         raise InputError(f"{path}: no such file, folder or pattern")
+    for file in files:
+        refuse_streams(file)
     return [(p, ESENDATA) for p in sets] + [(p, file_format(p) if kind == "auto" else kind) for p in files]
+
+
+def refuse_streams(path: Path) -> None:
+    """Refuse pipes and devices, which cannot be read twice and may have no end.
+
+    Raises:
+        InputError: the path exists and is neither a file nor a folder.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise InputError(f"{path}: is a pipe or a device; write its content to a file first")
 
 
 def file_format(path: Path) -> str:

@@ -17,7 +17,7 @@ from esen.errors import InputError, typed_line
 
 T = TypeVar("T")
 
-_SLICE = re.compile(r"\s*(-?\d+)?\s*:\s*(-?\d+)?\s*(?::\s*(-?[1-9]\d*)?\s*)?")
+_SLICE = re.compile(r"\s*(-?\d{1,18})?\s*:\s*(-?\d{1,18})?\s*(?::\s*(-?[1-9]\d{0,17})?\s*)?")
 
 
 _LONGEST = 200
@@ -42,7 +42,7 @@ def refusing(where: Callable[[], str]) -> Iterator[None]:
         byte, before = error.object[error.start], error.object[max(error.start - 30, 0) : error.start]
         place = f"after {before.decode(errors='replace')!r}" if before else "at its beginning"
         raise InputError(
-            f"{where()}: is not UTF-8 text (byte 0x{byte:02x} {place}); save it as UTF-8"
+            f"{where()}: is not UTF-8 text (byte 0x{byte:02x} {place}); it is damaged, or save it as UTF-8"
         ) from error
     except OSError as error:
         raise InputError(f"{where()}: cannot be read ({error.strerror or typed_line(error)})") from error

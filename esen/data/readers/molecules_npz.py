@@ -6,6 +6,7 @@
 | rMD17 | nuclear_charges | coords | energies | forces |
 """
 
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -76,6 +77,8 @@ def npz_frames(path: Path) -> Iterator[RawFrame]:
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:
+    if not zipfile.is_zipfile(path):
+        raise InputError(f"{path}: is no .npz file, or is cut off")
     with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
         known = {name for layout in LAYOUTS for name in layout} | {"e_unit", "r_unit", "lattice", "name"}
         return {key: saved[key] if key in known else np.zeros(0) for key in saved}

@@ -121,17 +121,31 @@ def test_elements_by_number_and_plain_xyz():
     ("mask", "fixed"),
     [
         ("move_mask:L:1", {0: [True] * 3}),
+        ("MOVE_MASK:I:1", {0: [True] * 3}),
+        ("move_mask:R:1", {0: [True] * 3}),
         ("Move_Mask:L:3", {0: [True, False, False], 1: [False, True, True]}),
     ],
 )
 def test_a_move_mask_is_a_constraint(mask, fixed):
-    rows = ["Mg 0 0 0 F T T", "O 0 0 2 T F F"] if mask.endswith("3") else ["Mg 0 0 0 F", "O 0 0 2 T"]
+    no, yes = ("F", "T") if ":L:" in mask else ("0", "1") if ":I:" in mask else ("0.0", "1.0")
+    rows = ["Mg 0 0 0 F T T", "O 0 0 2 T F F"] if mask.endswith("3") else [f"Mg 0 0 0 {no}", f"O 0 0 2 {yes}"]
     frame = parse(f"2\nProperties=species:S:1:pos:R:3:{mask}\n" + "\n".join(rows))
     assert not frame.arrays
     found = {
         int(a): getattr(c, "mask", [True] * 3) for c in frame.constraints for a in np.atleast_1d(c.index)
     }
     assert {atom: list(map(bool, mask)) for atom, mask in found.items()} == fixed
+
+
+def test_a_move_mask_that_fixes_nothing_is_none():
+    assert not parse("1\nProperties=species:S:1:pos:R:3:move_mask:L:1\nO 0 0 0 T\n").constraints
+
+
+@pytest.mark.parametrize("word", ["2", "-1", "nan", "0.5"])
+def test_a_move_mask_of_other_numbers(word):
+    kind = "I" if word in ("2", "-1") else "R"
+    with pytest.raises(InputError, match=r"line 4.*move_mask"):
+        parse(f"2\nProperties=species:S:1:pos:R:3:move_mask:{kind}:1\nO 0 0 0 1\nO 0 0 2 {word}\n")
 
 
 BAD = {

@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esen.data.readers.frame import parse_slice, select
+from esen.errors import InputError
 
 INTEGERS = st.none() | st.integers(-6, 6)
 
@@ -10,6 +11,9 @@ INTEGERS = st.none() | st.integers(-6, 6)
 def test_parse_slice():
     assert parse_slice(" 1 : -1 : 2 ") == slice(1, -1, 2)
     assert parse_slice("::-1") == slice(None, None, -1)
+    for text in ("99999999999999999999:", ":99999999999999999999", "::99999999999999999999"):
+        with pytest.raises(InputError, match="not a Python slice"):
+            parse_slice(text)
 
 
 @given(length=st.integers(0, 8), start=INTEGERS, stop=INTEGERS, step=INTEGERS.filter(lambda n: n != 0))
