@@ -26,7 +26,13 @@ from esen.evaluate.conductivity.material import Material, make_phono3py
 from esen.evaluate.conductivity.protocol import ConductivityProtocol
 from esen.evaluate.conductivity.transport import Transport, solve, unscattered_share
 from esen.evaluate.model import Model, Progress, no_progress
-from esen.evaluate.phonons.crystal import check_several_atoms, narrow_supercell, quietly, to_phonopy
+from esen.evaluate.phonons.crystal import (
+    check_bound,
+    check_several_atoms,
+    narrow_supercell,
+    quietly,
+    to_phonopy,
+)
 from esen.evaluate.relax import Relaxed, RelaxSpec, relax, space_group
 
 Forecast = Callable[[tuple[int, int], tuple[int, int], float], None]
@@ -150,6 +156,7 @@ def conductivity_at(
 
     try:
         second_by_displacements(phono3py, protocol, model, partial(proceeded, 0))
+        check_bound(material.name, phono3py.fc2)
         found = Conductivity(
             material=material,
             relaxed=relaxed,
@@ -180,10 +187,13 @@ def reference_conductivity(material: Material, protocol: ConductivityProtocol) -
     group = space_group(material.unitcell, protocol.symprec)
     try:
         produce_second(phono3py, protocol)
+        check_bound(material.name, phono3py.fc2)
         found = Conductivity(material, None, (group, group), harmonic(phono3py, protocol), (0, 0), None)
         if found.reason is not None:
             return found
         produce_third(phono3py, protocol)
+    except InputError:
+        raise
     except Exception as error:  # of phono3py and symfc, by whatever name
         raise InputError(
             f"{material.name}: phono3py cannot use its force sets ({first_line(error)})"

@@ -22,6 +22,8 @@ R = TypeVar("R")
 
 MAX_ATOMS = 2000
 """Largest number of atoms of a supercell that the user has not asked for."""
+_NO_FORCE = 1e-8
+"""Force constants in eV/Å² below which atoms do not feel each other."""
 _SAME_MASS = 1e-4
 """Relative difference below which two masses of equivalent atoms are one."""
 
@@ -91,6 +93,19 @@ def check_several_atoms(name: str, supercell: PhonopyAtoms) -> None:
     if len(supercell) == 1:
         raise InputError(
             f"{name}: its supercell has one atom, whose force constants vanish; give a larger one"
+        )
+
+
+def check_bound(name: str, constants: np.ndarray | None) -> None:
+    """Check that some force constant is not zero: else no atom feels another, and no phonons were tested.
+
+    Raises:
+        InputError: all of them vanish.
+    """
+    if constants is not None and np.abs(constants).max() < _NO_FORCE:
+        raise InputError(
+            f"{name}: all force constants vanish, because no displacement changes a force; are the atoms within the"
+            " cutoff of each other, and is the cell in Å?"
         )
 
 

@@ -19,6 +19,7 @@ from esen.evaluate.phonons.crystal import (
     MAX_ATOMS,
     Crystal,
     Known,
+    check_bound,
     check_masses,
     check_periodic,
     check_size,
@@ -34,7 +35,7 @@ from esen.evaluate.phonons.yaml import check_parts, read_yaml
 PACKED = (".xz", ".bz2", ".gz")
 _YAML_SUFFIXES = (".yaml", ".yml", *PACKED)
 _UNEXPLAINED = 0.3
-"""Share of the forces of random displacements beyond which they are not harmonic."""
+"""Share of the forces of random displacements, or of force constants, beyond which they are not harmonic."""
 _INDEX = ("pbe.json", "pbe.csv")
 _COLUMNS = {
     "max_frequency": "max_freq",
@@ -147,9 +148,11 @@ def phonopy_of_yaml(path: Path, symprec: float, max_atoms: int = MAX_ATOMS) -> P
             quietly(found.produce_force_constants, calculate_full_force_constants=False, fc_calculator=solver)
             if solver is not None:
                 _check_fit(found, dataset)
+            _check_exchange(found)
     except Exception as error:  # of spglib, phonopy and symfc
         cure = "; pip install symfc" if isinstance(error, ImportError) else ""
         raise InputError(f"{path}: phonopy cannot use it ({first_line(error)}{cure})") from error
+    check_bound(str(path), found.force_constants)
     return found
 
 
@@ -175,6 +178,21 @@ def _check_fit(phonons: Phonopy, dataset: Any) -> None:
         raise ValueError(
             f"harmonic force constants leave {share:.0%} of its forces; subtract those of the undisplaced supercell, or"
             " displace atoms less"
+        )
+
+
+def _check_exchange(phonons: Phonopy) -> None:
+    """Check that force constants are about the same when two atoms are exchanged, as second derivatives are.
+
+    Raises:
+        ValueError: they are not.
+    """
+    own: np.ndarray = np.array(phonons.force_constants)[:, phonons.primitive.p2s_map]
+    share = np.linalg.norm(own - own.transpose(1, 0, 3, 2)) / (np.linalg.norm(own) or 1.0)
+    if share > _UNEXPLAINED:
+        raise ValueError(
+            f"its force constants change by {share:.0%} when atoms are exchanged; a displacement is missing, or forces"
+            " of the undisplaced supercell are in its forces"
         )
 
 

@@ -12,7 +12,13 @@ from esen.data.constraints import without_constraints
 from esen.data.structure import Structure
 from esen.errors import InputError, first_line
 from esen.evaluate.model import Model, Progress, no_progress
-from esen.evaluate.phonons.crystal import Crystal, check_several_atoms, make_phonopy, narrow_supercell
+from esen.evaluate.phonons.crystal import (
+    Crystal,
+    check_bound,
+    check_several_atoms,
+    make_phonopy,
+    narrow_supercell,
+)
 from esen.evaluate.phonons.force_constants import by_displacements, by_hessian
 from esen.evaluate.phonons.properties import Properties, measure
 from esen.evaluate.phonons.protocol import PhononProtocol
@@ -68,6 +74,7 @@ def phonons_at(
         by_hessian(phonons, model.differentiable, model.device, model.batch_atoms)
     else:
         by_displacements(phonons, protocol, partial(model.forces, progress=progress))
+    check_bound(crystal.name, phonons.force_constants)
     return Phonons(crystal, how, phonons, measure(phonons, protocol))
 
 

@@ -18,6 +18,7 @@ from esen.errors import InputError
 from esen.evaluate.phonons.crystal import check_size, quietly
 
 _DEFAULT = get_calculator_physical_units()
+"""Its factor of frequencies stands in each yaml of phono3py, whatever its units."""
 _SAME = 0.01
 """Å; atoms of two supercells that are farther apart are different."""
 
@@ -78,6 +79,7 @@ def read_yaml(path: Path, load: Callable[[dict[str, Any]], Any]) -> tuple[Any, U
         for key, found in (("unit_cell", data.unitcell), ("supercell_matrix", data.supercell_matrix)):
             if found is None:
                 raise ValueError(f"it has no {key}")
+        _check_primitive(data.unitcell, data.primitive_matrix)
         if data.unitcell.is_site_mixture:
             raise ValueError("its sites are mixtures of elements, of which no potential computes forces")
         if not (np.isfinite(data.unitcell.masses) & (data.unitcell.masses > 0)).all():
@@ -143,27 +145,43 @@ def _check_dataset(path: Path, value: Any, atoms: int) -> None:
             raise InputError(f"{path}: displaces atom {part + 1} of a supercell of {atoms} atoms")
         if key in ("forces", "displacements", "displacement") and not np.isfinite(part).all():
             raise InputError(f"{path}: its {key} are not finite")
+        if key == "displacement" and not np.any(part):
+            raise InputError(
+                f"{path}: a displacement of its data is zero, which no force constant follows from"
+            )
         if key in ("forces", "displacements") and part.shape[-2:] != (atoms, 3):
             raise InputError(
                 f"{path}: has {key} of {part.shape[-2]} atoms; its unit_cell and supercell_matrix have {atoms}"
             )
 
 
+def _check_primitive(unitcell: PhonopyAtoms, matrix: Any) -> None:
+    """Check that a primitive cell holds a whole number of atoms; phonopy takes cells of half an atom.
+
+    Raises:
+        ValueError: it does not.
+    """
+    count = len(unitcell) * (1.0 if matrix is None else float(np.linalg.det(matrix)))
+    if count < 0.5 or abs(count - round(count)) > 0.01:
+        raise ValueError(f"its primitive_matrix spans {count:.3g} atoms, expected a whole number above 0")
+
+
 def _units_of(content: Mapping[str, Any], calculator: str | None) -> Units:
     """Return the units of a calculator; phonopy has refused a `physical_unit` that disagrees with them.
 
     Raises:
-        ValueError: there is no calculator, and the factor of frequencies is that of other units.
+        ValueError: the factor of frequencies is that of other units.
     """
     header = content.get("phonopy") or content.get("phono3py") or {}
-    factor = float(header.get("frequency_unit_conversion_factor") or _DEFAULT.factor)
-    for name in calculator_info if calculator is None else ():
+    own = get_calculator_physical_units(calculator)
+    factor = float(header.get("frequency_unit_conversion_factor") or own.factor)
+    for name in () if np.isclose(factor, _DEFAULT.factor, rtol=1e-4) else calculator_info:
         other = get_calculator_physical_units(name)
-        differs = other.force_constants_unit != _DEFAULT.force_constants_unit
+        differs = other.force_constants_unit != own.force_constants_unit
         if differs and np.isclose(factor, other.factor, rtol=1e-4):
+            named = "no calculator" if calculator is None else f"the calculator {calculator}"
             raise ValueError(
                 f"its frequency_unit_conversion_factor {factor:g} is that of {other.force_constants_unit}, and it names"
-                f" no calculator; add calculator: {name}"
+                f" {named}; write calculator: {name}"
             )
-    own = get_calculator_physical_units(calculator)
     return Units(own.distance_to_A, own.force_to_eVperA)

@@ -208,3 +208,9 @@ def test_limits_of_imaginary_modes() -> None:
         assert imaginary_modes(points, bad, PUBLISHED) == 1, (place, value)
     almost = fine - np.array([[0.0], [0.5e-3]])
     assert (imaginary_modes(points, almost, PUBLISHED), imaginary_modes(points, almost, TIGHT)) == (1, 0)
+
+
+def test_atoms_that_do_not_feel_each_other_have_no_conductivity() -> None:
+    calculator = LennardJones(sigma=0.1, epsilon=1.0, rc=0.5)
+    with pytest.raises(InputError, match="all force constants vanish"):
+        conductivity_at(simple_cubic(), None, model_of(calculator), PUBLISHED)

@@ -7,6 +7,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
+from ase.calculators.lj import LennardJones
 
 from esen.errors import InputError
 from esen.evaluate.phonons.protocol import PROTOCOLS
@@ -85,3 +86,9 @@ def test_what_cannot_be_done_is_one_line() -> None:
     broken = replace(crystal, primitive=np.eye(3) * 0.3)
     with pytest.raises(InputError, match=r"made: phonopy .*cell"):
         phonons_at(broken, None, model_of(EMT()), STILL)
+
+
+def test_atoms_that_do_not_feel_each_other_have_no_phonons() -> None:
+    far = crystal_of(bulk("Ar", "fcc", a=60.0), 2, 2, 2)
+    with pytest.raises(InputError, match="all force constants vanish"):
+        phonons_at(far, None, model_of(LennardJones(sigma=3.4, rc=8.0)), STILL)

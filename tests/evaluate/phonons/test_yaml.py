@@ -128,6 +128,10 @@ def changed(change: Callable[[dict[str, Any]], object], path: Path, calculator: 
         (lambda c: c["displacements"][0].update(atom=9), "atom 9"),
         (lambda c: c["displacements"][0].update(forces=[[0.0] * 3] * 7), "7 atoms.* 8"),
         (lambda c: c["displacements"][0]["forces"][3].__setitem__(0, float("nan")), "not finite"),
+        (lambda c: c["displacements"][0].update(displacement=[0.0] * 3), "is zero"),
+        (lambda c: c["displacements"][0].update(forces=[[0.0] * 3] * 8), "force constants vanish"),
+        (lambda c: c.update(primitive_matrix=[[0.5, 0, 0], [0, 1, 0], [0, 0, 1]]), "0.5 atoms"),
+        (lambda c: c["phonopy"].update(calculator="vasp") or c.pop("physical_unit"), "108.97.*Ry/au.*vasp"),
         (lambda c: c["unit_cell"]["points"][0].update(mass=0.0), "masses"),
         (lambda c: c["supercell"]["points"].reverse(), "supercell"),
     ],
@@ -197,3 +201,18 @@ def test_random_displacements_must_determine_and_explain_the_forces(tmp_path: Pa
     few.save(path)
     with pytest.raises(InputError, match=r"random\.yaml: .*1 random displacements .*needed"):
         crystal_of_yaml(path, STILL)
+
+
+def test_a_missing_displacement_of_atoms_under_force_is_seen(tmp_path: Path) -> None:
+    path = tmp_path / "cut.yaml"
+    positions = [[0.1, 0, 0], [0, 1.9, 1.8], [1.8, 0, 1.7], [1.7, 1.8, 0.1]]
+    crystal = structure_of(Atoms("NiCu3", positions, cell=[3.6, 3.6, 4], pbc=True))
+    whole = Phonopy(to_phonopy(crystal), np.eye(3, dtype=int), primitive_matrix="P")
+    whole.generate_displacements(distance=0.01)
+    cells = whole.supercells_with_displacements or []
+    whole.forces = np.array(emt().forces([from_phonopy(cell, "") for cell in cells]))
+    content = content_of(whole, path)
+    assert constants_of(path).shape == (4, 4, 3, 3)
+    del content["displacements"][-1]
+    with pytest.raises(InputError, match=r"cut\.yaml: .*a displacement is missing"):
+        crystal_of_yaml(written(content, path), STILL)
