@@ -24,7 +24,7 @@ SITUATIONS = {"idle": None, "one core busy": 0.0, "busy after a third": 1 / 3}
 
 
 def steps_made(threads: list[str], seconds: float, busy_from: float | None) -> int:
-    """Return the steps that a training makes in a time, counted from its first step.
+    """Return the steps that a training makes in a time, which includes its start.
 
     Args:
         threads: Options of `esen train`.
@@ -35,21 +35,19 @@ def steps_made(threads: list[str], seconds: float, busy_from: float | None) -> i
         run = Path(folder) / "run"
         command = [sys.executable, "-m", "esen_cli.app", "train", str(RECIPE), "--output", str(run), *threads]
         command += ["--set", "tracking.enabled=false", "--set", "train.seed=1", "--device", "cpu"]
+        start = time.monotonic()
         other = subprocess.Popen([sys.executable, "-c", LOOP]) if busy_from == 0 else None
-        training = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=(Path(folder) / "log").open("w")
-        )
+        free = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
+        log = (Path(folder) / "log").open("w")
+        training = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log, env=free)
         try:
-            metrics = run / "metrics.jsonl"
-            while not metrics.exists() or not metrics.read_text():
-                if training.poll() is not None:
-                    raise SystemExit((Path(folder) / "log").read_text())
-                time.sleep(0.05)
-            start = time.monotonic()
             if busy_from:
                 time.sleep(seconds * busy_from)
                 other = subprocess.Popen([sys.executable, "-c", LOOP])
             time.sleep(start + seconds - time.monotonic())
+            metrics = run / "metrics.jsonl"
+            if training.poll() is not None or not metrics.exists():
+                raise SystemExit((Path(folder) / "log").read_text())
             rows = [
                 json.loads(line)
                 for line in metrics.read_text().splitlines(keepends=True)
