@@ -29,6 +29,7 @@ from esen.errors import InputError, first_line, typed_line
 T = TypeVar("T")
 
 _PARTIAL = ".partial"
+_DEEPEST = 100
 LOCK = ".lock"
 """File of the lock in a folder; a folder that holds nothing else counts as empty."""
 _SIGNALS = tuple(
@@ -110,12 +111,41 @@ def read_json(path: Path, cure: str) -> dict[str, Any]:
     try:
         if path.exists() and not path.is_file():
             raise ValueError("not a file")
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
+        content = parse_json(path.read_bytes())
+    except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as JSON ({first_line(error)}); {cure}") from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: holds {type(content).__name__}, expected a JSON object; {cure}")
     return content
+
+
+def parse_json(content: str | bytes, **hooks: Any) -> Any:
+    """Return the value of a JSON text, as `json.loads` does.
+
+    Raises:
+        ValueError: it is not JSON, or nested too deeply (`refuse_nesting`).
+    """
+    refuse_nesting(content)
+    return json.loads(content, **hooks)
+
+
+def refuse_nesting(content: str | bytes) -> None:
+    """Refuse a text with lists or objects within each other more than a hundred levels deep.
+
+    Python's parser calls itself at every level, and ends the process where a library has raised the recursion limit.
+
+    Raises:
+        ValueError: the text is nested so deeply. Brackets within strings count as well.
+    """
+    given = content.encode(errors="replace") if isinstance(content, str) else content
+    if given.count(b"[") + given.count(b"{") <= _DEEPEST:
+        return
+    characters = np.frombuffer(given, dtype=np.uint8)
+    brackets = characters[np.isin(characters, list(b"[]{}"))]
+    depth = np.cumsum(np.where(np.isin(brackets, list(b"[{")), 1, -1))
+    outside = np.minimum(np.minimum.accumulate(depth), 0)  # below 0 in a part of a text
+    if (depth - outside).max() > _DEEPEST:
+        raise ValueError(f"nested more than {_DEEPEST} levels deep")
 
 
 def plain(value: Any) -> Any:

@@ -1,6 +1,8 @@
+import json
 import os
 import random
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +16,7 @@ from esen.files import (
     StopSignal,
     csv_text,
     locked,
+    parse_json,
     plain,
     read_arrays,
     read_json,
@@ -225,3 +228,23 @@ def test_a_bit_of_an_array_that_flipped_is_noticed(compressed: bool, count: int,
             assert {name: array.tolist() for name, array in found.items()} == {
                 name: array.tolist() for name, array in arrays.items()
             }
+
+
+@pytest.mark.parametrize("content", [b"[" * 99_999, b'{"a":' * 99_999, b"[]" * 99 + b"[[{" * 99_999])
+def test_nesting_is_refused_whatever_the_recursion_limit(content: bytes) -> None:
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(1_000_000)  # as libraries do on import
+    try:
+        for text in (content, content.decode()):
+            with pytest.raises(ValueError, match="nested"):
+                parse_json(text)
+    finally:
+        sys.setrecursionlimit(before)
+
+
+def test_usual_nesting_is_read() -> None:
+    wide = [[[i], {"a": [i]}] for i in range(1000)]
+    assert parse_json(json.dumps(wide)) == wide
+    assert parse_json("[" * 100 + "]" * 100)
+    with pytest.raises(ValueError, match="levels"):
+        parse_json("[" * 101 + "]" * 101)

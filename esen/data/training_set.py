@@ -28,7 +28,7 @@ from jaxtyping import Bool, Int64
 from esen.data.frames import DIGEST_BYTES, Facts, Frames, digest
 from esen.data.structure import Structure
 from esen.errors import InputError, first_line, printable
-from esen.files import read_json
+from esen.files import parse_json, read_json
 
 PLAN, MANIFEST, SHARDS, INDEX = "plan.json", "manifest.json", "shards", "index"
 VERSION = 1
@@ -236,7 +236,7 @@ class Shard:
             energy=None if np.isnan(energy) else float(energy),
             forces=self._forces[forces] if forces.stop > forces.start else None,
             stress=self._stresses[row] if stressed else None,
-            info=json.loads(self.batch.column("info")[row].as_py()),
+            info=parse_json(self.batch.column("info")[row].as_py()),
             source=self.batch.column("source")[row].as_py(),
         )
 

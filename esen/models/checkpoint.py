@@ -24,7 +24,7 @@ from torch import Tensor
 
 from esen import __version__
 from esen.errors import InputError
-from esen.files import write_atomically
+from esen.files import parse_json, write_atomically
 from esen.graph.backends import usable_backend
 from esen.models.potential import EsenPotential
 from esen.recipe.model import ModelSpec
@@ -129,7 +129,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             f"{path}: damaged, its content does not have its digest; copy it again or train anew"
         )
     try:
-        content = json.loads(header)
+        content = parse_json(header)
         if content["format"] > FORMAT:
             raise InputError(
                 f"{path}: checkpoint format {content['format']}, written by esen {content['versions']['esen']};"
@@ -139,7 +139,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         if digest is None:
             _note_without_digest(path)
         return Checkpoint(tensors=tensors, **{name: content[name] for name in _IN_HEADER})
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: the header of esen is damaged ({error!r})") from error
 
 

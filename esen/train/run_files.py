@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 from esen.errors import InputError
-from esen.files import csv_text, naming, plain, read_json, write_atomically, write_json
+from esen.files import csv_text, naming, parse_json, plain, read_json, write_atomically, write_json
 from esen.recipe import Recipe
 
 BEST = "best.safetensors"
@@ -109,10 +109,10 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 def _row(line: bytes) -> dict[str, Any] | None:
     """Return a row of metrics; None if the line is damaged."""
     try:
-        row = json.loads(line)
+        row = parse_json(line)
         numbers = all(value is None or math.isfinite(value) for value in row.values())
         return row if isinstance(row["step"], int) and numbers else None
-    except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError):
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError):
         return None
 
 

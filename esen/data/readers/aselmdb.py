@@ -4,7 +4,6 @@ A row is zlib-compressed JSON under its number in ASCII, counted from 1. `nextid
 exist. Units and signs are ASE's.
 """
 
-import json
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from esen.data.readers.frame import RawFrame, reals, whole_numbers
 from esen.data.readers.lmdb_file import Lmdb
 from esen.data.structure import Structure
 from esen.errors import InputError
+from esen.files import parse_json
 
 _VALUES = ("energy", "free_energy", "stress")
 _ARRAYS = ("forces",)
@@ -82,7 +82,7 @@ def _ids(rows: Lmdb, path: Path) -> list[int]:
 
 
 def _unpacked(content: bytes) -> Any:
-    return json.loads(zlib.decompress(content), object_hook=_revived)
+    return parse_json(zlib.decompress(content), object_hook=_revived)
 
 
 def _revived(entry: dict[str, Any]) -> Any:
@@ -98,7 +98,7 @@ def _revived(entry: dict[str, Any]) -> Any:
 def _section(row: dict[str, Any], name: str) -> dict[str, Any]:
     section = row.get(name) or {}
     if isinstance(section, str):  # some tools of ASE store it as text
-        section = json.loads(section, object_hook=_revived)
+        section = parse_json(section, object_hook=_revived)
     return dict(section)
 
 

@@ -14,6 +14,7 @@ from esen.data.atoms import from_atoms
 from esen.data.checks import FULL, overlap, pairs_within
 from esen.data.readers.opening import opened
 from esen.errors import InputError
+from esen.files import refuse_nesting
 
 _LARGEST_BOND = 2.7
 """Å. No two elements have covalent radii of which half the sum is larger."""
@@ -33,7 +34,7 @@ _NAME_THEM = "write Masses in g/mol or Atom Type Labels of elements, in a dump t
 
 
 def check_text(readable: Path, path: Path, kind: str) -> None:
-    """Refuse a `POSCAR` that does not say which elements its atoms are, and files with fewer atoms than they say.
+    """Refuse a `POSCAR` that does not say which elements its atoms are, and files of which other parts mislead ASE.
 
     Args:
         readable: the file or a copy of it.
@@ -43,10 +44,13 @@ def check_text(readable: Path, path: Path, kind: str) -> None:
     Raises:
         InputError: as above.
     """
-    if kind not in ("vasp", "vasp-xdatcar", *_COUNTED):
+    if kind not in ("vasp", "vasp-xdatcar", "json", *_COUNTED):
         return
     with opened(readable) as (file, _):
         text = file.read()
+    if kind == "json":
+        refuse_nesting(text)
+        return
     if kind in _COUNTED:
         counts, rows = (re.findall(pattern, text, re.MULTILINE) for pattern in _COUNTED[kind])
         for frame, (count, block) in enumerate(zip_longest(counts, rows, fillvalue="")):

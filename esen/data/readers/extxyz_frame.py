@@ -4,7 +4,6 @@ Names of geometry and columns are understood in any case (`Lattice`, `lattice`).
 format is an error that names the line, because a library that skips it would read other atoms than the file has.
 """
 
-import json
 import re
 from contextlib import suppress
 from typing import Any
@@ -18,6 +17,7 @@ from esen.data.masses import ISOTOPES, standard_masses
 from esen.data.readers.frame import RawFrame
 from esen.data.structure import Structure
 from esen.errors import InputError
+from esen.files import parse_json
 
 _TOKEN = re.compile(
     r"""  "((?:[^"\\]|\\.)*+)(?:"|$) | '((?:[^'\\]|\\.)*+)(?:'|$)
@@ -327,7 +327,7 @@ _TRUTH_WORDS = {"T", "F"} | {
 
 
 def _json(text: str) -> Any:
-    value = json.loads(text)
+    value = parse_json(text)
     try:
         array = np.array(value)
     except ValueError:  # rows of different lengths

@@ -17,6 +17,7 @@ from esen.data.readers.opening import opened
 from esen.data.stress import to_stress
 from esen.data.structure import Structure
 from esen.errors import InputError
+from esen.files import refuse_nesting
 
 CHUNK = 1 << 22
 """Characters read at once."""
@@ -108,6 +109,10 @@ class _Stream:
     def read_on(self) -> None:
         """Read the next part of the file, and drop the text before this position."""
         more = self.file.read(CHUNK)
+        try:
+            refuse_nesting(more)
+        except ValueError as error:
+            raise InputError(f"{self.place}: {error}") from error
         self.ended = not more
         self.text, self.at = self.text[self.at :] + more, 0
 

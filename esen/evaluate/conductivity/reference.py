@@ -13,7 +13,7 @@ from jaxtyping import Float64
 
 from esen.errors import InputError, typed_line
 from esen.evaluate.conductivity.metrics import mean_of_trace
-from esen.files import write_atomically
+from esen.files import parse_json, write_atomically
 
 _IDS = ("mp_id", "material_id")
 _TOTAL = ("kappa_TOT_ave", "kappa_tot_avg", "kappa_TOT_RTA", "kappa_tot_rta")
@@ -91,7 +91,7 @@ def read_reference(path: Path) -> dict[str, ReferenceConductivity]:
     """
     try:
         with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as file:
-            columns = json.load(file)
+            columns = parse_json(file.read())
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise InputError(f"{path}: cannot be read as JSON ({error})") from error
     if not isinstance(columns, dict) or not all(isinstance(column, dict) for column in columns.values()):

@@ -1,7 +1,6 @@
 """Readers of crystals: structure files, phonopy's yaml with or without forces, folders of the MDR benchmark."""
 
 import csv
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +30,7 @@ from esen.evaluate.phonons.crystal import (
 )
 from esen.evaluate.phonons.protocol import PhononProtocol
 from esen.evaluate.phonons.yaml import check_parts, read_yaml
+from esen.files import parse_json
 
 PACKED = (".xz", ".bz2", ".gz")
 _YAML_SUFFIXES = (".yaml", ".yml", *PACKED)
@@ -238,7 +238,7 @@ def read_index(path: Path) -> dict[str, Known]:
     try:
         text = path.read_text(encoding="utf-8-sig")
         rows = (
-            list(csv.DictReader(text.splitlines())) if path.suffix == ".csv" else _json_rows(json.loads(text))
+            list(csv.DictReader(text.splitlines())) if path.suffix == ".csv" else _json_rows(parse_json(text))
         )
         return {str(row["mp_id"]): _known(row) for row in rows}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
