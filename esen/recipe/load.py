@@ -180,7 +180,7 @@ def _read_text(path: Path) -> str:
     except FileNotFoundError:
         raise InputError(no_such_recipe(path)) from None
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
-        if (path / "recipe.yaml").is_file():
+        if isinstance(error, IsADirectoryError) and (path / "recipe.yaml").is_file():
             raise InputError(f"{path}: the folder of a run; its recipe is {path / 'recipe.yaml'}") from None
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise InputError(f"{path}: the recipe cannot be read: {reason}") from None

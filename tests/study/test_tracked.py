@@ -14,12 +14,13 @@ from esen.study.train import TrainingResult
 from esen.train.run_files import kept_tracking
 
 
-def runs_of(uri: str, experiment: str, command: str) -> dict[str, Any]:
+def runs_of(uri: str, experiment: str, command: str, folder: Path) -> dict[str, Any]:
+    """Runs of a command into a folder, by name; the store is that of all tests."""
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=uri)
     number = client.get_experiment_by_name(experiment).experiment_id
-    found = client.search_runs([number], f"tags.command = '{command}'")
+    found = client.search_runs([number], f"tags.command = '{command}' AND tags.folder = '{folder}'")
     return {run.info.run_name: run for run in found}
 
 
@@ -35,11 +36,11 @@ def test_each_potential_has_a_run_beside_its_training(
         tracker.of("run").metrics({"mae/x": 1.0}, 0)
         tracker.of("emt").metrics({"mae/x": 2.0}, 0)
         tracker.artifact(table)
-    runs = runs_of(mlflow_uri, "trained", "mae")
+    runs = runs_of(mlflow_uri, "trained", "mae", tmp_path)
     assert set(runs) == {"mae run", "mae emt"}
     ours, other = runs["mae run"].data, runs["mae emt"].data
     assert (ours.metrics["mae/x"], other.metrics["mae/x"]) == (1.0, 2.0)
-    training = runs_of(mlflow_uri, "trained", "train")["run"]
+    training = runs_of(mlflow_uri, "trained", "train", folder)["run"]
     assert ours.params == training.data.params | {"group_by": "None"}
     assert ours.tags["training_run"] == training.info.run_id == known["run_id"]
     assert (ours.tags["variant"], training.data.tags["variant"]) == ("run", "run")
@@ -60,7 +61,7 @@ def test_a_wrong_call_leaves_no_run(trained_run: TrainingResult, mlflow_uri: str
     folder = str(trained_run.paths["run"])
     with pytest.raises(InputError), open_test("relax", [folder], tmp_path, device="cpu"):
         raise InputError("no such file")
-    assert runs_of(mlflow_uri, "trained", "relax") == {}
+    assert runs_of(mlflow_uri, "trained", "relax", tmp_path) == {}
 
 
 def test_a_folder_of_a_run_cannot_send_results_to_a_server(

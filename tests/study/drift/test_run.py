@@ -260,8 +260,8 @@ def test_a_limit(work: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "changes", "word"),
     [
-        ("cu.xyz", {"record_every": 1000}, "too short"),
-        ("cu.xyz", {"duration_ps": 0.9}, "too short"),
+        ("cu.xyz", {"record_every": 1000}, "--record-every"),
+        ("cu.xyz", {"duration_ps": 0.9}, "--duration"),
         ("cu.xyz", {"duration_ps": 1.0, "record_every": 50}, "too few"),
         ("al.xyz", {"duration_ps": 1.0}, "--supercell"),
         ("u.xyz", {"duration_ps": 1.0}, "nothing moves"),
