@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from esen.errors import printable
+from esen.text import printable, printable_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,11 +40,6 @@ class _PrintableFormatter(logging.Formatter):
         text = super().formatMessage(record)
         ours = str(record.name).partition(".")[0] == "esen"  # each message is one line
         return printable(text) if ours else printable_lines(text)
-
-
-def printable_lines(text: str) -> str:
-    """Return a text of several lines, each made `printable`."""
-    return "\n".join(map(printable, text.split("\n")))
 
 
 def make_console(*, stderr: bool = True, **options: Any) -> "Console":

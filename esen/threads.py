@@ -10,6 +10,7 @@ import math
 import os
 import time
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 _FIXED = "OMP_NUM_THREADS"
@@ -52,12 +53,10 @@ class SharedCores:
         usage: Usage | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        import torch
-
         self._say, self._clock = say, clock
         self._usage = usage or _usage
         self._cores = len(_cores())
-        self._most = torch.get_num_threads()
+        self._most = _usual_threads()
         self.is_fixed = _FIXED in os.environ or self._most == 1
         self._patience = _PATIENCE
         self._free_since: float | None = None
@@ -102,6 +101,14 @@ class SharedCores:
 
         torch.set_num_threads(count)
         self._say(f"from now on {thread_choice('cpu')}: {why}")
+
+
+@cache
+def _usual_threads() -> int:
+    """Return the number of threads that PyTorch takes by itself, before the first object changes it."""
+    import torch
+
+    return torch.get_num_threads()
 
 
 def use_threads(count: int) -> None:

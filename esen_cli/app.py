@@ -10,8 +10,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from esen.errors import InputError, printable
+from esen.errors import InputError
 from esen.terminal import prepare_streams
+from esen.text import printable
 from esen_cli.check import check
 from esen_cli.conductivity import conductivity
 from esen_cli.data import data_app

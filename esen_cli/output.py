@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
-from esen.errors import InputError, printable
+from esen.errors import InputError
 from esen.terminal import make_console
+from esen.text import printable
 
 if TYPE_CHECKING:
     from esen.study.campaign import CampaignResult, CampaignRun

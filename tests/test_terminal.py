@@ -14,8 +14,9 @@ from rich.progress import BarColumn
 from rich.table import Table
 from typer.testing import CliRunner
 
-from esen.errors import InputError, first_line, printable, typed_line
+from esen.errors import InputError, first_line, typed_line
 from esen.terminal import make_console, prepare_streams, progress_bar
+from esen.text import printable
 from esen.train.progress import TrainDisplay, reporter
 from esen_cli.app import app
 from esen_cli.output import print_paths, print_table, say

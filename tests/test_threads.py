@@ -36,8 +36,10 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine]:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(esen.threads, "_cores", lambda: list(range(8)))
     torch.set_num_threads(8)
+    esen.threads._usual_threads.cache_clear()
     yield Machine()
     torch.set_num_threads(threads)
+    esen.threads._usual_threads.cache_clear()
 
 
 def test_idle_cores_are_all_used(machine: Machine) -> None:
@@ -105,6 +107,17 @@ def test_the_number_of_the_user_is_fixed(machine: Machine, monkeypatch: pytest.M
     machine.run(cores, 10)
     assert torch.get_num_threads() == 3
     assert not machine.lines
+
+
+def test_a_second_object_takes_back_what_the_first_gave_up(machine: Machine) -> None:
+    first = machine.shared()
+    machine.others = 7.0
+    machine.run(first, 1)
+    second = machine.shared()
+    assert torch.get_num_threads() == 1
+    machine.others = 0.0
+    machine.run(second, 3)
+    assert torch.get_num_threads() == 8
 
 
 def test_load_of_this_machine_is_measured() -> None:

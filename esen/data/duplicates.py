@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 
 import numpy as np
-from jaxtyping import Bool, Float64, UInt64
+from jaxtyping import Bool, Float64, Int64, UInt64
 
 from esen.data.structure import Structure
 
@@ -46,31 +46,49 @@ def _geometries(
         numbers = np.concatenate([s.numbers for s in chunk])
         positions = np.concatenate([s.positions for s in chunk])
         cells = np.stack([s.cell * s.pbc[:, None] for s in chunk])
-        inverse, whole = np.zeros_like(cells), np.abs(np.linalg.det(cells)) > 0
-        inverse[whole], inverse[~whole] = np.linalg.inv(cells[whole]), np.linalg.pinv(cells[~whole])
-        fractional = np.einsum("ai,aij->aj", positions, inverse[of_atom])
-        outside = positions - np.einsum(
-            "ai,aij->aj", fractional, cells[of_atom]
-        )  # along directions without a period
-        weights = 1 + numbers / 50
-        middle = (
-            np.add.reduceat(outside * weights[:, None], starts) / np.add.reduceat(weights, starts)[:, None]
-        )
-        outside -= middle[of_atom]
-        size = np.sqrt(1 + np.add.reduceat((outside**2).sum(axis=1), starts) / counts)[of_atom, None]
-        lengths = np.linalg.norm(np.einsum("kj,fij->fki", _WAVES, inverse), axis=2)
-        angles = 2 * np.pi * fractional @ _WAVES.T
-        scale = np.where(lengths > 1e-9, 1 / (2 * np.pi * np.maximum(lengths, 1e-9)), 0)[
-            of_atom
-        ]  # terms in Å
-        waves, moments = (
-            (np.cos(angles) * scale, np.sin(angles) * scale),
-            (outside**2 / size, outside**3 / size**2),
-        )
-        terms = np.concatenate([*waves, weights[:, None] * outside, *moments], axis=1) @ _FACTORS[:, 9:].T
-        summed = np.add.reduceat(terms * weights[:, None], starts) / np.sqrt(counts)[:, None]
-        sums = summed + cells.reshape(-1, 9) @ _FACTORS[:, :9].T
+        sums = _summed(numbers, positions, cells, starts, of_atom)
         yield np.add.reduceat(_mixed(numbers.astype(np.uint64)), starts), sums
+
+
+def _summed(
+    numbers: Int64[np.ndarray, " N"],
+    positions: Float64[np.ndarray, "N 3"],
+    cells: Float64[np.ndarray, "F 3 3"],
+    starts: Int64[np.ndarray, " F"],
+    of_atom: Int64[np.ndarray, " N"],
+) -> Float64[np.ndarray, "F 4"]:
+    """Return four sums over the cell and the atoms of each frame.
+
+    An atom at fractional coordinates s adds cos and sin of 2π k · s for six k, which no lattice vector changes, and its
+    distances from the centre along directions without a period. Elements have different weights; all terms are in Å.
+
+    Args:
+        numbers: atomic numbers of all frames.
+        positions: in Å.
+        cells: periodic rows of the cells in Å; zero along other directions.
+        starts: index of the first atom of each frame.
+        of_atom: index of the frame of each atom.
+    """
+    counts = np.diff(starts, append=len(numbers))
+    weights = (1 + numbers / 50)[:, None]
+    inverse, whole = np.zeros_like(cells), np.abs(np.linalg.det(cells)) > 0
+    inverse[whole], inverse[~whole] = np.linalg.inv(cells[whole]), np.linalg.pinv(cells[~whole])
+    fractional = np.einsum("ai,aij->aj", positions, inverse[of_atom])
+
+    lengths = np.linalg.norm(np.einsum("kj,fij->fki", _WAVES, inverse), axis=2)
+    scale = np.where(lengths > 1e-9, 1 / (2 * np.pi * np.maximum(lengths, 1e-9)), 0)[of_atom]
+    angles = 2 * np.pi * fractional @ _WAVES.T
+    waves = (np.cos(angles) * scale, np.sin(angles) * scale)
+
+    outside = positions - np.einsum("ai,aij->aj", fractional, cells[of_atom])
+    centre = np.add.reduceat(outside * weights, starts) / np.add.reduceat(weights, starts)
+    outside -= centre[of_atom]
+    size = np.sqrt(1 + np.add.reduceat((outside**2).sum(axis=1), starts) / counts)[of_atom, None]
+    moments = (weights * outside, outside**2 / size, outside**3 / size**2)
+
+    terms = np.concatenate([*waves, *moments], axis=1) @ _FACTORS[:, 9:].T
+    summed = np.add.reduceat(terms * weights, starts) / np.sqrt(counts)[:, None]
+    return np.asarray(summed + cells.reshape(-1, 9) @ _FACTORS[:, :9].T)
 
 
 def _keys(kinds: UInt64[np.ndarray, " F"], places: Float64[np.ndarray, "F 4"]) -> UInt64[np.ndarray, " F"]:

@@ -27,8 +27,9 @@ from jaxtyping import Bool, Int64
 
 from esen.data.frames import DIGEST_BYTES, Facts, Frames, digest
 from esen.data.structure import Structure
-from esen.errors import InputError, first_line, printable
+from esen.errors import InputError, first_line
 from esen.files import parse_json, read_json
+from esen.text import printable
 
 PLAN, MANIFEST, SHARDS, INDEX = "plan.json", "manifest.json", "shards", "index"
 VERSION = 1

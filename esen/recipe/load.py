@@ -1,6 +1,5 @@
 """Recipes from and to YAML files. A mistake costs the user one line: file, line, key, what to write."""
 
-import codecs
 import glob
 import json
 import os
@@ -18,6 +17,7 @@ from esen.recipe.overrides import Override, apply_override, parse_override
 from esen.recipe.recipe import WHOLE, Recipe
 from esen.recipe.schema import show_path
 from esen.recipe.shipped import find_recipe, no_such_recipe
+from esen.text import encoding_of
 
 EXTENDS = "extends"
 """The key of a recipe that names another, which it changes."""
@@ -187,8 +187,7 @@ def _read_text(path: Path) -> str:
     if len(content) > _LARGEST_FILE:
         raise InputError(f"{path}: expected a recipe, a YAML file, but this is over {_LARGEST_FILE:,} bytes")
     try:
-        is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        return content.decode("utf-16" if is_utf16 else "utf-8-sig")
+        return content.decode(encoding_of(content) or "utf-8")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         byte = f"0x{content[error.start]:02x}"

@@ -4,11 +4,11 @@ from typing import Self
 
 from pydantic import FieldSerializationInfo, ValidationError, field_serializer, model_validator
 
-from esen.errors import without_secrets
 from esen.recipe.base import Spec
 from esen.recipe.data import DataSpec
 from esen.recipe.model import DirectSpec, ModelSpec, NoStressSpec
 from esen.recipe.train import TrainSpec, stage_model
+from esen.text import without_secrets
 
 WHOLE = {"secrets": True}
 """Context of `model_dump` with which a password is kept."""

@@ -37,6 +37,7 @@ from esen.study.processes import ALONE, Processes
 from esen.study.table import Column, Table, write_result
 from esen.study.workers import do_jobs
 from esen.terminal import progress_bar
+from esen.text import first_few
 from esen.track import Tracker
 from esen.track.mlflow_tracker import legal_key
 
@@ -52,8 +53,6 @@ _CACHED = 32
 _MANY = 200
 """Items beyond which only means are tracked."""
 _HASH = "sha256 "
-_NAMED = 3
-"""Names in a line for the user."""
 
 
 class Record(Protocol):
@@ -751,13 +750,3 @@ def remark_lines(label: str, remarks: Iterable[tuple[str, str]]) -> list[str]:
     for name, words in remarks:
         names.setdefault(words, []).append(name)
     return [f"{label}, {first_few(found)}: {words}" for words, found in names.items()]
-
-
-def first_few(names: Sequence[str]) -> str:
-    """Return the names, or the first of them and how many more there are.
-
-    >>> first_few(["a", "b", "c", "d", "e"])
-    'a, b, c and 2 more'
-    """
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more

@@ -52,7 +52,6 @@ from esen.study.campaign import (
     Item,
     Property,
     Task,
-    first_few,
     geometry_digest,
     is_failure,
     protocol_lines,
@@ -64,8 +63,8 @@ from esen.study.campaign import (
 from esen.study.plots.conductivity import carriers_of, carriers_of_reference, modes_plot, parity_plot
 from esen.study.potentials import digest, file_name
 from esen.study.table import Column, Table
-from esen.study.train import duration
 from esen.terminal import make_console
+from esen.text import duration, first_few
 
 logger = logging.getLogger(__name__)
 

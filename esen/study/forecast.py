@@ -18,8 +18,9 @@ from esen.models.memory import is_lean, kept_per_edge
 from esen.models.potential import EsenPotential
 from esen.recipe import Recipe, at_stage, describe_stage
 from esen.recipe.train import MemoryMode
-from esen.study.train import complete_recipe, duration, test_frames
+from esen.study.train import complete_recipe, test_frames
 from esen.terminal import make_console
+from esen.text import duration
 from esen.threads import SharedCores, thread_choice
 from esen.train.batches import Batches
 from esen.train.data import TrainingData, load_training_data

@@ -29,6 +29,7 @@ from esen.study.plots.parity import parity_plot
 from esen.study.potentials import PotentialOptions, file_name, potential_sources, resolve_all
 from esen.study.table import RESULT, Column, Table, write_result
 from esen.terminal import progress_bar
+from esen.text import first_few
 from esen.track import NullTracker, Tracker
 
 _MOST_ROWS = {"all": 1, "group": 40, "element": 12}
@@ -307,9 +308,8 @@ def _remarks(report: MaeReport) -> Iterator[str]:
     for one in report.left_out:
         by_reason.setdefault(one.reason, []).append(one.source)
     for reason, frames in list(by_reason.items())[:_NAMED]:
-        more = f" and {len(frames) - _NAMED} more" if len(frames) > _NAMED else ""
-        named = "; ".join(frames[:_NAMED])
-        yield f"{len(frames)} of {total} structures are left out ({reason}): {named}{more}"
+        named = first_few(frames, _NAMED, "; ")
+        yield f"{len(frames)} of {total} structures are left out ({reason}): {named}"
     if len(by_reason) > _NAMED:
         yield f"{len(by_reason) - _NAMED} more reasons why structures are left out: see mae.json"
 

@@ -25,7 +25,7 @@ from esen.md.calculator import choose_device
 from esen.recipe import Recipe, load_recipe, resolve_paths
 from esen.recipe.document import write_document
 from esen.study.forecast import Forecast, ForecastRow, forecast_stage
-from esen.study.train import duration
+from esen.text import duration
 from esen.train.data import TrainingData, load_training_data
 from esen.train.fit import new_potential
 

@@ -10,12 +10,12 @@ from esen.data.frames import Subset
 from esen.data.structure import Structure
 from esen.errors import InputError
 from esen.files import read_arrays, write_arrays
+from esen.text import first_few
 from esen.train.data import Report, TrainingData
 from esen.train.run_files import LAST
 
 GEOMETRIES = "training-frames.npz"
 """File of a run with one key (8 bytes) for each geometry that it was trained on."""
-_NAMED = 3
 
 
 def report_overlap(data: TrainingData, test: Sequence[Structure], run: Path, report: Report) -> None:
@@ -55,8 +55,7 @@ def overlap_line(sources: Sequence[str], total: int, what: str) -> str | None:
     """Return a line about frames that are also training frames; None if there are none."""
     if not sources:
         return None
-    more = f" and {len(sources) - _NAMED} more" if len(sources) > _NAMED else ""
     return (
         f"{len(sources)} of {total} {what} are also training frames (same elements, cell and positions), so that"
-        f" their errors are too small: {'; '.join(sources[:_NAMED])}{more}"
+        f" their errors are too small: {first_few(sources, between='; ')}"
     )

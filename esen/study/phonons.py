@@ -41,7 +41,6 @@ from esen.study.campaign import (
     Job,
     Property,
     Task,
-    first_few,
     geometry_digest,
     protocol_lines,
     remark_lines,
@@ -52,6 +51,7 @@ from esen.study.campaign import (
 from esen.study.plots.phonons import bands_plot, convergence_plot, parity_plots
 from esen.study.potentials import digest, file_name, is_checkpoint
 from esen.study.table import Column, Table
+from esen.text import first_few
 from esen.train.run_files import LAST
 
 logger = logging.getLogger(__name__)

@@ -9,11 +9,12 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from esen.errors import InputError, without_secrets
+from esen.errors import InputError
 from esen.files import LOCK, read_json, write_json
 from esen.models.checkpoint import read_checkpoint
 from esen.recipe import Recipe, load_recipe, resolve_paths
 from esen.recipe.load import flatten, unchanged_recipe
+from esen.text import without_secrets
 from esen.train.resume import is_finished, run_model
 from esen.train.run_files import LAST
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
 from esen import __version__
-from esen.errors import printable
 from esen.files import csv_text, plain, write_json
 from esen.study.potentials import PotentialSource
+from esen.text import printable
 
 R = TypeVar("R")
 

@@ -33,6 +33,7 @@ from esen.study.plots.training import training_curves
 from esen.study.source import RunSource
 from esen.study.tracked import git_tags, parameters_of, run_tags
 from esen.terminal import make_console
+from esen.text import duration
 from esen.threads import thread_choice
 from esen.track import Tracker, make_tracker
 from esen.train.data import Report, TrainingData, known_frames, load_training_data
@@ -284,20 +285,6 @@ def _command(output: Path, device: str) -> str:
     processes = os.environ.get("LOCAL_WORLD_SIZE", "1")
     start = "" if processes == "1" else f"torchrun --nproc-per-node {processes} --no-python "
     return f"{start}esen train {recipe} --output {quote(str(output))}{given} --resume"
-
-
-def duration(seconds: float) -> str:
-    """Return a time in words.
-
-    >>> duration(0.1493), duration(7.31), duration(125), duration(7260)
-    ('149 ms', '7.3 s', '2 min 5 s', '2 h 1 min')
-    """
-    if seconds < 1:
-        return f"{1000 * seconds:.0f} ms"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def before_and_after(folder: Path) -> Table:

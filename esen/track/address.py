@@ -6,7 +6,8 @@ from pathlib import Path
 from shlex import quote
 from urllib.parse import unquote, urlsplit
 
-from esen.errors import first_line, without_secrets
+from esen.errors import first_line
+from esen.text import without_secrets
 
 _SQLITE = re.compile(r"sqlite(\+\w+)?:///(?!:memory:)(?P<path>[^?]+)(\?(?P<options>.*))?")
 

@@ -23,7 +23,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
-from esen.errors import InputError, first_line, without_secrets
+from esen.errors import InputError, first_line
+from esen.text import without_secrets
 from esen.track.address import absolute_uri, database_file, open_command, words_of
 from esen.track.tracker import NullTracker, Status, Tracker
 

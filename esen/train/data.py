@@ -28,6 +28,7 @@ from esen.data.targets import FORCES, STRESS, TARGETS, listed
 from esen.errors import InputError
 from esen.graph.backends import require_backend
 from esen.recipe import Recipe, ReferencesFileSpec, at_stage
+from esen.text import first_few
 
 Report = Callable[[str], None]
 """Function that shows one line to the user."""
@@ -231,10 +232,9 @@ def _warn_of_rare_elements(frames: Frames, report: Report) -> None:
     frames_with = frames.facts.frames_with()
     rare = [f"{chemical_symbols[z]} ({count})" for z, count in frames_with.items() if count <= _RARE]
     if rare:
-        shown = ", ".join(rare[:_NAMED]) + (f" and {len(rare) - _NAMED} more" if len(rare) > _NAMED else "")
         report(
             f"warning: elements in {_RARE} or fewer of {len(frames)} frames to train on, which are hardly learned:"
-            f" {shown}"
+            f" {first_few(rare, _NAMED)}"
         )
 
 

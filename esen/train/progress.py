@@ -9,8 +9,8 @@ from rich.console import Console  # noqa: TID251  # as a type
 from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
 
 from esen.data.targets import TARGETS
-from esen.errors import printable
 from esen.terminal import progress_bar
+from esen.text import printable
 
 _LOG_SECONDS = 60.0
 _HEADS = {f"{target.name}_mae": f" {target.symbol} {target.error_unit}".rjust(9) for target in TARGETS}

@@ -74,6 +74,7 @@ class Stage:
             spec.batch if atoms is None else BatchSpec(atoms=atoms)
         )  # as small as the parts
         self.state.potential.use_compilation(spec.compile)
+        self._adapts = None if spec.compile else self.cores  # another number would compile the step again
         self._counted = self._saved = time.monotonic()
 
     def run(self) -> None:
@@ -114,10 +115,8 @@ class Stage:
         with prefetched(self._ready, left, self._spec.prefetch) as made:
             for indices, parts in made:
                 self._step(indices, parts, len(batches))
-                if (
-                    self.cores is not None and not self._spec.compile
-                ):  # another number would compile the step again
-                    self.cores.update()
+                if self._adapts is not None:
+                    self._adapts.update()
                 self._stop_if_asked()
                 if time.monotonic() - self._saved > 60 * self._spec.checkpoint_minutes:
                     self._save({})

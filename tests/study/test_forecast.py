@@ -11,7 +11,7 @@ from esen.errors import InputError
 from esen.models.cost import parameter_count
 from esen.recipe import Recipe
 from esen.study.forecast import forecast_training
-from esen.study.train import duration
+from esen.text import duration
 from tests.train.small import crystals, molecule, recipe_of, write_frames
 
 

@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 import pytest
 from sqlalchemy import make_url
 
-from esen.errors import InputError, without_secrets
+from esen.errors import InputError
+from esen.text import without_secrets
 from esen.track.address import absolute_uri, database_file, open_command, words_of
 
 NAMES = ["plain", "why?", "my%20runs", "50%", "a#b", "a b", "Å;'\"", "dots...", "a@b", "=&", "\\"]

@@ -16,9 +16,10 @@ from ase import Atoms
 from esen.data.atoms import from_atoms
 from esen.data.readers.by_ase_checks import check_text, refuse_cif_disorder, refuse_types
 from esen.data.readers.frame import RawFrame, refusing
-from esen.data.readers.opening import decompressed, encoding_of, unpacked
+from esen.data.readers.opening import decompressed, unpacked
 from esen.data.structure import Structure
 from esen.errors import InputError
+from esen.text import encoding_of
 
 Image = tuple[Atoms, dict[str, Any], float]
 """Atoms, their labels by ASE's names, and the fraction of the file that has been read."""

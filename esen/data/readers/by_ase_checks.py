@@ -15,6 +15,7 @@ from esen.data.checks import FULL, overlap, pairs_within
 from esen.data.readers.opening import opened
 from esen.errors import InputError
 from esen.files import refuse_nesting
+from esen.text import first_few
 
 _LARGEST_BOND = 2.7
 """Å. No two elements have covalent radii of which half the sum is larger."""
@@ -29,7 +30,10 @@ _SYMBOLS = re.compile(r"(?:[A-Z][a-z]?\d*(?:[\s_-]+|$))+")
 _ELEMENTS = re.compile("^ITEM: ATOMS .*element", re.MULTILINE)
 _ROW = re.compile(r"\s*[-+.\d]\S*\s+[-+.\d]\S*\s+[-+.\d]")
 _FORMULA = re.compile(r"(?:[A-Z][a-z]?[\d.]*\s*)+")
+_NAMED = 6
+"""Sites that a message names."""
 _NO_GROUP = ("", ".", "?")
+_EXPECTED = "expected an ordered crystal, in which every site has one element with the occupancy 1"
 _NAME_THEM = "write Masses in g/mol or Atom Type Labels of elements, in a dump the column element"
 
 
@@ -149,12 +153,16 @@ def refuse_cif_disorder(atoms: Atoms, source: str) -> None:
         if not _is_full(occupancy)
     ]
     if partial:
-        raise InputError(f"{source}: sites are not fully occupied ({_few(partial)}); {_EXPECTED}")
+        raise InputError(
+            f"{source}: sites are not fully occupied ({first_few(partial, _NAMED)}); {_EXPECTED}"
+        )
     for name in ("_atom_site_disorder_group", "_atom_site_disorder_assembly"):
         groups = zip(labels, _list(tags.get(name)), strict=False)
         grouped = [f"{label} in {group}" for label, group in groups if str(group) not in _NO_GROUP]
         if grouped:
-            raise InputError(f"{source}: sites are disordered ({name}: {_few(grouped)}); {_EXPECTED}")
+            raise InputError(
+                f"{source}: sites are disordered ({name}: {first_few(grouped, _NAMED)}); {_EXPECTED}"
+            )
     _refuse_replaced(atoms, tags, labels, source)
     _refuse_missing(atoms, tags, labels, source)
     structure = from_atoms(atoms, source)
@@ -209,12 +217,5 @@ def _refuse_missing(atoms: Atoms, tags: dict[str, Any], labels: Sequence[str], s
         raise InputError(f"{source}: {', '.join(missing)} of the formula have no sites; {_EXPECTED}")
 
 
-_EXPECTED = "expected an ordered crystal, in which every site has one element with the occupancy 1"
-
-
 def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [] if value is None else [value]
-
-
-def _few(names: Sequence[str], most: int = 6) -> str:
-    return ", ".join([*names[:most], *(["…"] if len(names) > most else [])])

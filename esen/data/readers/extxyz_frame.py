@@ -35,6 +35,10 @@ _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _WORDS = re.compile(r"[^\s,]+")
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|[+-]?(?:nan|inf(?:inity)?)", re.ASCII | re.I)
 _TRUTH = {"t": True, "f": False, "true": True, "false": False, "1": True, "0": False}
+_TRUTH_WORDS = {"T", "F"} | {
+    case for word in ("true", "false") for case in (word, word.capitalize(), word.upper())
+}
+"""Spellings of truth in values of the comment line, as ASE reads them."""
 _COLUMN = re.compile(r"([^:]+):([RISL]):([1-9]\d{0,4})", re.ASCII | re.I)
 _COLUMN_NAMES = {"symbols": "species", "positions": "pos", "numbers": "z"}
 _GEOMETRY = {
@@ -319,11 +323,6 @@ def _value(key: str, text: str) -> Any:
         return text
     truths = [_TRUTH[word.lower()] for word in words]
     return truths[0] if len(truths) == 1 else truths
-
-
-_TRUTH_WORDS = {"T", "F"} | {
-    case for word in ("true", "false") for case in (word, word.capitalize(), word.upper())
-}
 
 
 def _json(text: str) -> Any:

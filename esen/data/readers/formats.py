@@ -16,10 +16,11 @@ from esen.data.readers.frame import RawFrame, refusing_frames
 from esen.data.readers.lmdb_file import MAGIC
 from esen.data.readers.molecules_npz import npz_frames
 from esen.data.readers.mptrj_json import is_mptrj, mptrj_frames
-from esen.data.readers.opening import PACKINGS, decompressed, encoding_of, unpacked
+from esen.data.readers.opening import PACKINGS, decompressed, unpacked
 from esen.data.readers.vasp import vasp_frames
 from esen.data.training_set import is_esendata
 from esen.errors import InputError
+from esen.text import encoding_of
 
 ESENDATA = "esendata"
 """The memory-mapped training set: a folder, without a reader of raw frames."""

@@ -18,8 +18,6 @@ from esen.errors import InputError, typed_line
 T = TypeVar("T")
 
 _SLICE = re.compile(r"\s*(-?\d{1,18})?\s*:\s*(-?\d{1,18})?\s*(?::\s*(-?[1-9]\d{0,17})?\s*)?")
-
-
 _LONGEST = 200
 """Characters of a library's message that an error quotes at most."""
 

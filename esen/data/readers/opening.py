@@ -1,7 +1,6 @@
 """Open text files, compressed or not, in UTF-8 or, if their byte order mark says so, in UTF-16 or UTF-32."""
 
 import bz2
-import codecs
 import gzip
 import io
 import lzma
@@ -10,17 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
+from esen.text import encoding_of
+
 _DECOMPRESSORS: dict[str, Callable[..., Any]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 PACKINGS = ("", *_DECOMPRESSORS)
 """Suffixes of compression that may follow the suffix of the format."""
-
-_MARKS = {  # UTF-32 first, because its mark begins as that of UTF-16
-    codecs.BOM_UTF32_LE: "utf-32",
-    codecs.BOM_UTF32_BE: "utf-32",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-    codecs.BOM_UTF8: "utf-8-sig",
-}
 
 
 @contextmanager
@@ -42,11 +35,6 @@ def as_text(file: Any) -> TextIO:
     """Return the text of a binary file, without a byte order mark."""
     buffered = io.BufferedReader(file)
     return io.TextIOWrapper(buffered, encoding=encoding_of(buffered.peek(4)) or "utf-8")
-
-
-def encoding_of(start: bytes) -> str | None:
-    """Return the encoding that a byte order mark at the start of a file shows; None: there is none."""
-    return next((encoding for mark, encoding in _MARKS.items() if start.startswith(mark)), None)
 
 
 def decompressed(path: Path, raw: BinaryIO) -> Any:

@@ -17,8 +17,9 @@ from ase import Atoms
 
 from esen.data.atoms import from_atoms
 from esen.data.readers.frame import RawFrame
-from esen.data.readers.opening import encoding_of, opened
+from esen.data.readers.opening import opened
 from esen.errors import InputError, first_line
+from esen.text import encoding_of, first_few
 
 _log = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ def vasp_frames(path: Path) -> Iterator[RawFrame]:
         only = f", but {len(learned)} of a machine-learned force field" if learned else ""
         raise InputError(f"{path}: has no complete ionic step of DFT{only}")
     if learned:
-        named = ", ".join(map(str, learned[:10])) + (", …" if len(learned) > 10 else "")
+        named = first_few([*map(str, learned)], 10)
         words = (
             "%s: steps %s (%d of %d) are of VASP's machine-learned force field, not of DFT, and are left out"
         )

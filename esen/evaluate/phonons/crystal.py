@@ -159,9 +159,8 @@ def supercell_for(cell: Float64[np.ndarray, "3 3"], shortest: float) -> Int64[np
     reduced = spglib.niggli_reduce(cell)
     if reduced is None:
         return given
-    vectors = np.rint(reduced @ np.linalg.inv(cell)).astype(
-        np.int64
-    )  # rows of multiples of those of the cell
+    # Rows of whole multiples of the vectors of the cell.
+    vectors = np.rint(reduced @ np.linalg.inv(cell)).astype(np.int64)
     found = vectors.T @ _multiples(vectors @ cell, shortest) * round(np.linalg.det(vectors))
     return found if 2 * round(np.linalg.det(found)) < round(np.linalg.det(given)) else given
 

@@ -175,7 +175,10 @@ def _units_of(content: Mapping[str, Any], calculator: str | None) -> Units:
     header = content.get("phonopy") or content.get("phono3py") or {}
     own = get_calculator_physical_units(calculator)
     factor = float(header.get("frequency_unit_conversion_factor") or own.factor)
-    for name in () if np.isclose(factor, _DEFAULT.factor, rtol=1e-4) else calculator_info:
+    units = Units(own.distance_to_A, own.force_to_eVperA)
+    if np.isclose(factor, _DEFAULT.factor, rtol=1e-4):
+        return units
+    for name in calculator_info:
         other = get_calculator_physical_units(name)
         differs = other.force_constants_unit != own.force_constants_unit
         if differs and np.isclose(factor, other.factor, rtol=1e-4):
@@ -184,4 +187,4 @@ def _units_of(content: Mapping[str, Any], calculator: str | None) -> Units:
                 f"its frequency_unit_conversion_factor {factor:g} is that of {other.force_constants_unit}, and it names"
                 f" {named}; write calculator: {name}"
             )
-    return Units(own.distance_to_A, own.force_to_eVperA)
+    return units

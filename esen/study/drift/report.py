@@ -31,14 +31,13 @@ from esen.md.protocols import Headline, Protocol
 from esen.md.systems import System
 from esen.study.drift.choice import USER_STRUCTURES
 from esen.study.table import RESULT, Column, Table
+from esen.text import first_few
 
 _HEADLINES: dict[Headline, tuple[str, str]] = {
     "fair": ("FAIR drift", "meV/atom/ps"),
     "lambench": ("LAMBench slope", "LAMBench's unit"),
 }
 """Definitions of the drift that are quoted only for their own protocols: symbol and unit."""
-_NAMED = 3
-"""Trajectories that a line names."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -340,8 +339,7 @@ def verdict_lines(trajectories: Sequence[Trajectory], threshold: float) -> list[
         if t.reason is not None:
             by_reason.setdefault(t.reason, []).append(f"{t.potential} {t.system}")
     for reason, names in by_reason.items():
-        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        lines.append(f"undecided ({', '.join(names[:_NAMED])}{more}): {reason}")
+        lines.append(f"undecided ({first_few(names)}): {reason}")
     notes = dict.fromkeys((t.protocol, t.note) for t in trajectories)
     return lines + [f"{name}: {note}" for name, note in notes if name != USER_STRUCTURES.name]
 

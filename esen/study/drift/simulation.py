@@ -14,7 +14,7 @@ from esen.data.atoms import from_atoms
 from esen.data.constraints import free_directions, projected
 from esen.data.masses import masses_of
 from esen.data.structure import Structure
-from esen.errors import InputError, printable
+from esen.errors import InputError
 from esen.evaluate.laws.run import check_laws
 from esen.evaluate.laws.subject import Subject
 from esen.evaluate.relax import RelaxSpec, relax
@@ -34,6 +34,7 @@ from esen.study.drift.choice import DriftOptions
 from esen.study.drift.report import OrderTest, Trajectory, order_of, trajectory_of
 from esen.study.potentials import Resolved, file_name
 from esen.terminal import make_console, progress_bar
+from esen.text import printable
 
 _log = logging.getLogger(__name__)
 

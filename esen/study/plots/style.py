@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from esen.files import write_atomically
-from esen.terminal import printable_lines
+from esen.text import printable_lines
 
 COLOURS = ("#2166ac", "#b2182b", "#4d9221", "#e08214", "#762a83")
 REFERENCE = "#8a8a8a"
