@@ -146,7 +146,7 @@ def _predictions(potential: Potential, graphs: Sequence[Graph], device: str) -> 
         batch = collate(graphs)
         prediction = potential(batch.to(device)).to("cpu")
         return list(separate(prediction, batch))
-    except Exception as error:
+    except Exception as error:  # of any kind; it is that of one graph, which is found by halving
         if len(graphs) == 1:
             return [error]
     # Not within `except`, because the exception keeps the tensors of the failed evaluation in memory.
