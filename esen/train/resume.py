@@ -10,7 +10,6 @@ from pydantic import ValidationError
 from esen.errors import InputError
 from esen.models.checkpoint import Checkpoint, read_checkpoint
 from esen.recipe import Recipe
-from esen.text import first_few
 from esen.train.data import TrainingData
 from esen.train.run_files import LAST
 from esen.train.state import Progress
@@ -132,5 +131,6 @@ def resume_notes(folder: Path, checkpoint: Checkpoint | None, recipe: Recipe) ->
     changes = recipe_changes(checkpoint, recipe, folder / LAST)
     if changes:
         said = [f"{key} {before} → {now}" for key, (before, now) in changes.items()]
-        lines.append(f"note: the recipe has changed: {first_few(said, _MOST_CHANGES)}")
+        more = f", and {len(said) - _MOST_CHANGES} more" if len(said) > _MOST_CHANGES else ""
+        lines.append(f"note: the recipe has changed: {', '.join(said[:_MOST_CHANGES])}{more}")
     return lines
