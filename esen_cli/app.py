@@ -25,6 +25,7 @@ from esen_cli.output import say
 from esen_cli.phonons import phonons
 from esen_cli.recipe import recipe_app
 from esen_cli.relax import relax
+from esen_cli.report import report
 from esen_cli.train import train
 
 _DESCRIPTION = "Train eSEN potentials and test what they predict."
@@ -89,6 +90,7 @@ app.command()(phonons)
 app.command()(conductivity)
 app.command()(relax)
 app.command()(elastic)
+app.command()(report)
 app.command("import")(import_checkpoint)
 app.add_typer(recipe_app, name="recipe")
 app.add_typer(data_app, name="data")

@@ -34,6 +34,7 @@ from esen.study.potentials import (
     resolve_all,
 )
 from esen.study.processes import ALONE, Processes
+from esen.study.report import finish
 from esen.study.table import Column, Table, write_result
 from esen.study.workers import do_jobs
 from esen.terminal import progress_bar
@@ -686,7 +687,7 @@ def write_tables(
     step: Callable[[T], int] = lambda record: 0,
     **more: Any,
 ) -> tuple[Table[T], dict[str, Path]]:
-    """Write `<command>.csv` and `result.json`, and track the metrics and all files.
+    """Write `<command>.csv`, `result.json` and `report.html`, and track the metrics and all files.
 
     Args:
         run: of the campaign.
@@ -709,10 +710,7 @@ def write_tables(
         run.output, work.command, potentials=run.sources, settings=settings, table=table, **more
     )
     _track(run.tracker, table, records, means or {}, step)
-    written = {**(paths or {}), "table": csv, "result": result}
-    for path in written.values():
-        run.tracker.artifact(path)
-    return table, written
+    return table, finish(run.output, {**(paths or {}), "table": csv, "result": result}, run.tracker)
 
 
 def protocol_lines(protocol: Any, published: Mapping[str, Any]) -> list[str]:

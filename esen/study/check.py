@@ -24,6 +24,7 @@ from esen.study.potentials import (
     potential_sources,
     resolve_potential,
 )
+from esen.study.report import finish
 from esen.study.table import RESULT, Column, Table, write_result
 from esen.terminal import progress_bar
 from esen.track import Tracker
@@ -147,8 +148,7 @@ def run_check(
         tracker.params({"structures": names} | settings)
         found = {f"check/{law}": value for law, value in (broken | judged).items()}
         tracker.of(next(iter(sources))).metrics(found, 0)
-        for path in paths.values():
-            tracker.artifact(path)
+    paths = finish(output, paths, tracker)
     return CheckResult(names, table, verdict, paths, report)
 
 

@@ -18,6 +18,7 @@ from esen.recipe import DataSpec, Recipe, SourceSpec, dump_recipe
 from esen.recipe.model import DirectSpec, NoStressSpec
 from esen.study.import_compare import COMPARED, TOLERANCE, Comparison, compare, stored_outputs
 from esen.study.potentials import potential_sources
+from esen.study.report import finish
 from esen.study.table import Table, write_result
 
 _PUBLISHED = "huggingface.co/facebook/OMAT24"
@@ -104,13 +105,13 @@ def run_import(
     paths = {
         "potential": folder / "best.safetensors",
         "recipe": folder / "recipe.yaml",
-        "report": folder / "import.json",
+        "findings": folder / "import.json",
     }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "LICENSE").unlink(missing_ok=True)  # of an earlier import into this folder
     save_checkpoint(paths["potential"], _checkpoint(imported, recipe, origin))
     write_atomically(paths["recipe"], dump_recipe(recipe))
-    write_atomically(paths["report"], report)
+    write_atomically(paths["findings"], report)
     if terms.text:
         paths["licence"] = folder / "LICENSE"
         write_atomically(paths["licence"], terms.text)
@@ -118,7 +119,7 @@ def run_import(
     sources = potential_sources([str(paths["potential"])], {}, default_dtype=None)
     settings = {"checkpoint": checkpoint.name, "sha256": digest, "raw": raw, "tolerance": TOLERANCE}
     paths["summary"] = write_result(folder, "import", potentials=sources, settings=settings, table=table)
-    return ImportResult(imported, table, _rows(imported, terms), paths)
+    return ImportResult(imported, table, _rows(imported, terms), finish(folder, paths))
 
 
 def find_licence(checkpoint: Path, given: Path | None) -> Licence:

@@ -27,6 +27,7 @@ from esen.recipe import SourceSpec
 from esen.study.overlap import geometries_of, overlap_line, trained_on
 from esen.study.plots.parity import parity_plot
 from esen.study.potentials import PotentialOptions, file_name, potential_sources, resolve_all
+from esen.study.report import finish
 from esen.study.table import RESULT, Column, Table, write_result
 from esen.terminal import progress_bar
 from esen.text import first_few
@@ -191,8 +192,7 @@ def run_mae(
     tracker.params({"data": [source.path for source in sources], "group_by": group_by})
     for label, report in reports.items():
         tracker.of(label).metrics({f"mae/{key}": value for key, value in mae_metrics(report).items()}, 0)
-    for path in paths.values():
-        tracker.artifact(path)
+    paths = finish(output, paths, tracker)
     return MaeResult(
         table=Table(_columns(several), _shown(records)),
         worst=Table(_worst_columns(several), [one for one in worst if one.rank == 1 or not several]),

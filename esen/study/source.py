@@ -56,7 +56,7 @@ class RunSource:
         Args:
             recipe: as it was loaded.
         """
-        before = flatten(resolve_paths(unchanged_recipe(self.recipe), self.recipe.parent))
+        before = self.base()
         now = flatten(recipe)
         words = [self.recipe.stem]
         for key, value in now.items():
@@ -76,9 +76,14 @@ class RunSource:
         return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 2]} …"
 
     def keep(self, folder: Path) -> None:
-        """Write it to the folder of a run, so that the run can be resumed by the name of the recipe alone."""
+        """Write it to the folder of a run, so that it can be resumed by the recipe's name and compared with it."""
         overrides = [without_secrets(text) for text in self.overrides]
-        write_json(folder / _KEPT, {"recipe": str(self.recipe.absolute()), "set": overrides})
+        kept = {"recipe": str(self.recipe.absolute()), "set": overrides, "base": self.base()}
+        write_json(folder / _KEPT, kept)
+
+    def base(self) -> dict[str, str | int | float | bool]:
+        """Return the values by key of the recipe without `--set`; of that which it extends, if it extends one."""
+        return flatten(resolve_paths(unchanged_recipe(self.recipe), self.recipe.parent))
 
     def resuming(self, folder: Path) -> "RunSource":
         """Return the source with what `--set` changed when the run in the folder was started, before what it says now.

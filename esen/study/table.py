@@ -7,13 +7,14 @@ terminal, CSV, JSON, LaTeX and MLflow read the same columns, so that a quantity 
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
 from esen import __version__
 from esen.files import csv_text, plain, write_json
+from esen.study.environment import environment
 from esen.study.potentials import PotentialSource
 from esen.text import printable
 
@@ -121,12 +122,22 @@ class Table(Generic[R]):
         return csv_text([column.csv_heading for column in stored], rows)
 
     def json(self) -> dict[str, Any]:
-        """Return `columns` (name, symbol, unit, better) and `rows` (values by name)."""
+        """Return `columns` (name, symbol, unit, better), `rows` (values by name), and `shown`, the terminal's table."""
         stored = [column for column in self.columns if column.stored]
         declared = [
             {"name": c.name, "symbol": c.symbol or c.name, "unit": c.unit, "better": c.better} for c in stored
         ]
-        return {"columns": declared, "rows": [{c.name: c.of(r) for c in stored} for r in self.records]}
+        return {
+            "columns": declared,
+            "rows": [{c.name: c.of(r) for c in stored} for r in self.records],
+            "shown": self._shown(),
+        }
+
+    def _shown(self) -> dict[str, Any]:
+        """Return the terminal's table for `report.html`: headings, always with units, and texts."""
+        shown = [column for column in self.columns if column.shown]
+        headings = [{"heading": replace(c, brief=False).heading, "words": c.wraps} for c in shown]
+        return {"columns": headings, "rows": [[c.text(record) for c in shown] for record in self.records]}
 
     def latex(self) -> str:
         """Return the table in LaTeX, for the package booktabs."""
@@ -176,6 +187,7 @@ def write_result(
         "settings": settings,
         **table.json(),
         **{name: one.json() if isinstance(one, Table) else one for name, one in more.items()},
+        "environment": environment(),
     }
     write_json(output / RESULT, plain(content))
     return output / RESULT

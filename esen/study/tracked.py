@@ -3,7 +3,6 @@
 import logging
 import os
 import platform
-import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -19,6 +18,7 @@ from esen.md.calculator import choose_device, find_weights
 from esen.models.checkpoint import read_checkpoint
 from esen.recipe import Recipe, at_stage
 from esen.recipe.load import flatten
+from esen.study.environment import cpu_name
 from esen.study.potentials import is_checkpoint, labelled
 from esen.track import Status, Tracker, make_tracker
 from esen.track.address import database_file
@@ -35,10 +35,6 @@ def run_tags(command: str, output: Path, device: str) -> dict[str, str]:
         output: folder of the results.
         device: as torch calls it; empty if it is not known.
     """
-    cpu = platform.processor() or platform.machine()
-    with suppress(OSError):
-        found = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
-        cpu = found[1].strip() if found else cpu
     if device.startswith("cuda"):
         import torch
 
@@ -49,7 +45,7 @@ def run_tags(command: str, output: Path, device: str) -> dict[str, str]:
         "folder": str(output.absolute()),
         "device": device,
         "host": platform.node(),
-        "cpu": cpu,
+        "cpu": cpu_name(),
         "esen": __version__,
     }
 

@@ -30,6 +30,7 @@ from esen.recipe.load import flatten
 from esen.study.mae import Row, evaluate_with_progress, mae_metrics, mae_rows, write_mae
 from esen.study.overlap import report_overlap
 from esen.study.plots.training import training_curves
+from esen.study.report import finish
 from esen.study.source import RunSource
 from esen.study.tracked import git_tags, parameters_of, run_tags
 from esen.terminal import make_console
@@ -343,7 +344,7 @@ def _evaluate(
         errors = {f"{_METRICS[of]}/{key}": value for key, value in mae_metrics(report).items()}
         tracker.metrics(errors, 0)  # MLflow shows a metric of step 0 as a bar
     write_json(output / "summary.json", summary)
-    for path in (output / "summary.json", output / "metrics.csv", *paths.values()):
+    for path in (output / "summary.json", output / "metrics.csv"):
         if path.is_file():
             tracker.artifact(path)
-    return TrainingResult(rows, paths)
+    return TrainingResult(rows, finish(output, paths, tracker))

@@ -53,7 +53,7 @@ def test_a_broken_law_is_exit_code_1() -> None:
     values = json.loads(Path("out/check.json").read_text())
     assert values["holds"] is False
     assert [finding["verdict"] for finding in values["findings"]] == ["fail", "pass"]
-    assert {path.name for path in Path("out").iterdir()} == {"check.json", "result.json"}
+    assert {path.name for path in Path("out").iterdir()} == {"check.json", "result.json", "report.html"}
 
 
 def test_one_atom_and_all_frames() -> None:

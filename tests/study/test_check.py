@@ -57,6 +57,7 @@ def test_all_laws_and_all_files(argon: str, tmp_path: Path, stands_for: Any) -> 
     written = {path.name for path in (tmp_path / "new" / "out").iterdir()}
     assert written == {
         "result.json",
+        "report.html",
         "check.json",
         "smoothness.csv",
         "smoothness.png",
@@ -97,7 +98,11 @@ def test_the_summary_has_the_schema_of_all_commands(argon: str, tmp_path: Path, 
 def test_a_subset_writes_only_what_there_is(argon: str, tmp_path: Path, stands_for: Any) -> None:
     stands_for(swirling(0.3))
     result = run_check("toy", [argon], output=tmp_path / "out", frames=":", laws=QUICK)
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"result.json", "check.json"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "result.json",
+        "check.json",
+        "report.html",
+    }
     assert [row["law"] for row in result.table.texts()] == list(QUICK)
     verdicts = {row["law"]: row["verdict"] for row in result.table.texts()}
     assert verdicts["curl"] == verdicts["forces"] == verdicts["rotation"] == "FAIL"

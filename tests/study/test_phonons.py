@@ -342,7 +342,7 @@ def test_what_is_tracked() -> None:
     assert kept["MAE_entropy_J_per_K_per_mol"] == 0
     assert kept["failed"] == 1
     assert kept["entropy_J_per_K_per_mol/NaCl"] == pytest.approx(75.0, abs=0.5)
-    assert files == ["phonons.csv", "result.json"]
+    assert files == ["phonons.csv", "result.json", "report.html"]
 
 
 def test_reference_is_no_name_of_a_potential() -> None:

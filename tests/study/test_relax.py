@@ -263,7 +263,7 @@ def test_what_is_tracked() -> None:
     assert (kept["converged"], kept["failed"], kept["melted"], kept["not_converged"]) == (1, 1, 0, 0)
     assert result is not None
     assert kept["mean_steps"] == records(result)[0].steps > 0
-    assert files == ["relaxed.extxyz", "relax.csv", "result.json"]
+    assert files == ["relaxed.extxyz", "relax.csv", "result.json", "report.html"]
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ from esen.study.potentials import (
     potential_sources,
     resolve_all,
 )
+from esen.study.report import finish
 from esen.study.table import write_result
 from esen.track import Tracker
 
@@ -113,9 +114,7 @@ def run_drift(
         failing = [t for t in trajectories if _fails(t, options.max_drift)]
         trajectories += earlier
         paths = _write(output, sources, manifest["settings"], trajectories, orders, notes, options)
-    for path in paths.values():
-        if path.is_file():
-            tracker.artifact(path)
+        paths = finish(output, paths, tracker)
     return CampaignResult(
         tables=[drift_table(trajectories), *([order_table(orders)] if orders else [])],
         lines=verdict_lines(trajectories, options.threshold) + notes + _failures(failing, options.max_drift),

@@ -1,0 +1,125 @@
+"""The files of a folder of results, as a report reads them. A damaged one is reported in one line."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from esen.errors import InputError
+from esen.files import read_json
+
+M = TypeVar("M", bound=BaseModel)
+
+REPORT = "report.html"
+_CURE = "compute the results again, or remove the file"
+
+
+class StoredColumn(BaseModel):
+    """A column of a table in `result.json`."""
+
+    name: str
+    symbol: str = ""
+    unit: str = ""
+
+
+class ShownColumn(BaseModel):
+    """A column of a table as a terminal shows it."""
+
+    heading: str
+    words: bool = False
+
+
+class ShownTable(BaseModel):
+    """A table as a terminal shows it, in texts."""
+
+    columns: list[ShownColumn]
+    rows: list[list[str | None]]
+
+
+class StoredTable(BaseModel):
+    """A table in `result.json`. Results of older versions lack `shown`."""
+
+    columns: list[StoredColumn]
+    rows: list[dict[str, Any]]
+    shown: ShownTable | None = None
+
+
+class StoredResult(StoredTable):
+    """`result.json`. What only some commands have is in `model_extra`."""
+
+    model_config = ConfigDict(extra="allow")
+
+    command: str
+    version: str = ""
+    potentials: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    settings: dict[str, Any] = Field(default_factory=dict)
+    environment: dict[str, Any] = Field(default_factory=dict)
+
+
+class StoredCell(BaseModel):
+    """`cell.json`: one training or test of a study."""
+
+    study: str = ""
+    system: str = ""
+    variant: str
+    seed: int | None = None
+    test: str
+    command: str = ""
+    argv: list[str] = Field(default_factory=list)
+    state: str
+    failure: str | None = None
+    seconds: float | None = None
+
+
+class StoredStudy(BaseModel):
+    """`study.json`: what a study consists of."""
+
+    study: str
+    version: str = ""
+    systems: dict[str, Any] = Field(default_factory=lambda: {"": {}})
+    variants: dict[str, Any]
+    seeds: list[int]
+    tests: dict[str, Any] = Field(default_factory=dict)
+
+
+def read_stored(path: Path, kind: type[M]) -> M:
+    """Read a file of results.
+
+    Raises:
+        InputError: It is missing, damaged, or holds something else.
+    """
+    return parse_stored(path, read_json(path, _CURE), kind)
+
+
+def parse_stored(path: Path, value: Any, kind: type[M]) -> M:
+    """Return a part of a file of results.
+
+    Raises:
+        InputError: It is something else.
+    """
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "content"
+        raise InputError(f"{path}: {where}: {first['msg']}; {_CURE}") from None
+
+
+def tables_of(result: StoredResult, path: Path) -> dict[str, StoredTable]:
+    """Return the further tables of a result, by name."""
+    return {
+        name: parse_stored(path, value, StoredTable)
+        for name, value in (result.model_extra or {}).items()
+        if is_table(value)
+    }
+
+
+def is_table(value: Any) -> bool:
+    """Whether a part of a file of results is a table."""
+    return isinstance(value, dict) and {"columns", "rows"} <= value.keys()
+
+
+def named(folder: Path, names: Sequence[str]) -> Path | None:
+    """Return the first of some files that a folder has."""
+    return next((folder / name for name in names if (folder / name).is_file()), None)

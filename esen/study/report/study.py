@@ -1,0 +1,104 @@
+"""The report of a study: the state of each of its trainings and tests, with links to their own reports."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from esen.study.report.sheet import Cell, Sheet, mark_of, sheet_of
+from esen.study.report.stored import REPORT, StoredCell, StoredStudy, read_stored
+from esen.text import duration
+
+STUDY, CELL = "study.json", "cell.json"
+TRAIN = "train"
+
+_Key = tuple[str, str, int | None, str]
+"""System, variant, seed and test."""
+
+
+@dataclass(frozen=True)
+class StudyState:
+    """What a report says of a study.
+
+    Attributes:
+        study: What it consists of.
+        summary: How many cells are done.
+        failed: Whether a cell failed.
+        sheets: The matrix of cells, and the failures.
+    """
+
+    study: StoredStudy
+    summary: str
+    failed: bool
+    sheets: list[Sheet]
+
+
+def study_state(folder: Path) -> StudyState:
+    """Read the cells of a study.
+
+    Raises:
+        InputError: `study.json` or the record of a cell is damaged.
+    """
+    study = read_stored(folder / STUDY, StoredStudy)
+    cells: dict[_Key, tuple[StoredCell, Path]] = {}
+    for path in sorted(folder.rglob(CELL)):
+        one = read_stored(path, StoredCell)
+        cells[one.system, one.variant, one.seed, one.test] = (one, path.parent)
+    rows = [
+        (system, variant, seed)
+        for system in study.systems
+        for variant in study.variants
+        for seed in study.seeds
+    ]
+    of_system = {system: [TRAIN, *study.tests.get(system, {})] for system in study.systems}
+    tests = list(dict.fromkeys(test for mine in of_system.values() for test in mine))
+    wanted = [(*row, test) for row in rows for test in of_system[row[0]]]
+    names = ["system", "variant", "seed"] if list(study.systems) != [""] else ["variant", "seed"]
+    matrix = []
+    for row in rows:
+        labels = [Cell(str(part), head=True) for part in row[-len(names) :]]
+        states = [
+            _state(cells.get((*row, test)), folder) if (*row, test) in wanted else Cell("") for test in tests
+        ]
+        matrix.append([*labels, *states])
+    found = [cells[key][0] for key in wanted if key in cells]
+    failures = [one for one in found if one.state != "done"]
+    done = len(found) - len(failures)
+    summary = f"{done} of {len(wanted)} cells done"
+    summary += f", {len(failures)} failed" if failures else ""
+    missing = len(wanted) - len(found)
+    summary += f", {missing} not run" if missing else ""
+    sheets = [sheet_of("Cells", [*names, *tests], matrix, whole="the folders of the cells")]
+    if failures:
+        sheets.append(_failures(failures, cells, folder))
+    return StudyState(study, f"{summary}.", bool(failures), sheets)
+
+
+def address(path: Path, folder: Path) -> str:
+    """Return the relative address of a file for a page in a folder, also if its name is not UTF-8."""
+    return quote(os.fsencode(os.path.relpath(path, folder)))
+
+
+def _state(known: tuple[StoredCell, Path] | None, folder: Path) -> Cell:
+    if known is None:
+        return Cell("not run", mark="doubtful")
+    one, place = known
+    time = "" if one.seconds is None else f" ({duration(one.seconds)})"
+    report = place / REPORT
+    return Cell(
+        f"{one.state}{time}",
+        mark=mark_of(one.state),
+        link=address(report if report.is_file() else place, folder),
+    )
+
+
+def _failures(
+    failures: Sequence[StoredCell], cells: Mapping[_Key, tuple[StoredCell, Path]], folder: Path
+) -> Sheet:
+    rows = []
+    for one in failures:
+        place = cells[one.system, one.variant, one.seed, one.test][1]
+        where = Cell(os.path.relpath(place, folder), link=address(place, folder))
+        rows.append([where, one.state, one.failure or "no reason was recorded"])
+    return sheet_of("Failures", ["cell", "state", "reason"], rows, whole=f"{CELL} of each cell")
