@@ -14,6 +14,7 @@ from esen.errors import InputError
 from esen.terminal import prepare_streams
 from esen.text import printable
 from esen_cli.check import check
+from esen_cli.compare import compare
 from esen_cli.conductivity import conductivity
 from esen_cli.data import data_app
 from esen_cli.elastic import elastic
@@ -91,6 +92,7 @@ app.command()(conductivity)
 app.command()(relax)
 app.command()(elastic)
 app.command()(report)
+app.command()(compare)
 app.command("import")(import_checkpoint)
 app.add_typer(recipe_app, name="recipe")
 app.add_typer(data_app, name="data")

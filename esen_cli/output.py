@@ -1,6 +1,7 @@
 """Folders of results, and the tables and paths that a command prints."""
 
 import os
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,14 @@ _PIPED_WIDTH = 150
 _LONG_HEADING = 12
 """Characters beyond which a heading has its unit on a second line."""
 _NOTHING: Mapping[str, str] = MappingProxyType({})
+_BRACKET = re.compile(r" (?=[(\[])")
+"""Where a long heading is broken into lines."""
+
+
+class Grey(str):
+    """The text of a cell that a terminal shows in grey."""
+
+    __slots__ = ()
 
 
 def fresh_folder(name: str) -> Path:
@@ -197,9 +206,7 @@ def print_table(
 
     if not rows:
         return
-    console = make_console(stderr=False)
-    if not console.is_terminal:
-        console = make_console(stderr=False, width=_PIPED_WIDTH)
+    console = _table_console()
     headed = isinstance(rows[0], Mapping)
     table = Table(box=box.SIMPLE_HEAD, show_header=headed, pad_edge=False)
     cells = [list(row.values() if isinstance(row, Mapping) else row) for row in rows]
@@ -211,13 +218,26 @@ def print_table(
         if of_words:
             table.add_column(Text(heading), overflow="fold")
         else:
-            shown = heading if len(heading) <= _LONG_HEADING else heading.replace(" (", "\n(")
+            shown = heading if len(heading) <= _LONG_HEADING else _BRACKET.sub("\n", heading)
             table.add_column(Text(shown), justify=numbers, no_wrap=True)
     for row, values in zip(rows, cells, strict=True):
         verdict = str(row.get("verdict")) if isinstance(row, Mapping) else ""
         style = next((style for start, style in styles.items() if verdict.startswith(start)), None)
-        table.add_row(*(Text(printable(_text(value))) for value in values), style=style)
+        shown_values = (
+            Text(printable(_text(value)), style="dim" if isinstance(value, Grey) else "") for value in values
+        )
+        table.add_row(*shown_values, style=style)
     console.print(table)
+
+
+def table_width() -> int:
+    """Return the width that `print_table` has, in characters."""
+    return int(_table_console().width)
+
+
+def _table_console() -> Any:
+    console = make_console(stderr=False)
+    return console if console.is_terminal else make_console(stderr=False, width=_PIPED_WIDTH)
 
 
 def print_paths(paths: Mapping[str, Path], links: Mapping[str, str] = _NOTHING) -> None:

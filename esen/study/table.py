@@ -24,7 +24,16 @@ RESULT = "result.json"
 _LATEX = str.maketrans(
     {sign: f"\\{sign}" for sign in "&%$#_{}"}
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "Å": r"\AA{}"}
-    | {"³": "$^3$", "²": "$^2$", "→": r"$\to$", "−": "$-$"}
+    | {"³": "$^3$", "²": "$^2$", "→": r"$\to$", "−": "$-$", "±": r"$\pm$", "≈": r"$\approx$", "√": r"$\surd$"}
+    | {"|": r"$|$", "<": "$<$", ">": "$>$", "–": "--", "†": r"\dag{}", "…": r"\dots{}", "×": r"$\times$"}
+    | {
+        "Δ": r"$\Delta$",
+        "κ": r"$\kappa$",
+        "λ": r"$\lambda$",
+        "ν": r"$\nu$",
+        "σ": r"$\sigma$",
+        "ω": r"$\omega$",
+    }
 )
 
 
@@ -142,8 +151,8 @@ class Table(Generic[R]):
     def latex(self) -> str:
         """Return the table in LaTeX, for the package booktabs."""
         shown = [column for column in self.columns if column.shown]
-        lines = [[_latex(column.heading) for column in shown]]
-        lines += [[_latex(column.text(record) or "--") for column in shown] for record in self.records]
+        lines = [[latex_text(column.heading) for column in shown]]
+        lines += [[latex_text(column.text(record) or "--") for column in shown] for record in self.records]
         head, *body = (" & ".join(line) + r" \\" for line in lines)
         align = "".join("l" if column.wraps else "r" for column in shown)
         rules = (r"\toprule", head, r"\midrule", *body, r"\bottomrule")
@@ -193,6 +202,6 @@ def write_result(
     return output / RESULT
 
 
-def _latex(text: str) -> str:
+def latex_text(text: str) -> str:
     """Escape what LaTeX would read as a command, and write units in its mathematics."""
     return printable(text).translate(_LATEX)

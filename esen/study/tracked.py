@@ -36,9 +36,7 @@ def run_tags(command: str, output: Path, device: str) -> dict[str, str]:
         device: as torch calls it; empty if it is not known.
     """
     if device.startswith("cuda"):
-        import torch
-
-        device = f"{device} ({torch.cuda.get_device_name(device)})"
+        device = f"{device} ({_gpu_name(device)})"
     return {
         "mlflow.source.name": f"esen {command}",
         "command": command,
@@ -48,6 +46,21 @@ def run_tags(command: str, output: Path, device: str) -> dict[str, str]:
         "cpu": cpu_name(),
         "esen": __version__,
     }
+
+
+def device_name(device: str) -> str:
+    """Return the kind of a device, by which times of different machines are told apart.
+
+    Args:
+        device: as torch calls it.
+    """
+    return f"cuda, {_gpu_name(device)}" if device.startswith("cuda") else f"{device}, {cpu_name()}"
+
+
+def _gpu_name(device: str) -> str:
+    import torch
+
+    return str(torch.cuda.get_device_name(device))
 
 
 def git_tags(file: Path) -> dict[str, str]:

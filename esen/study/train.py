@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,12 +27,16 @@ from esen.models.checkpoint import Checkpoint, load_potential, read_checkpoint
 from esen.recipe import Recipe
 from esen.recipe.advice import advice
 from esen.recipe.load import flatten
+from esen.study.campaign import geometry_digest
 from esen.study.mae import Row, evaluate_with_progress, mae_metrics, mae_rows, write_mae
 from esen.study.overlap import report_overlap
 from esen.study.plots.training import training_curves
+from esen.study.potentials import digest, potential_sources
 from esen.study.report import finish
 from esen.study.source import RunSource
-from esen.study.tracked import git_tags, parameters_of, run_tags
+from esen.study.table import RESULT, Column, write_result
+from esen.study.table import Table as ResultTable
+from esen.study.tracked import device_name, git_tags, parameters_of, run_tags
 from esen.terminal import make_console
 from esen.text import duration
 from esen.threads import thread_choice
@@ -57,6 +61,63 @@ class TrainingResult:
     summary: list[Row]
     paths: dict[str, Path]
     links: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingRecord:
+    """The row of a training in `result.json`.
+
+    Attributes:
+        potential: Label of the potential.
+        of: What the errors are of, `test` or `validation`.
+        frames: Number of these frames.
+        errors: Mean absolute errors by target, in its `error_unit`; empty if nothing was evaluated.
+        parameters: Number of trained weights.
+        steps: Optimiser steps in all stages.
+        seconds: Time of the training with its validations, in earlier processes too.
+        device: What it was trained on.
+        processes: Number of processes that trained together.
+    """
+
+    potential: str
+    of: str
+    frames: int
+    errors: Mapping[str, float]
+    parameters: int
+    steps: int
+    seconds: float
+    device: str
+    processes: int
+
+    @property
+    def ms_per_step(self) -> float | None:
+        """Time per optimiser step in ms, validations included; None without a step."""
+        return 1000 * self.seconds / self.steps if self.steps else None
+
+    def columns(self) -> list[Column["TrainingRecord"]]:
+        """Return the columns of the row."""
+        errors = [
+            Column[TrainingRecord](
+                f"{self.of}_{target.name}_mae",
+                f"{self.of} {target.name}",
+                target.error_unit,
+                lambda record, name=target.name: record.errors.get(name),  # type: ignore[misc]
+                better="less",
+            )
+            for target in TARGETS
+        ]
+        return [
+            Column("potential"),
+            Column("of"),
+            Column("frames"),
+            *errors,
+            Column("parameters", better="less"),
+            Column("steps"),
+            Column("seconds", "time", "s", better="less"),
+            Column("ms_per_step", "training step", "ms", better="less"),
+            Column("device"),
+            Column("processes"),
+        ]
 
 
 def run_training(
@@ -266,6 +327,24 @@ def _how_to_resume(output: Path, device: str) -> Iterator[None]:
         raise InputError(f"{error.filename}: cannot be written ({error.strerror}){cure}{again}") from error
 
 
+def write_training_result(
+    output: Path, record: TrainingRecord, recipe: Recipe, frames: Sequence[Structure]
+) -> Path:
+    """Write `result.json` of a training, in the schema of all commands.
+
+    The frames are identified by a digest of their geometries. Frames for validation are drawn by the seed, so that
+    they identify nothing.
+    """
+    same = digest("".join(map(geometry_digest, frames)).encode()) if record.of == "test" else None
+    return write_result(
+        output,
+        "train",
+        potentials=potential_sources([str(output)], {}, default_dtype=None),
+        settings={"of": record.of, "frames": same, "seed": recipe.train.seed, "device": record.device},
+        table=ResultTable(record.columns(), [record]),
+    )
+
+
 @contextmanager
 def _training_is_finished(output: Path, device: str) -> Iterator[None]:
     """Add to the message of an error in the evaluation that the training is not lost."""
@@ -344,7 +423,24 @@ def _evaluate(
         errors = {f"{_METRICS[of]}/{key}": value for key, value in mae_metrics(report).items()}
         tracker.metrics(errors, 0)  # MLflow shows a metric of step 0 as a bar
     write_json(output / "summary.json", summary)
-    for path in (output / "summary.json", output / "metrics.csv"):
+    found = report.overall.errors if rows else {}
+    write_training_result(
+        output,
+        TrainingRecord(
+            potential=output.name,
+            of=of,
+            frames=len(frames) if rows else 0,
+            errors={name: error.mae for name, error in found.items()},
+            parameters=parameters_of(recipe),
+            steps=fitted.step,
+            seconds=fitted.seconds,
+            device=device_name(device),
+            processes=int(os.environ.get("WORLD_SIZE", "1")),
+        ),
+        recipe,
+        frames,
+    )
+    for path in (output / "summary.json", output / RESULT, output / "metrics.csv"):
         if path.is_file():
             tracker.artifact(path)
     return TrainingResult(rows, finish(output, paths, tracker))

@@ -32,6 +32,7 @@ FILES = {
     "metrics.csv",
     "metrics.jsonl",
     "recipe.yaml",
+    "result.json",
     "summary.json",
     "training-frames.npz",
     "training.png",
@@ -100,6 +101,21 @@ def test_files_table_and_paths(trained_run: TrainingResult) -> None:
     assert summary["test"]["overall"]["forces"]["mae"] == overall["forces (meV/Å)"]
     assert json.loads((folder / "mae.json").read_text()) == summary["test"]
     assert all((folder / name).stat().st_size > 10_000 for name in ("training.png", "mae.png"))
+
+
+def test_result_in_the_schema_of_all_commands(trained_run: TrainingResult) -> None:
+    folder = trained_run.paths["run"]
+    result = json.loads((folder / "result.json").read_text())
+    summary = json.loads((folder / "summary.json").read_text())
+    [row], units = result["rows"], {column["name"]: column["unit"] for column in result["columns"]}
+    assert result["command"] == "train"
+    assert row["test_energy_mae"] == summary["test"]["overall"]["energy"]["mae"]
+    assert (units["test_energy_mae"], units["test_forces_mae"]) == ("meV/atom", "meV/Å")
+    assert row["steps"] == 6
+    assert row["ms_per_step"] == pytest.approx(1000 * summary["seconds"] / 6)
+    assert row["parameters"] == parameter_count(load_recipe(folder / "recipe.yaml").model)
+    [potential] = result["potentials"].values()
+    assert len(potential["sha256"]) == 64
 
 
 def test_the_tracked_run(trained_run: TrainingResult, mlflow_uri: str) -> None:

@@ -1,0 +1,341 @@
+"""Reading `result.json` of all commands: which potential was tested, how, and the rows of its results.
+
+A potential is known by system, variant and seed. In a study these stand in `cell.json`, beside the result or beside the
+weights that were tested. Outside of a study, the variant of a run is its recipe with what `--set` changed, and the seed
+is that of its `recipe.yaml`. Other potentials are called by their label and have no seed.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from esen.errors import InputError
+from esen.files import read_json, sha256_of
+from esen.recipe.document import parse_document
+from esen.study.compare.quantities import Row
+from esen.study.table import RESULT
+from esen.text import first_few
+
+CELL = "cell.json"
+STUDY = "study.json"
+_SOURCE = "source.json"
+_RECIPE = "recipe.yaml"
+_CURE = "run the command again, or move the file away"
+_SEED = "train.seed"
+_NOT_OF_VARIANT = ("tracking.",)
+_WITHOUT_EFFECT = frozenset(
+    {
+        "batch_atoms",
+        "cutoff",
+        "device",
+        "devices",
+        "frame_every",
+        "frame_spacing",
+        "skin",
+        "trajectory",
+        "version",
+    }
+)
+"""Settings that say where and how fast something was computed, or that depend on the potential."""
+_OF_TRAINING = frozenset({"of", "frames"})
+"""Settings of `train` that say what the errors at the end are of; the rest is the recipe, the variant itself."""
+
+
+@dataclass(frozen=True)
+class Who:
+    """Which potential was tested.
+
+    Attributes:
+        system: Name of the system in a study of several; otherwise empty.
+        variant: Name of the variant, or label of a potential without a known training.
+        seed: Seed of its training; None if it has none.
+        unchanged: Whether the variant is known to be its recipe as it stands.
+    """
+
+    system: str
+    variant: str
+    seed: int | None = None
+    unchanged: bool = field(default=False, compare=False)
+
+    @property
+    def key(self) -> tuple[str, str, int | None]:
+        """System, variant and seed."""
+        return self.system, self.variant, self.seed
+
+    def __str__(self) -> str:
+        words = [self.system] if self.system else []
+        return ", ".join([*words, self.variant, *([] if self.seed is None else [f"seed {self.seed}"])])
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """What one `result.json` says about one potential.
+
+    Attributes:
+        source: The file.
+        command: Command that wrote it.
+        who: The potential.
+        given: What the user called it.
+        content: Hash of the weights, or what else identifies the potential.
+        dtype: Precision of a checkpoint; None for other potentials.
+        test: Name of the test in a study; empty if there is none.
+        settings: By dotted key, all that the numbers depend on.
+        columns: By name: symbol, unit, better.
+        rows: Values by name of column.
+    """
+
+    source: Path
+    command: str
+    who: Who
+    given: str
+    content: str
+    dtype: str | None
+    test: str
+    settings: Mapping[str, str]
+    columns: Mapping[str, Mapping[str, Any]]
+    rows: Sequence[Row]
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """Everything beneath the folders.
+
+    Attributes:
+        records: One per result and potential.
+        remarks: One line for everything that is left out or that should be known.
+        cells: All potentials of studies, also those whose tests failed.
+        variants: Names of variants in the order of the studies.
+        base: Name of the base of the studies; None if there is no study, or if they differ.
+    """
+
+    records: list[Record]
+    remarks: list[str]
+    cells: list[Who]
+    variants: list[str]
+    base: str | None
+
+
+def read_records(folders: Sequence[Path]) -> Found:
+    """Read all results beneath folders, each once.
+
+    Raises:
+        InputError: A folder is missing, holds no result, or a file in it is damaged.
+    """
+    records: list[Record] = []
+    remarks: list[str] = []
+    for path in _files(folders, RESULT):
+        content = read_json(path, _CURE)
+        if not {"command", "potentials", "columns", "rows"} <= content.keys():
+            remarks.append(f"{path} is left out, because it is no result of esen")
+            continue
+        records += _records(path, content, remarks.append)
+    if not records:
+        where = ", ".join(map(str, folders))
+        raise InputError(
+            f"{where}: no results (no {RESULT} of a command of esen); give folders of runs, tests or studies"
+        )
+    cells: list[Who] = []
+    for path in _files(folders, CELL, required=False):
+        cell = _cell(path.parent)
+        if cell is None:
+            continue
+        cells.append(_who_of_cell(cell, path))
+        if cell.get("state") != "done":
+            why = f": {cell['failure']}" if cell.get("failure") else ""
+            remarks.append(f"{cells[-1]}: {cell.get('test')} {cell.get('state')}{why}")
+    variants, base = _studies(folders)
+    return Found(_distinct(records), list(dict.fromkeys(remarks)), cells, variants, base)
+
+
+def _files(folders: Iterable[Path], name: str, *, required: bool = True) -> list[Path]:
+    """Return the files of a name beneath folders, sorted, each once."""
+    found: dict[Path, Path] = {}
+    for folder in folders:
+        if required and not folder.exists():
+            raise InputError(f"{folder}: no such folder; give folders of runs, tests or studies")
+        if required and not folder.is_dir():
+            raise InputError(f"{folder}: is a file; give the folder that holds it")
+        found |= {path.resolve(): path for path in sorted(folder.rglob(name)) if path.is_file()}
+    return list(found.values())
+
+
+def _records(path: Path, content: Mapping[str, Any], remark: Callable[[str], None]) -> Iterator[Record]:
+    """Yield what a result says about each of its potentials.
+
+    Raises:
+        InputError: The file is no result of this version of esen.
+    """
+    try:
+        columns = {str(column["name"]): column for column in content["columns"]}
+        potentials: Mapping[str, Mapping[str, Any]] = content["potentials"]
+        rows: list[Row] = [dict(row) for row in content["rows"]]
+        cell = _cell(path.parent)
+        command = str(content["command"])
+        settings = _flat(content.get("settings") or {})
+        of = {label: [r for r in rows if r.get("potential", label) == label] for label in potentials}
+        others = {str(row["potential"]) for row in rows if "potential" in row} - set(potentials)
+        for label, source in potentials.items():
+            yield Record(
+                source=path,
+                command=command,
+                who=_who(path, command, label, source, cell if len(potentials) == 1 else None, remark),
+                given=str(source.get("given") or label),
+                content=str(source.get("sha256") or [source.get("given"), source.get("arguments")]),
+                dtype=source.get("dtype"),
+                test="" if cell is None else str(cell.get("test") or ""),
+                settings=_identifying(command, settings),
+                columns=columns,
+                rows=of[label],
+            )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{path}: no result of this version of esen ({error!r}); {_CURE}") from error
+    if others:
+        remark(
+            f"{path}: rows of {first_few(sorted(others))} are left out, because another test computed them"
+        )
+
+
+def _identifying(command: str, settings: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings by which tests are told apart."""
+    if command == "train":
+        return {key: value for key, value in settings.items() if key in _OF_TRAINING}
+    return {key: value for key, value in settings.items() if not _WITHOUT_EFFECT.intersection(key.split("."))}
+
+
+def _flat(value: Any, key: str = "") -> dict[str, str]:
+    """Return nested settings by dotted key, with values as JSON."""
+    if isinstance(value, Mapping):
+        parts = [_flat(item, f"{key}.{name}" if key else str(name)) for name, item in value.items()]
+        return {name: text for part in parts for name, text in part.items()}
+    return {key: json.dumps(value, ensure_ascii=False, sort_keys=True)}
+
+
+def _who(
+    path: Path,
+    command: str,
+    label: str,
+    source: Mapping[str, Any],
+    cell: Mapping[str, Any] | None,
+    remark: Callable[[str], None],
+) -> Who:
+    """Return which potential a result is about.
+
+    Args:
+        path: The result.
+        command: Command that wrote it.
+        label: Of the potential.
+        source: What the result says about the potential.
+        cell: `cell.json` beside the result, if this is its only potential.
+        remark: Gets a line about what is not known.
+    """
+    if cell is not None:
+        return _who_of_cell(cell, path)
+    arguments = " ".join(map(str, source.get("arguments") or ()))
+    named = Who("", f"{label} {arguments}".strip())
+    if not source.get("path"):
+        return named
+    weights = Path(str(source["path"]))
+    folder = path.parent if command == "train" else _run_folder(path, weights)
+    if folder is None:
+        remark(
+            f"{path}: the weights {weights} are not found, so that the seed of {label} is not known;"
+            " it is compared without one"
+        )
+        return named
+    if (kept := _cell(folder)) is not None:
+        return _who_of_cell(kept, folder / CELL)
+    if not (folder / _RECIPE).is_file():
+        return named  # imported weights
+    tested = str(source.get("sha256"))
+    if command != "train" and tested != _hash(folder / weights.name):
+        remark(f"{path}: {folder / weights.name} has changed since it was tested")
+    name, unchanged = _variant(folder)
+    stage = "" if weights.stem == "best" else f" {weights.stem}"
+    return Who("", name + stage, _seed(folder), unchanged=unchanged and not stage)
+
+
+def _run_folder(result: Path, weights: Path) -> Path | None:
+    """Return the folder of the weights that were tested, whose path may be relative to a folder above the result."""
+    candidates = [weights.parent, *(parent / weights.parent for parent in result.absolute().parents)]
+    return next((folder for folder in candidates if (folder / weights.name).is_file()), None)
+
+
+@cache
+def _hash_of(path: Path, stamp: tuple[int, int]) -> str:
+    return sha256_of(path)
+
+
+def _hash(path: Path) -> str:
+    status = path.stat()
+    return _hash_of(path.absolute(), (status.st_mtime_ns, status.st_size))
+
+
+def _variant(folder: Path) -> tuple[str, bool]:
+    """Return the name of the variant of a run, and whether it is its recipe as it stands."""
+    if not (folder / _SOURCE).is_file():
+        return folder.resolve().name, False
+    source = read_json(folder / _SOURCE, _CURE)
+    changes = [str(change) for change in source.get("set") or ()]
+    kept = [change for change in changes if not change.startswith((f"{_SEED}=", *_NOT_OF_VARIANT))]
+    stem = Path(str(source.get("recipe") or folder.name)).stem
+    return " ".join([stem, *kept]), not kept
+
+
+def _seed(folder: Path) -> int | None:
+    """Return the seed of a run.
+
+    Raises:
+        InputError: Its recipe is damaged.
+    """
+    path = folder / _RECIPE
+    recipe = parse_document(path.read_text(encoding="utf-8"), str(path)).value
+    seed = (recipe.get("train") or {}).get("seed") if isinstance(recipe, dict) else None
+    return seed if isinstance(seed, int) else None
+
+
+def _cell(folder: Path) -> dict[str, Any] | None:
+    """Return `cell.json` of a folder; None if it has none."""
+    return read_json(folder / CELL, _CURE) if (folder / CELL).is_file() else None
+
+
+def _who_of_cell(cell: Mapping[str, Any], path: Path) -> Who:
+    variant, seed = cell.get("variant"), cell.get("seed")
+    if not isinstance(variant, str) or not isinstance(seed, int | None):
+        raise InputError(
+            f"{path.parent / CELL}: expected variant (a name) and seed (an integer); run esen ablate again"
+        )
+    return Who(str(cell.get("system") or ""), variant, seed)
+
+
+def _studies(folders: Sequence[Path]) -> tuple[list[str], str | None]:
+    """Return the variants of the studies in their order, and the name of their base."""
+    variants: dict[str, None] = {}
+    bases: set[str] = set()
+    for path in _files(folders, STUDY, required=False):
+        study = read_json(path, _CURE)
+        variants |= dict.fromkeys(map(str, study.get("variants") or ()))
+        if study.get("base"):
+            bases.add(str(study["base"]))
+    return list(variants), bases.pop() if len(bases) == 1 else None
+
+
+def _distinct(records: Sequence[Record]) -> list[Record]:
+    """Name potentials without a seed so that two that share a label, or a label and a variant, are told apart."""
+    seeded = {record.who.variant for record in records if record.who.seed is not None}
+    contents: dict[str, set[str]] = {}
+    for record in records:
+        if record.who.seed is None:
+            contents.setdefault(record.who.variant, set()).add(record.content)
+    named = []
+    for record in records:
+        variant = record.who.variant
+        clash = record.who.seed is None and (variant in seeded or len(contents[variant]) > 1)
+        if clash:
+            given = os.path.normpath(record.given)
+            record = replace(record, who=replace(record.who, variant=f"{variant} ({given})"))  # noqa: PLW2901
+        named.append(record)
+    return named

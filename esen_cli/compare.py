@@ -1,0 +1,126 @@
+"""`esen compare`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from esen.errors import InputError
+from esen_cli.options import in_panel, output_option
+from esen_cli.output import Grey, not_a_run, print_paths, print_table, say, table_width
+
+if TYPE_CHECKING:
+    from esen.study.compare import Comparison
+
+_LIST = "list"
+_table_option = in_panel("Table")
+
+
+def compare(
+    folders: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FOLDER", help="Folders of runs, tests and studies, in any mixture; all results in them."
+        ),
+    ],
+    base: Annotated[
+        str | None,
+        _table_option(
+            metavar="NAME",
+            help="Variant that the others are compared with."
+            "  [default: that of the study, default, or the recipe without changes]",
+        ),
+    ] = None,
+    columns: Annotated[
+        str | None,
+        _table_option(
+            metavar="A,B,...",
+            help="Quantities to show, such as forces_mae,drift,elastic.C11; list: print all that were measured.",
+        ),
+    ] = None,
+    sort: Annotated[
+        str | None, _table_option(metavar="QUANTITY", help="Sort the rows by this quantity, the best first.")
+    ] = None,
+    correlate: Annotated[
+        list[str] | None,
+        _table_option(
+            metavar="X,Y",
+            help="Correlate two quantities over all potentials. Repeatable."
+            "  [default: the energy error with the drift and with the phonon error]",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        output_option(
+            metavar="FOLDER",
+            help="Write the comparison as JSON, CSV, LaTeX and Markdown, and scatter plots.  [default: none]",
+        ),
+    ] = None,
+) -> None:
+    """Compare variants over seeds: mean and deviation of all results, differences to a base, correlations.
+
+    Example: esen compare runs/study runs/mae-emt --columns energy_mae,drift --sort drift
+    """
+    folder = None if output is None else not_a_run(output.expanduser())
+
+    from esen.study.compare import compare as compared
+    from esen.study.compare import read_measurements, write_comparison
+    from esen.study.compare.comparison import split_names
+
+    listing = columns == _LIST
+    comparison = compared(
+        read_measurements([folder.expanduser() for folder in folders]),
+        base,
+        columns=[] if listing or columns is None else split_names(columns),
+        sort=sort,
+        correlate=[_pair(text, split_names(text)) for text in correlate or ()],
+    )
+    if listing:
+        print_table(
+            [
+                {
+                    "quantity": one.name,
+                    "unit": one.unit or "–",
+                    "better": one.better or "–",
+                    "potentials": one.potentials,
+                    "how": one.how or "one row",
+                }
+                for one in comparison.headings
+            ]
+        )
+        return
+    _print(comparison)
+    if folder is not None:
+        print_paths(write_comparison(comparison, folder))
+
+
+def _pair(text: str, names: list[str]) -> tuple[str, str]:
+    """Return the two names of `--correlate`."""
+    if len(names) != 2:
+        raise InputError(f"--correlate {text}: expected two quantities, such as energy_mae,drift")
+    return names[0], names[1]
+
+
+def _print(comparison: "Comparison") -> None:
+    """Print tables, correlations and notes."""
+    title = ""
+    for grid in comparison.tables(table_width()):
+        if grid.title != title:
+            title = grid.title
+            say(f"{title}:")
+        print_table(
+            [
+                {
+                    name: Grey(cell.text) if cell.dim else cell.text
+                    for name, cell in zip(grid.headings, row, strict=True)
+                }
+                for row in grid.rows
+            ],
+            words={name for name in grid.headings[: grid.names] if name != "n"},
+        )
+    for one in comparison.correlations:
+        system = f", {one.system}" if one.system else ""
+        say(f"Correlation of {one.x[1]} with {one.y[1]}{system}:")
+        print_table(one.rows(), words={"over"})
+    for line in (*comparison.notes(), *comparison.remarks):
+        say(line)
