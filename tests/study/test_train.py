@@ -32,6 +32,7 @@ FILES = {
     "metrics.csv",
     "metrics.jsonl",
     "recipe.yaml",
+    "report.html",
     "result.json",
     "summary.json",
     "training-frames.npz",
