@@ -30,6 +30,8 @@ T = TypeVar("T")
 
 _PARTIAL = ".partial"
 _DEEPEST = 100
+RESULT = "result.json"
+"""File of the results of a command."""
 LOCK = ".lock"
 """File of the lock in a folder; a folder that holds nothing else counts as empty."""
 _SIGNALS = tuple(

@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from esen.errors import InputError
 from esen.terminal import prepare_streams
 from esen.text import printable
+from esen_cli.ablate import ablate
 from esen_cli.check import check
 from esen_cli.compare import compare
 from esen_cli.conductivity import conductivity
@@ -30,7 +31,7 @@ from esen_cli.report import report
 from esen_cli.train import train
 
 _DESCRIPTION = "Train eSEN potentials and test what they predict."
-_OF_RECIPES = ("train", "recipe")
+_OF_RECIPES = ("train", "ablate", "recipe")
 """Commands whose mistakes are in a recipe; others have options for the same settings."""
 _AS_OPTIONS = {
     r"\bdata\.(energy|forces|stress)_(key|convention)(:(?= ))?": r"--\1-\2",
@@ -84,6 +85,7 @@ def _printable_usage() -> Iterator[None]:
 
 app = HelpfulApp(_DESCRIPTION, group=_OneLineErrors, completion=True)
 app.command()(train)
+app.command()(ablate)
 app.command()(mae)
 app.command()(check)
 app.command("md-drift")(md_drift)

@@ -31,14 +31,18 @@ _MOST_LINES = 20
 
 
 def load_recipe(
-    path: Path, overrides: Sequence[str] = (), *, chain: tuple[Path, ...] = (), text: str | None = None
+    path: Path,
+    overrides: Sequence[str | Override] = (),
+    *,
+    chain: tuple[Path, ...] = (),
+    text: str | None = None,
 ) -> Recipe:
     """Read a recipe and check it. What it does not say is taken from the recipe it `extends`, or from the defaults.
 
     Args:
         path: a YAML file.
-        overrides: `a.b=c`, set on top of the file; the last one of a key holds. Every change of a `kind` is
-            made before the other keys are set.
+        overrides: `a.b=c`, or parsed; set on top of the file; the last one of a key holds. Every change of a `kind`
+            is made before the other keys are set.
         chain: the recipes that extend this one, the last one first.
         text: the content of the file, if it is not written yet.
 
@@ -46,8 +50,10 @@ def load_recipe(
         InputError: the file cannot be read, is not YAML, or is not a recipe. There is one line per mistake, in the
             order of the file, up to 20.
     """
-    document = parse_document(_read_text(path) if text is None else text, str(path))
+    document = parse_document(read_text(path) if text is None else text, str(path))
     data = document.value
+    if isinstance(data, dict) and "variants" in data:
+        raise InputError(f"{path}: this is a study of several trainings; run it with: esen ablate {path}")
     if data is None:
         raise InputError(f"{path}: the recipe is empty; `esen recipe list` shows some to start from")
     if not isinstance(data, dict):
@@ -58,7 +64,8 @@ def load_recipe(
         where = f"{path}:{document.position((EXTENDS,))[0]}: {EXTENDS}"
         base = _load_base(data.pop(EXTENDS), path, where, (*chain, path))
         data = merged(base.model_dump(mode="json", exclude_unset=True, context=WHOLE), data)
-    settings = sorted((parse_override(text) for text in overrides), key=lambda o: o.parts[-1] != "kind")
+    parsed = [one if isinstance(one, Override) else parse_override(one) for one in overrides]
+    settings = sorted(parsed, key=lambda o: o.parts[-1] != "kind")
     applied = [(setting, apply_override(data, setting)) for setting in settings]
     try:
         # strict: text is no number; as JSON, because strict Python wants tuples where YAML has lists
@@ -78,7 +85,7 @@ def unchanged_recipe(path: Path) -> Recipe:
     Raises:
         InputError: as `load_recipe`.
     """
-    data = parse_document(_read_text(path), str(path)).value
+    data = parse_document(read_text(path), str(path)).value
     return _load_base(data[EXTENDS], path, str(path), (path,)) if EXTENDS in data else load_recipe(path)
 
 
@@ -171,10 +178,15 @@ def _rebased(recipe: Recipe, folder: str) -> Recipe:
     )
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path, what: str = "recipe") -> str:
+    """Return the text of a recipe or of another YAML file, named `what` in messages.
+
+    Raises:
+        InputError: the file is not there, cannot be read, is too large, or is not text.
+    """
     try:
         if path.exists() and not (path.is_file() or path.is_dir()):
-            raise InputError(f"{path}: expected a recipe, a YAML file, but this is not a file")
+            raise InputError(f"{path}: expected a {what}, a YAML file, but this is not a file")
         with path.open("rb") as file:
             content = file.read(_LARGEST_FILE + 1)
     except FileNotFoundError:
@@ -183,9 +195,9 @@ def _read_text(path: Path) -> str:
         if isinstance(error, IsADirectoryError) and (path / "recipe.yaml").is_file():
             raise InputError(f"{path}: the folder of a run; its recipe is {path / 'recipe.yaml'}") from None
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise InputError(f"{path}: the recipe cannot be read: {reason}") from None
+        raise InputError(f"{path}: the {what} cannot be read: {reason}") from None
     if len(content) > _LARGEST_FILE:
-        raise InputError(f"{path}: expected a recipe, a YAML file, but this is over {_LARGEST_FILE:,} bytes")
+        raise InputError(f"{path}: expected a {what}, a YAML file, but this is over {_LARGEST_FILE:,} bytes")
     try:
         return content.decode(encoding_of(content) or "utf-8")
     except UnicodeDecodeError as error:

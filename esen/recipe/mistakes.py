@@ -9,7 +9,9 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from esen.recipe import schema
+from esen.recipe.base import Spec
 from esen.recipe.document import KeyPath, cut, plain_scalar
+from esen.recipe.recipe import Recipe
 from esen.recipe.schema import Place, one_of, show_path
 
 _SWITCH = {"on": "true", "yes": "true", "y": "true", "off": "false", "no": "false", "n": "false"}
@@ -36,14 +38,15 @@ class Mistake:
     whole: bool = False
 
 
-def find_mistakes(error: ValidationError, data: dict[str, Any]) -> list[Mistake]:
-    """Put the errors of a recipe's validation into words, without repetition.
+def find_mistakes(error: ValidationError, data: dict[str, Any], model: type[Spec] = Recipe) -> list[Mistake]:
+    """Put the errors of a validation into words, without repetition.
 
     Args:
         error: what pydantic raised for `data`.
-        data: the recipe as it was given.
+        data: the recipe or study as it was given.
+        model: what `data` should be.
     """
-    mistakes = [_explain(detail, data) for detail in error.errors(include_url=False)[:_MOST]]
+    mistakes = [_explain(detail, data, model) for detail in error.errors(include_url=False)[:_MOST]]
     return list(dict.fromkeys(m for m in mistakes if m is not None))
 
 
@@ -59,12 +62,12 @@ def nearest(word: str, known: Sequence[str]) -> str | None:
 
 
 def _explain(  # noqa: PLR0911  # one return per kind of error
-    detail: ErrorDetails, data: dict[str, Any]
+    detail: ErrorDetails, data: dict[str, Any], model: type[Spec]
 ) -> Mistake | None:
-    path, section, place, value = _locate(detail["loc"], data)
+    path, section, place, value = _locate(detail["loc"], data, model)
     match detail["type"]:
         case "extra_forbidden":
-            return Mistake(path, _unknown_key(str(path[-1]), section, detail["loc"]), path)
+            return Mistake(path, _unknown_key(str(path[-1]), section, detail["loc"], model), path)
         case "missing":
             return Mistake(path, f"this key is missing; expected {schema.describe(place)}", path[:-1])
         case "value_error":
@@ -87,14 +90,14 @@ def _explain(  # noqa: PLR0911  # one return per kind of error
     return Mistake(path, f"{given} expected {schema.describe(place)}{_remedy(value, place)}", path)
 
 
-def _locate(loc: tuple[str | int, ...], data: Any) -> tuple[KeyPath, Place, Place, Any]:
+def _locate(loc: tuple[str | int, ...], data: Any, model: type[Spec]) -> tuple[KeyPath, Place, Place, Any]:
     """The path that pydantic's location stands for, the section around it, its place, and the value there.
 
     Pydantic also names the alternative of a union on the way, as in `("model", "radial", "gaussian", "count")`. Such a
     name is neither a key of the section nor in the data.
     """
     path: KeyPath = ()
-    place = section = [schema.recipe_schema()]
+    place = section = [schema.schema_of(model)]
     value = data
     for number, part in enumerate(loc):
         child = schema.child(place, part, value.get("kind") if isinstance(value, dict) else None)
@@ -114,12 +117,12 @@ def _first_key(path: KeyPath, text: str, value: Any) -> KeyPath:
     return path if value is None else (*path, *key)
 
 
-def _unknown_key(key: str, section: Place, loc: tuple[str | int, ...]) -> str:
+def _unknown_key(key: str, section: Place, loc: tuple[str | int, ...], model: type[Spec]) -> str:
     kinds = schema.kinds(section)
     if others := [kind for kind, other in kinds.items() if key in schema.keys(other)]:
         return f"no such key for kind {loc[-2]!r}; it belongs to kind {one_of(others)}"
     keys = schema.keys(kinds[str(loc[-2])] if kinds else section)
-    near, elsewhere = nearest(key, keys), [show_path(path) for path in schema.places_of(key)]
+    near, elsewhere = nearest(key, keys), [show_path(path) for path in schema.places_of(key, model)]
     hints = [f"did you mean {near!r}?"] if near else []
     if elsewhere:
         hints.append(f"{key!r} belongs to {' or '.join(elsewhere[:3])}")

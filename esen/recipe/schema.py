@@ -1,4 +1,4 @@
-"""What may stand where in a recipe: its JSON Schema, walked key by key and put into words.
+"""What may stand where in a recipe or a study: its JSON Schema, walked key by key and put into words.
 
 A place is a list of alternatives: the JSON Schemas of everything that may stand there, with references followed and
 unions taken apart.
@@ -8,23 +8,34 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
+from esen.recipe.base import Spec
 from esen.recipe.document import KeyPath
 from esen.recipe.recipe import Recipe
 
 Schema = dict[str, Any]
 Place = list[Schema]
 
+_DEFINITIONS: dict[str, Schema] = {}
+"""What references lead to, by name, of all schemas that were asked for."""
+
 
 @cache
+def schema_of(model: type[Spec]) -> Schema:
+    """The JSON Schema of a kind of file: a recipe or a study."""
+    schema = model.model_json_schema()
+    _DEFINITIONS.update(schema["$defs"])
+    return schema
+
+
 def recipe_schema() -> Schema:
     """The JSON Schema of a recipe."""
-    return Recipe.model_json_schema()
+    return schema_of(Recipe)
 
 
 def alternatives(schema: Schema) -> Place:
-    """The place that a part of the recipe's schema describes."""
+    """The place that a part of the schema describes."""
     if "$ref" in schema:
-        return alternatives(recipe_schema()["$defs"][schema["$ref"].rpartition("/")[2]])
+        return alternatives(_DEFINITIONS[schema["$ref"].rpartition("/")[2]])
     members = schema.get("oneOf", schema.get("anyOf"))
     return [schema] if members is None else [one for member in members for one in alternatives(member)]
 
@@ -56,15 +67,16 @@ def child(place: Place, part: str | int, kind: object = None) -> Place:
     """What stands at a key of the section (of this `kind`, if it has kinds), or in an entry of the list."""
     chosen = kinds(place).get(kind, place) if isinstance(kind, str) else place
     schemas = (
-        one.get("items") if isinstance(part, int) else one.get("properties", {}).get(part) for one in chosen
+        one.get("items") if isinstance(part, int) else one.get("properties", {}).get(part) or _any_key(one)
+        for one in chosen
     )
     return next((alternatives(schema) for schema in schemas if schema is not None), [])
 
 
 @cache
-def places_of(key: str) -> list[KeyPath]:
-    """Every path of a recipe that ends with this key; an entry of a list has the index 0."""
-    return [path for path in _paths([recipe_schema()], ()) if path[-1] == key]
+def places_of(key: str, model: type[Spec] = Recipe) -> list[KeyPath]:
+    """Every path of a file that ends with this key; an entry of a list has the index 0."""
+    return [path for path in _paths([schema_of(model)], ()) if path[-1] == key]
 
 
 def describe(place: Place) -> str:
@@ -94,6 +106,12 @@ def show_path(path: KeyPath) -> str:
     return text.removeprefix(".")
 
 
+def _any_key(schema: Schema) -> Schema | None:
+    """What stands at the keys of a section whose keys are the user's names."""
+    found = schema.get("additionalProperties")
+    return found if isinstance(found, dict) else None
+
+
 def _paths(place: Place, prefix: KeyPath) -> Iterator[KeyPath]:
     parts: list[str | int] = [*keys(place), 0]
     for part in parts:
@@ -105,10 +123,12 @@ def _paths(place: Place, prefix: KeyPath) -> Iterator[KeyPath]:
 def _describe(schema: Schema) -> str:
     if choices := words([schema]):
         return one_of(choices)
-    kind: str = schema["type"]
+    kind: str = schema.get("type", "any value")
     limits = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
     bounds = ", ".join(f"{sign} {schema[name]:g}" for name, sign in limits.items() if name in schema)
     inside = ", ".join(keys([schema]))
+    if _any_key(schema) is not None or schema.get("additionalProperties") is True:
+        return "a section with keys of your own"
     said = {
         "integer": f"{'an even' if schema.get('multipleOf') == 2 else 'a'} whole number {bounds}",
         "number": f"a number {bounds}",

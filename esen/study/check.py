@@ -14,7 +14,7 @@ from esen.errors import InputError
 from esen.evaluate.laws.law import Finding, Scan
 from esen.evaluate.laws.run import Report, check_laws, choose_laws
 from esen.evaluate.laws.subject import Subject
-from esen.files import csv_text, write_atomically, write_json
+from esen.files import RESULT, csv_text, write_atomically, write_json
 from esen.study.check_plots import diatomics_plot, smoothness_plot
 from esen.study.check_structures import default_structures, given_structures
 from esen.study.potentials import (
@@ -25,7 +25,7 @@ from esen.study.potentials import (
     resolve_potential,
 )
 from esen.study.report import finish
-from esen.study.table import RESULT, Column, Table, write_result
+from esen.study.table import Column, Table, write_result
 from esen.terminal import progress_bar
 from esen.track import Tracker
 

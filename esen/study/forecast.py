@@ -58,18 +58,19 @@ class Forecast:
     rows: list[ForecastRow]
 
 
-def forecast_training(recipe: Recipe, *, device: str = "auto") -> Forecast:
+def forecast_training(recipe: Recipe, *, device: str = "auto", quiet: bool = False) -> Forecast:
     """Check recipe and data as a training would, and forecast what the training would take.
 
     Args:
         recipe: With absolute paths.
         device: `auto`, `cpu`, `cuda`, …
+        quiet: Whether no remarks are printed.
 
     Raises:
         InputError: What the user gave cannot be used.
     """
     keep_freed_memory()
-    say, place = reporter(make_console()), torch.device(choose_device(device))
+    say, place = reporter(make_console(quiet=quiet)), torch.device(choose_device(device))
     for note in check_steps(recipe.train, place):
         say(note)
     recipe, initial = complete_recipe(recipe, None, say)

@@ -21,14 +21,14 @@ from esen.data.targets import STRESS, TARGETS, Target, listed
 from esen.errors import InputError
 from esen.evaluate.mae import evaluate_mae
 from esen.evaluate.report import GroupErrors, MaeReport
-from esen.files import csv_text, write_atomically
+from esen.files import RESULT, csv_text, write_atomically
 from esen.graph.types import Potential
 from esen.recipe import SourceSpec
 from esen.study.overlap import geometries_of, overlap_line, trained_on
 from esen.study.plots.parity import parity_plot
 from esen.study.potentials import PotentialOptions, file_name, potential_sources, resolve_all
 from esen.study.report import finish
-from esen.study.table import RESULT, Column, Table, write_result
+from esen.study.table import Column, Table, write_result
 from esen.terminal import progress_bar
 from esen.text import first_few
 from esen.track import NullTracker, Tracker

@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
 from esen import __version__
-from esen.files import csv_text, plain, write_json
+from esen.files import RESULT, csv_text, plain, write_json
 from esen.study.environment import environment
 from esen.study.potentials import PotentialSource
 from esen.text import printable
 
 R = TypeVar("R")
 
-RESULT = "result.json"
 _LATEX = str.maketrans(
     {sign: f"\\{sign}" for sign in "&%$#_{}"}
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "Å": r"\AA{}"}

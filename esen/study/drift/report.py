@@ -14,7 +14,7 @@ from ase.data import chemical_symbols
 from ase.formula import Formula
 
 from esen.errors import InputError, typed_line
-from esen.files import read_json
+from esen.files import RESULT, read_json
 from esen.md.drift import (
     NOTHING_MOVES,
     Drift,
@@ -30,7 +30,7 @@ from esen.md.files import read_series
 from esen.md.protocols import Headline, Protocol
 from esen.md.systems import System
 from esen.study.drift.choice import USER_STRUCTURES
-from esen.study.table import RESULT, Column, Table
+from esen.study.table import Column, Table
 from esen.text import first_few
 
 _HEADLINES: dict[Headline, tuple[str, str]] = {

@@ -12,7 +12,7 @@ from typing import Any
 from esen import __version__
 from esen.data.targets import TARGETS
 from esen.errors import InputError
-from esen.files import read_json, write_atomically
+from esen.files import RESULT, read_json, write_atomically
 from esen.study.report.figures import Figure, find_figures
 from esen.study.report.recipe import recipe_of
 from esen.study.report.sheet import (
@@ -37,7 +37,6 @@ from esen.study.report.stored import (
     tables_of,
 )
 from esen.study.report.study import CELL, STUDY, address, study_state
-from esen.study.table import RESULT
 from esen.text import duration, first_few, printable_lines, without_secrets
 
 COMPARISON = "comparison.json"

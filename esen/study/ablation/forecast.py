@@ -1,0 +1,115 @@
+"""`esen ablate --dry-run`: the cells of a study and the time that they would take. Nothing is written."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from esen.recipe.advice import missing_data
+from esen.recipe.study import LocalSpec, Study
+from esen.study.ablation.cells import Cell, CommandLine, Record, cells_of
+from esen.study.ablation.local import choose_slots
+from esen.study.forecast import forecast_training
+from esen.study.tracked import parameters_of
+from esen.text import duration
+from esen.threads import use_threads
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class StudyForecast:
+    """What a study would compute.
+
+    Attributes:
+        tables: of the variants, and of the cells by test.
+        lines: the total, and what is not known.
+    """
+
+    tables: tuple[list[Row], list[Row]]
+    lines: list[str]
+
+
+def forecast_study(
+    study: Study,
+    output: Path,
+    lines: Mapping[tuple[str, str], CommandLine],
+    chosen: Callable[[Cell], bool],
+    *,
+    device: str = "auto",
+) -> StudyForecast:
+    """Forecast the time of the cells that are not computed yet: of trainings from a step or two of each variant.
+
+    The time of a test is the mean of those of the same test that the folder holds.
+
+    Args:
+        study: what would be computed.
+        output: folder of the study.
+        lines: by system and test, the command of the test.
+        chosen: which cells are computed.
+        device: `auto`, `cpu` or `cuda`.
+
+    Raises:
+        InputError: a recipe or its data cannot be used; missing data are only reported.
+    """
+    local = study.spec.launch if isinstance(study.spec.launch, LocalSpec) else None
+    slots = choose_slots(local or LocalSpec(), device)
+    if local is not None:
+        use_threads(slots.threads)
+    cells = [cell for cell in cells_of(study, output, lines) if chosen(cell)]
+    records = {cell: record for cell in cells if (record := cell.record()) is not None}
+    rows: list[Row] = []
+    seconds: dict[tuple[str, str], float | None] = {}
+    for variant in study.variants:
+        recipe = next(iter(variant.seeds.values()))
+        count = sum(c.is_training for c in cells if (c.system, c.variant) == (variant.system, variant.name))
+        if not count:
+            continue
+        row: Row = {"variant": variant.name, "changes": ", ".join(variant.settings(0)[:-1]) or "–"}
+        row |= {"parameters": parameters_of(recipe), "time of a step": None, "time of a training": None}
+        absent = missing_data(recipe, variant.recipe.parent)
+        known = None
+        if absent:
+            row["remark"] = absent[0]
+        else:
+            forecast = forecast_training(recipe, device=device, quiet=True)
+            known = forecast.seconds
+            step = known / max(1, forecast.steps)
+            row |= {"time of a step": duration(step), "time of a training": duration(known), "remark": ""}
+        seconds[variant.system, variant.name] = known
+        rows.append(({"system": variant.system} if variant.system else {}) | row)
+    by_test = _by_test(cells, records, seconds)
+    return StudyForecast((rows, by_test), _total(by_test, len(cells), slots.text, len(slots.devices)))
+
+
+def _by_test(
+    cells: Sequence[Cell],
+    records: Mapping[Cell, Record],
+    trainings: Mapping[tuple[str, str], float | None],
+) -> list[Row]:
+    """One row per test: cells in all and to compute, and the seconds that these take; None if not known."""
+    rows: list[Row] = []
+    for system, test in dict.fromkeys((cell.system, cell.test) for cell in cells):
+        mine = [cell for cell in cells if (cell.system, cell.test) == (system, test)]
+        left = [cell for cell in mine if cell not in records]
+        done = [records[cell].seconds for cell in mine if cell in records and records[cell].state == "done"]
+        mean = sum(done) / len(done) if done else None
+        times = [trainings[cell.system, cell.variant] if cell.is_training else mean for cell in left]
+        total = None if any(time is None for time in times) else sum(time or 0.0 for time in times)
+        row: Row = {"system": system} if system else {}
+        rows.append(row | {"test": test, "cells": len(mine), "to compute": len(left), "seconds": total})
+    return rows
+
+
+def _total(rows: list[Row], cells: int, slots: str, at_a_time: int) -> list[str]:
+    """The sum of what is known, and what is not; puts times into words."""
+    known = sum(row["seconds"] or 0.0 for row in rows)
+    unknown = [str(row["test"]) for row in rows if row["seconds"] is None]
+    for row in rows:
+        found = row.pop("seconds")
+        row["time on one"] = None if found is None else duration(found)
+    lines = [f"{cells} cells, {slots}", f"time of what is known: about {duration(known / at_a_time)}"]
+    if unknown:
+        names = ", ".join(dict.fromkeys(unknown))
+        lines.append(f"not in it, because it is known only once a cell of the study has run: {names}")
+    return lines

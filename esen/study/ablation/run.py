@@ -1,0 +1,241 @@
+"""`esen ablate`: train and test all variants of a study, and compare them."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from shlex import join, quote
+from typing import Any
+
+from rich.progress import BarColumn
+
+from esen import __version__
+from esen.errors import InputError
+from esen.files import Interrupted, StopSignal, read_json, write_atomically, write_json
+from esen.recipe import flatten
+from esen.recipe.study import LocalSpec, Study
+from esen.study.ablation.cells import LOG, Cell, CommandLine, Record, cells_of
+from esen.study.ablation.local import LocalQueue, choose_slots
+from esen.study.table import Table
+from esen.terminal import make_console, progress_bar
+from esen.text import duration
+from esen.train.progress import reporter
+
+STUDY = "study.json"
+_STOPPING = "stopping: the running cells save their state; repeat the signal to stop at once"
+_SHOWN_RUNNING = 3
+
+Runner = Callable[[Sequence[str]], int]
+Lines = Mapping[tuple[str, str], CommandLine]
+
+
+@dataclass(frozen=True, eq=False)
+class StudyResult:
+    """How a study ended.
+
+    Attributes:
+        records: of all cells that have ended.
+        failures: one line per cell that failed.
+        tables: of the comparison.
+        lines: remarks.
+        paths: files that were written, by what they are.
+        links: where MLflow shows the study.
+    """
+
+    records: Mapping[Cell, Record]
+    failures: Sequence[str]
+    tables: Sequence[Table[Any]] = ()
+    lines: Sequence[str] = ()
+    paths: Mapping[str, Path] = field(default_factory=dict)
+    links: Mapping[str, str] = field(default_factory=dict)
+
+
+def run_study(
+    study: Study,
+    output: Path,
+    lines: Lines,
+    *,
+    runner: Runner,
+    command: Sequence[str],
+    chosen: Callable[[Cell], bool],
+    retry: bool = False,
+    device: str = "auto",
+) -> StudyResult:
+    """Compute the cells that have no record, on this machine.
+
+    Args:
+        study: what to compute.
+        output: folder of the study; that of an earlier call goes on.
+        lines: by system and test, the command of the test.
+        runner: runs a command of esen and returns its exit code; a function of a module.
+        command: with which the user resumes the study.
+        chosen: which cells to compute.
+        retry: whether to compute cells again that failed.
+        device: `auto`, `cpu` or `cuda`, for all cells.
+
+    Raises:
+        InputError: the folder holds another study.
+        Interrupted: by the user; everything is saved.
+    """
+    cells = cells_of(study, output, lines, device="" if device == "auto" else device)
+    claim(study, output, lines)
+    known = {cell: record for cell in cells if (record := cell.record()) is not None}
+    kept = {cell: record for cell, record in known.items() if record.is_final(retry=retry)}
+    asked = [cell for cell in cells if chosen(cell)]
+    trainings = {cell.potential for cell in asked if not cell.is_training}
+    work = [c for c in cells if c not in kept and (c in asked or str(c.folder) in trainings)]
+    spec = study.spec.launch if isinstance(study.spec.launch, LocalSpec) else LocalSpec()
+    slots = choose_slots(spec, device)
+    if work:
+        with StopSignal(lambda: say(_STOPPING)) as stop, _Display(work, len(slots.devices)) as shown:
+            say = shown.say
+            say(
+                f"{len(cells)} cells, {len(kept)} of them computed earlier, {len(work)} to compute; {slots.text};"
+                f" into {output}"
+            )
+            LocalQueue(runner, slots, shown, retry=retry).run(work, kept, stop)
+            if stop.raised:
+                raise Interrupted(f"stopped; resume with: {join(command)}")
+    records = {cell: record for cell in cells if (record := cell.record()) is not None}
+    failures = [
+        f"{cell.name}: {record.failure} (see {quote(str(cell.folder / LOG))})"
+        for cell, record in records.items()
+        if record.state == "failed"
+    ]
+    missing = len(cells) - len(records)
+    lines_ = [f"{len(records)} of {len(cells)} cells are computed"] if missing else []
+    return StudyResult(records, failures, lines=lines_, paths={"study": output})
+
+
+def claim(study: Study, output: Path, lines: Lines) -> None:
+    """Write `study.yaml` and `study.json`. Variants, seeds and tests may have been added since an earlier call.
+
+    Raises:
+        InputError: something that results in the folder depend on has changed.
+    """
+    now = description(study, lines)
+    path = output / STUDY
+    if path.exists():
+        before = read_json(path, f"remove {output} to compute the study anew")
+        if changed := _changed(before, now):
+            raise InputError(f"{output}: holds another study: {changed}; give another folder with --output")
+        for section in ("systems", "variants", "tests"):
+            now[section] = before.get(section, {}) | now[section]
+        now["seeds"] = sorted({*before.get("seeds", ()), *now["seeds"]})
+    elif output.is_dir() and any(output.iterdir()):
+        raise InputError(
+            f"{output}: the folder holds something else than a study; give another with --output"
+        )
+    output.mkdir(parents=True, exist_ok=True)
+    write_atomically(output / "study.yaml", study.text)
+    write_json(path, now)
+
+
+def description(study: Study, lines: Lines) -> dict[str, Any]:
+    """Return what `study.json` holds: everything that the results depend on."""
+    recipes: dict[str, dict[str, Any]] = {}
+    for variant in study.variants:
+        first = flatten(next(iter(variant.seeds.values())))
+        without = {k: v for k, v in first.items() if k != "train.seed" and not k.startswith("tracking.")}
+        recipes.setdefault(variant.system, {})[variant.name] = without
+    tests: dict[str, dict[str, Any]] = {system: {} for system in recipes}
+    for (system, name), line in lines.items():
+        tests[system][name] = {"command": line.command, "arguments": [*line.options, *line.arguments]}
+    return {
+        "study": study.name,
+        "version": __version__,
+        "base": study.base,
+        "systems": {v.system: {"base": str(v.recipe.absolute())} for v in study.variants},
+        "variants": {variant.name: variant.changes for variant in study.variants},
+        "seeds": list(study.spec.seeds),
+        "tests": tests,
+        "recipes": recipes,
+    }
+
+
+def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
+    """The first difference between two descriptions in what both have; None if there is none."""
+    for section, what in (("recipes", "variant"), ("tests", "test")):
+        for system, entries in now[section].items():
+            earlier = before.get(section, {}).get(system, {})
+            for name, entry in entries.items():
+                old = earlier.get(name, entry)
+                if old == entry:
+                    continue
+                where = f"{what} {name}" + (f" of {system}" if system else "")
+                keys = [key for key in sorted({*old, *entry}) if old.get(key) != entry.get(key)]
+                return f"{where} had {keys[0]} {old.get(keys[0])!r}, and now has {entry.get(keys[0])!r}"
+    return None
+
+
+class _Display:
+    """Shows cells done, running, and the time left: a line per cell, and a bar on a terminal.
+
+    Args:
+        cells: to compute.
+        at_a_time: cells that run at a time.
+    """
+
+    def __init__(self, cells: Sequence[Cell], at_a_time: int) -> None:
+        self.console = make_console()
+        self._left = list(cells)
+        self._at_a_time = at_a_time
+        self._seconds: dict[str, list[float]] = {}
+        self._bar = progress_bar(
+            "{task.completed:.0f} of {task.total:.0f} cells",
+            BarColumn(20),
+            "{task.fields[rest]}",
+            on=self.console,
+        )
+        self._task = self._bar.add_task("", total=len(cells), rest="")
+        self.say = reporter(self.console)
+        self._next = 0.0
+
+    def __enter__(self) -> "_Display":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def started(self, cell: Cell) -> None:
+        """See `Watcher`."""
+        if not self.console.is_terminal:
+            self.say(f"started: {cell.name}")
+
+    def ended(self, cell: Cell, record: Record) -> None:
+        """See `Watcher`."""
+        self._seconds.setdefault(_kind(cell), []).append(record.seconds)
+        said = "done" if record.state == "done" else f"FAILED: {record.failure}"
+        self._finish(cell, f"{cell.name}: {said} ({duration(record.seconds)})")
+
+    def skipped(self, cell: Cell) -> None:
+        """See `Watcher`."""
+        self._finish(cell, f"{cell.name}: left out, because its training failed")
+
+    def tick(self, running: Sequence[Cell]) -> None:
+        """See `Watcher`."""
+        if time.monotonic() < self._next:
+            return
+        self._next = time.monotonic() + 1
+        names = [cell.name for cell in running[:_SHOWN_RUNNING]]
+        more = ["…"] if len(running) > _SHOWN_RUNNING else []
+        left = self.seconds_left()
+        words = [] if left is None else [f"about {duration(left)} left"]
+        self._bar.update(self._task, rest="; ".join([*words, *names, *more]))
+
+    def seconds_left(self) -> float | None:
+        """Estimate the time left by the mean of the cells of a kind; None before each kind has a cell that ended."""
+        known = {kind: sum(times) / len(times) for kind, times in self._seconds.items()}
+        if not all(_kind(cell) in known for cell in self._left):
+            return None
+        return sum(known[_kind(cell)] for cell in self._left) / self._at_a_time
+
+    def _finish(self, cell: Cell, line: str) -> None:
+        self._left.remove(cell)
+        self.say(line)
+        self._bar.advance(self._task)
+
+
+def _kind(cell: Cell) -> str:
+    return f"{cell.system}/{cell.test}"

@@ -1,0 +1,95 @@
+"""`esen ablate`: what a user gets wrong is one line before anything runs."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from esen_cli.app import app
+
+STUDY = """
+base: quickstart
+variants: {{default: {{}}, direct: {{model.forces.kind: direct}}}}
+structures: [mgo.xyz]
+tests:
+  {tests}
+"""
+MGO = """2
+Lattice="0.0 2.1 2.1 2.1 0.0 2.1 2.1 2.1 0.0" Properties=species:S:1:pos:R:3 pbc="T T T"
+Mg 0.0 0.0 0.0
+O 2.1 2.1 2.1
+"""
+
+
+def ablate(tests: str, folder: Path, *options: str) -> tuple[int, str]:
+    (folder / "my-study.yaml").write_text(STUDY.format(tests=tests), encoding="utf-8")
+    (folder / "mgo.xyz").write_text(MGO, encoding="utf-8")
+    output = folder / "out"
+    result = CliRunner().invoke(
+        app, ["ablate", str(folder / "my-study.yaml"), "--output", str(output), *options]
+    )
+    assert not output.exists()
+    return result.exit_code, result.output
+
+
+@pytest.mark.parametrize(
+    "tests, words",
+    [
+        ("mea: {data: [mgo.xyz]}", ["tests.mea", "did you mean mae?"]),
+        ("mae: {dta: [mgo.xyz]}", ["tests.mae", "did you mean 'data'?"]),
+        ("mae: {data: [nowhere.xyz]}", ["tests.mae", "nowhere.xyz", "no such file"]),
+        ("mae:", ["tests.mae", "DATA"]),
+        ("md-drift: {temperature: hot}", ["tests.md-drift", "--temperature"]),
+        ("md-drift: {order-test: 3}", ["tests.md-drift.order-test", "true or false"]),
+        ("md-drift: {output: x}", ["tests.md-drift", "the study sets this option"]),
+        ("fast: {command: md-drft}", ["tests.fast", "did you mean md-drift?"]),
+        ("check: {laws: {a: 1}}", ["tests.check.laws", "expected"]),
+    ],
+)
+def test_mistakes_in_tests(tests: str, words: list[str], tmp_path: Path) -> None:
+    code, output = ablate(tests, tmp_path)
+    assert code == 2
+    assert f"my-study.yaml:6: {words[0]}" in output
+    for word in words:
+        assert word in output
+
+
+def test_only_names_something_of_the_study(tmp_path: Path) -> None:
+    code, output = ablate("check:", tmp_path, "--only", "dirct")
+    assert code == 2
+    assert "did you mean direct?" in output
+
+
+def test_dry_run_counts_cells_and_measures_steps(tmp_path: Path) -> None:
+    code, output = ablate("check:", tmp_path, "--dry-run", "--only", "direct,train")
+    assert code == 0
+    assert "model.forces.kind=direct" in output
+    assert "time of a step" in output
+    assert "1 cells" in output
+
+
+def test_structures_and_options_become_arguments(tmp_path: Path) -> None:
+    import typer
+
+    from esen.recipe.study import Test
+    from esen_cli.arguments import command_line
+
+    (tmp_path / "mgo.xyz").write_text(MGO, encoding="utf-8")
+    where, file = "here", str(tmp_path / "mgo.xyz")
+
+    def line(command: str, **options: object) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        test = Test("", command, command, options, ("mgo.xyz",), where)
+        made = command_line(test, typer.main.get_command(app), tmp_path, others=(), need=pytest.fail)
+        return made.options, made.arguments
+
+    assert line("elastic") == (("--allow-direct",), (file,))
+    assert line("md-drift", order_test=True, supercell="2x2x2") == (
+        ("--order-test", "--supercell", "2x2x2", "--structures", file),
+        (),
+    )
+    assert line("phonons", displacements=[0.001, 0.01], plots=False)[0] == (
+        *("--displacements", "0.001,0.01"),
+        "--no-plots",
+        "--allow-direct",
+    )
+    assert line("check", laws=["curl", "rotation"]) == (("--laws", "curl,rotation"), (file,))
