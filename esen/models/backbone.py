@@ -3,6 +3,7 @@
 Source: Fu et al., "Learning smooth and expressive interatomic potentials" (2025), sections 3 and 4.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,6 +16,7 @@ from esen.models.block import Block
 from esen.models.chunks import EdgeChunks, chunk_sizes, recomputed
 from esen.models.concatenation import concatenate, split
 from esen.models.dens import ForceEncoding
+from esen.models.edge_frame import make_roll, rolled
 from esen.models.envelope import make_envelope
 from esen.models.frame import EdgeFrame
 from esen.models.memory import is_lean
@@ -46,6 +48,7 @@ class Backbone(nn.Module):
     5, and pass through the blocks and a final norm.
 
     Attributes:
+        roll: generator of random rolls of the edge frames; None for the smooth frame.
         memory: whether all intermediate results of the edges are kept for differentiation (`chunks.py`).
         single_chunk: whether all edges form one chunk and the tables hold every species. The operations are then the
             same for graphs of any size, as `compiled.py` needs. The results differ by rounding.
@@ -59,6 +62,7 @@ class Backbone(nn.Module):
         self.spec = spec
         self.radial_basis = make_radial(spec.radial, spec.cutoff)
         self.envelope = make_envelope(spec.envelope)
+        self.roll = make_roll(spec.edge_frame)
         self.species = nn.Embedding(spec.max_elements, spec.sphere_channels)
         self.sender_species = nn.Embedding(spec.max_elements, spec.edge_channels)
         self.receiver_species = nn.Embedding(spec.max_elements, spec.edge_channels)
@@ -87,11 +91,13 @@ class Backbone(nn.Module):
         present, species = graph.numbers.unique(return_inverse=True)
         tables = _SpeciesTables(species, self.sender_species(present), self.receiver_species(present))
         sizes = chunk_sizes(graph.num_edges, weight.device)
-        chunks = zip(
-            split(vectors, sizes, dim=0), graph.sender.split(sizes), graph.receiver.split(sizes), strict=True
-        )
+        drawn: Sequence[Tensor | None] = [None] * len(sizes)
+        if self.roll is not None:  # for all chunks at once, so that a chunk computed again has the same roll
+            drawn = self.roll.draw(graph.num_edges).to(vectors.device).split(sizes)
         make = partial(recomputed, self.edge_frame) if lean else self.edge_frame
-        return EdgeChunks(tuple(make(*chunk, tables) for chunk in chunks), lean)
+        senders, receivers = graph.sender.split(sizes), graph.receiver.split(sizes)
+        chunks = zip(split(vectors, sizes, dim=0), senders, receivers, drawn, strict=True)
+        return EdgeChunks(tuple(make(v, s, r, tables, random) for v, s, r, random in chunks), lean)
 
     def edge_frame(
         self,
@@ -99,16 +105,27 @@ class Backbone(nn.Module):
         sender: Int64[Tensor, " E"],
         receiver: Int64[Tensor, " E"],
         tables: "_SpeciesTables",
+        drawn: Float64[Tensor, "E 3"] | None = None,
     ) -> EdgeFrame:
         """Return the frames of some edges.
 
         They are computed in float64. Rotations are then rounded to the precision of the products, and distances to that
         of the network.
+
+        Args:
+            vectors: the edge vectors.
+            sender: index of the neighbour of each edge.
+            receiver: index of the central atom of each edge.
+            tables: embeddings of the species.
+            drawn: random vectors that give each frame its roll; None for the smooth frame.
         """
         dtype = self.species.weight.dtype
         products = products_dtype(self.species.weight)
         distance = vectors.norm(dim=1)
-        wigner = edge_wigner(vectors / distance[:, None], self.spec.lmax, self.spec.mmax)
+        direction = vectors / distance[:, None]
+        wigner = edge_wigner(direction, self.spec.lmax, self.spec.mmax)
+        if drawn is not None:
+            wigner = rolled(wigner, direction, drawn)
         envelope = self.envelope(distance / self.spec.cutoff)[:, None, None]
         return EdgeFrame(
             sender=sender,

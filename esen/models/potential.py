@@ -77,6 +77,19 @@ class EsenPotential(nn.Module):
         self.network.backbone.memory = memory_mode(mode)
         return self
 
+    def seed_frames(self, *key: int) -> None:
+        """Start the random rolls of `model.edge_frame: random` again from a seed of one or more numbers.
+
+        Without this call the seed is 0. With `smooth` nothing is random and nothing happens.
+        """
+        if self.network.backbone.roll is not None:
+            self.network.backbone.roll.seed(*key)
+
+    @property
+    def is_random(self) -> bool:
+        """Whether two equal calls draw different edge frames."""
+        return self.network.backbone.roll is not None
+
     def use_products(self, dtype: torch.dtype | None) -> Self:
         """Compute the matrix products of the backbone in another precision (bfloat16); None for that of the weights.
 
@@ -89,7 +102,14 @@ class EsenPotential(nn.Module):
         """Choose whether the network is compiled for training (`compiled.py`).
 
         Predictions that are not differentiated are always computed without compilation.
+
+        Raises:
+            InputError: the edge frames are random, and a compiled network would always have the same.
         """
+        if on and self.is_random:
+            raise InputError(
+                "a potential with model.edge_frame: random cannot be compiled; write train.compile: false"
+            )
         backbone = self.network.backbone
         self._compiled = CompiledNetwork(self.atomic_energies, self.features, backbone) if on else None
         return self

@@ -106,6 +106,20 @@ class GridEdgesSpec(Spec):
     """Whether the feed-forward networks act on a grid too, or are gated."""
 
 
+class SmoothFrameSpec(Spec):
+    """A smooth function of the direction of the edge: the same input gives the same bits."""
+
+    kind: Literal["smooth"] = "smooth"
+    """Which of the choices this section is."""
+
+
+class RandomFrameSpec(Spec):
+    """A random roll about each edge, drawn at every call, as in the published code: with `grid_edges`, noise."""
+
+    kind: Literal["random"] = "random"
+    """Which of the choices this section is."""
+
+
 class ConservativeSpec(Spec):
     """Forces and stress as derivatives of the energy."""
 
@@ -165,6 +179,7 @@ RadialSpec = Annotated[GaussianSpec | BesselSpec, Field(discriminator="kind")]
 ForcesSpec = Annotated[ConservativeSpec | DirectSpec, Field(discriminator="kind")]
 GraphSpec = Annotated[CutoffGraphSpec | NearestGraphSpec, Field(discriminator="kind")]
 NonlinearitySpec = Annotated[GateSpec | GridSpec | GridEdgesSpec, Field(discriminator="kind")]
+EdgeFrameSpec = Annotated[SmoothFrameSpec | RandomFrameSpec, Field(discriminator="kind")]
 EnvelopeSpec = Annotated[
     PolynomialEnvelopeSpec | SmoothEnvelopeSpec | NoEnvelopeSpec, Field(discriminator="kind")
 ]
@@ -197,6 +212,8 @@ class ModelSpec(Spec):
     """How messages vanish at the cutoff."""
     nonlinearity: NonlinearitySpec = GateSpec()
     """Nonlinearities of the features with l > 0."""
+    edge_frame: EdgeFrameSpec = SmoothFrameSpec()
+    """How the frame of an edge, in which messages are computed, is turned about the edge."""
     forces: ForcesSpec = ConservativeSpec()
     """Where forces (eV/Å) and stress (eV/Å³) come from."""
     dens: bool = False

@@ -6,7 +6,7 @@ from pydantic import FieldSerializationInfo, ValidationError, field_serializer, 
 
 from esen.recipe.base import Spec
 from esen.recipe.data import DataSpec
-from esen.recipe.model import DirectSpec, ModelSpec, NoStressSpec
+from esen.recipe.model import DirectSpec, ModelSpec, NoStressSpec, RandomFrameSpec
 from esen.recipe.train import TrainSpec, stage_model
 from esen.text import without_secrets
 
@@ -54,6 +54,15 @@ class Recipe(Spec):
     """Tests after the training."""
     tracking: TrackingSpec = TrackingSpec()
     """The record of the run in MLflow."""
+
+    @model_validator(mode="after")
+    def _compiled_without_random_frames(self) -> Self:
+        if self.train.compile and isinstance(self.model.edge_frame, RandomFrameSpec):
+            raise ValueError(
+                "train.compile: true does not go with model.edge_frame: {kind: random}, since a compiled network"
+                " would always draw the same frames; write train.compile: false"
+            )
+        return self
 
     @model_validator(mode="after")
     def _stages_have_a_network(self) -> Self:

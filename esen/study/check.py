@@ -40,7 +40,8 @@ _MEANING = {
     "E is continuous": "the energy jumps: NVE dynamics will drift",
     "F is continuous": "the forces jump: the drift of NVE dynamics will not vanish with the time step",
     "dF/dr is continuous": "force constants jump: phonons depend on the displacement",
-    "determinism": "the same structure does not give the same answer",
+    "determinism": "the same structure does not give the same answer: energies of NVE dynamics walk, and force"
+    " constants scatter the more, the smaller the displacement",
     "supercell": "energies are not extensive",
     "choice of cell": "results depend on how the cell of the same crystal is written",
     "batch": "results depend on what else is in the batch",
@@ -161,7 +162,7 @@ def _check_with_progress(
         resolved.device,
         differentiable=resolved.differentiable,
         rounded=resolved.rounded,
-        stateful=resolved.calculator is not None,
+        stateful=resolved.stateful,
     )
     with progress_bar("{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()) as bar:
         task, begun = bar.add_task("", total=total), iter(range(total))

@@ -89,6 +89,12 @@ class Resolved:
         return isinstance(self.potential, EsenPotential) and self.potential.direct is not None
 
     @property
+    def stateful(self) -> bool:
+        """Whether the potential keeps something between calls: a neighbour list, or a generator of random frames."""
+        random = isinstance(self.potential, EsenPotential) and self.potential.is_random
+        return self.calculator is not None or random
+
+    @property
     def possible_elements(self) -> tuple[int, ...] | None:
         """`elements`, or else all atomic numbers that the network can embed; None if neither is known."""
         if self.elements or not isinstance(self.potential, EsenPotential):

@@ -11,6 +11,7 @@ import torch
 from esen.errors import InputError
 from esen.files import Interrupted, StopSignal
 from esen.models.checkpoint import save_checkpoint
+from esen.models.potential import EsenPotential
 from esen.recipe import BatchSpec, Recipe, at_stage
 from esen.threads import SharedCores
 from esen.track import Tracker
@@ -24,6 +25,9 @@ from esen.train.run_files import LAST, Metrics, best_path, keep_tracking
 from esen.train.state import TrainState
 from esen.train.step import MicroBatch, Objective
 from esen.train.validate import validate
+
+_OF_STEPS, _OF_VALIDATION = 1, 2
+"""Parts of the seed of random edge frames."""
 
 
 @dataclass(eq=False)
@@ -136,6 +140,7 @@ class Stage:
         for group in state.optimizer.param_groups:
             group["lr"] = rate
         state.optimizer.zero_grad()
+        self._seed_frames(state.potential, _OF_STEPS, progress.epoch, progress.batch)
         terms = self._objective.add_gradient(state.potential, parts)
         clipped = torch.nn.utils.clip_grad_norm_(state.potential.parameters(), spec.optimizer.clip_norm)
         loss, norm = float(terms.total), float(clipped)
@@ -163,6 +168,15 @@ class Stage:
         self._track(metrics | {"epoch": epoch})
         self.display.step(len(indices), loss)
 
+    def _seed_frames(self, potential: EsenPotential, purpose: int, epoch: int, *place: int) -> None:
+        """Seed random edge frames by the place in the training, so that a resumed run draws the same ones.
+
+        Every process draws its own.
+        """
+        potential.seed_frames(
+            self._spec.seed, purpose, self._epochs_before + epoch, *place, self.processes.rank
+        )
+
     def _track(self, metrics: dict[str, float]) -> None:
         for tracker in self.trackers:
             tracker.metrics(metrics, self.state.progress.step)
@@ -178,6 +192,7 @@ class Stage:
         """Validate, keep the weights if they are the best so far, and return the metrics."""
         state, progress = self.state, self.state.progress
         self.display.validating()
+        self._seed_frames(state.evaluated(), _OF_VALIDATION, epoch)
         errors = validate(
             state.evaluated(),
             self.validation,

@@ -26,7 +26,7 @@ def rotation_error(variant: str) -> float:
     return max(float((p.energies - before.energies).abs().max()) for p in after)
 
 
-@pytest.mark.parametrize("variant", ["nearest", "direct"])
+@pytest.mark.parametrize("variant", ["nearest", "direct", "random frame"])
 def test_what_is_not_on_a_grid_is_invariant(variant: str) -> None:
     assert rotation_error(variant) < 1e-9
 
@@ -48,9 +48,9 @@ def forces_error(variant: str, structure: Structure) -> float:
 
 
 @pytest.mark.parametrize("variant", sorted(ABLATIONS))
-def test_forces_are_the_gradient_unless_they_are_direct(variant: str) -> None:
+def test_forces_are_the_gradient_unless_they_are_direct_or_the_energy_is_noisy(variant: str) -> None:
     error = forces_error(variant, chiral_molecule())
-    assert error > 1e-3 if variant == "direct" else error < 1e-6
+    assert error > 1e-3 if variant in {"direct", "grid along edges, random frame"} else error < 1e-6
 
 
 def test_the_energy_jumps_as_neighbours_change_rank() -> None:

@@ -106,7 +106,7 @@ def test_round_trip_to_the_bit(tmp_path: Path, variant: str, dtype: torch.dtype)
     assert loaded.elements == ELEMENTS
     assert next(loaded.network.parameters()).dtype == dtype
     loaded.requires_grad_()  # torch may sum otherwise where weights ask for no gradient
-    assert torch.equal(loaded(graph).energies, potential(graph).energies)
+    assert torch.allclose(loaded(graph).energies, potential(graph).energies, rtol=1e-13)
     assert torch.equal(loaded(graph).forces, potential(graph).forces)
 
 
@@ -320,3 +320,23 @@ def test_weights_in_half_precision_are_computed_with_in_float32(stored: torch.dt
     error = (loaded(graph).forces - potential(graph).forces).abs().max() / potential(graph).forces.abs().max()
     assert float(error) < {torch.float16: 2e-2, torch.bfloat16: 0.1}.get(stored, 1e-5)
     assert {p.dtype for p in load_potential(path, dtype=torch.float64).parameters()} == {torch.float64}
+
+
+def test_a_checkpoint_without_a_kind_of_frame_has_the_smooth_one(tmp_path: Path) -> None:
+    path, potential = tmp_path / "best.safetensors", potential_of("default")
+    checkpoint = checkpoint_of(potential)
+    assert checkpoint.recipe["model"].pop("edge_frame") == {"kind": "smooth"}
+    save_checkpoint(path, checkpoint)
+    graph = make_graph(chiral_molecule(), potential.cutoff)
+    loaded = load_potential(path)
+    assert not loaded.is_random
+    assert torch.allclose(loaded(graph).energies, potential(graph).energies, rtol=1e-13)
+
+
+def test_random_frames_are_the_same_each_time_a_checkpoint_is_loaded(tmp_path: Path) -> None:
+    path = tmp_path / "best.safetensors"
+    save_checkpoint(path, checkpoint_of(potential_of("grid along edges, random frame")))
+    graph = make_graph(chiral_molecule(), 4.0)
+    one, other = ([float(p(graph).energy) for _ in range(3)] for p in map(load_potential, (path, path)))
+    assert one == other
+    assert len(set(one)) == 3

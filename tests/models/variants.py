@@ -46,9 +46,18 @@ ABLATIONS: dict[str, ModelSpec] = {
         "grid 14": {"nonlinearity": {"kind": "grid", "resolution": 14}},
         "grid along edges": {"nonlinearity": {"kind": "grid_edges"}},
         "direct": {"forces": {"kind": "direct"}},
+        "random frame": {"edge_frame": {"kind": "random"}},
+        "grid 6, random frame": {
+            "nonlinearity": {"kind": "grid", "resolution": 6},
+            "edge_frame": {"kind": "random"},
+        },
+        "grid along edges, random frame": {
+            "nonlinearity": {"kind": "grid_edges"},
+            "edge_frame": {"kind": "random"},
+        },
     }.items()
 }
-"""The ablations of the paper, each of which breaks a law."""
+"""The ablations of the paper, each of which breaks a law, and random edge frames, which a gate does not notice."""
 
 
 @cache

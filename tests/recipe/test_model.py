@@ -41,3 +41,19 @@ def test_a_direct_stress_of_rank_two_needs_l_2() -> None:
         ModelSpec.model_validate({"lmax": 1, "mmax": 1, "forces": direct})
     for stress in ({"kind": "none"}, {"kind": "outer"}):
         ModelSpec.model_validate({"lmax": 1, "mmax": 1, "forces": direct | {"stress": stress}})
+
+
+def test_edge_frames_are_smooth_unless_random_ones_are_asked_for() -> None:
+    assert ModelSpec.model_validate({}).edge_frame.kind == "smooth"
+    assert ModelSpec.model_validate({"edge_frame": {"kind": "random"}}).edge_frame.kind == "random"
+
+
+def test_random_edge_frames_are_not_compiled() -> None:
+    recipe = {
+        "model": {"edge_frame": {"kind": "random"}},
+        "data": {"train": [{"path": "a.xyz"}]},
+        "train": {"stages": [{"epochs": 1}]},
+    }
+    Recipe.model_validate(recipe)
+    with pytest.raises(ValidationError, match=r"compile.*edge_frame.*compile: false"):
+        Recipe.model_validate(recipe | {"train": {"stages": [{"epochs": 1}], "compile": True}})

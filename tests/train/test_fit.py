@@ -79,6 +79,27 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     assert_same_run(tmp_path, uninterrupted[stages])
 
 
+@pytest.mark.parametrize("step", [1, 6])
+def test_random_edge_frames_are_resumed(step: int, frames: Path, tmp_path: Path) -> None:
+    """The loss depends on the random rolls, which are those of an uninterrupted run."""
+    model = {"model__nonlinearity": {"kind": "grid_edges"}, "model__edge_frame": {"kind": "random"}}
+    recipe = recipe_of(frames, train__micro_batch_atoms=4, train__stages=[{"epochs": 1}] * 2, **model)
+    train(recipe, tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        train(recipe, tmp_path / "parts", Recorder(step, press_ctrl_c))
+    train(recipe, tmp_path / "parts", resumed=read_resumable(tmp_path / "parts", recipe))
+    assert_same_run(tmp_path / "parts", tmp_path / "whole")
+    other = recipe_of(
+        frames,
+        train__micro_batch_atoms=4,
+        train__stages=[{"epochs": 1}] * 2,
+        **model | {"model__edge_frame": {"kind": "smooth"}},
+    )
+    train(other, tmp_path / "smooth")
+    losses = [(tmp_path / name / "metrics.csv").read_text() for name in ("whole", "smooth")]
+    assert losses[0] != losses[1]
+
+
 def test_damaged_best_weights_are_written_anew(frames: Path, tmp_path: Path) -> None:
     recipe = recipe_of(frames)
     with pytest.raises(Interrupted):

@@ -46,6 +46,7 @@ LAW_OF = {
     "E is continuous": "smoothness",
     "F is continuous": "smoothness",
     "dF/dr is continuous": "smoothness",
+    "equal calls": "noise",
     "float32": "noise",
     "diatomic forces": "diatomics",
     "diatomic curve": "diatomics",

@@ -37,7 +37,8 @@ class Subject:
         differentiable: A copy whose forces can be differentiated with respect to positions; None if that is not
             possible.
         rounded: A float32 copy of a potential in float64; None if there is none.
-        stateful: Whether the potential keeps anything between calls, as ASE calculators keep neighbour lists.
+        stateful: Whether the potential keeps anything between calls, as ASE calculators keep neighbour lists and
+            random edge frames a generator.
     """
 
     potential: Potential

@@ -218,6 +218,8 @@ def determinism(case: Case) -> Outcome:
     else:
         found, part = worst(differences, case.sizes), LAST_DIGITS if case.subject.stateful else 0.0
     says = f"{len(again)} repeats, another structure in between"
-    says += ", all bits are the same" if found.value == 0 else ""
+    energy, forces = (1e3 * max(getattr(d, name) for d in differences) for name in ("energy", "forces"))
+    apart = f"; up to {energy:.1e} meV/atom and {forces:.1e} meV/Å apart"
+    says += ", all bits are the same" if found.value == 0 else apart
     deviation = Deviation(found.value, part * found.tolerance, found.unit)
     return Outcome.of(judged("determinism", case.name, deviation, says))

@@ -296,7 +296,7 @@ def asymmetries(potential: Resolved, path: Path, count: int) -> tuple[float, ...
         potential.potential,
         potential.device,
         differentiable=potential.differentiable,
-        stateful=potential.calculator is not None,
+        stateful=potential.stateful,
     )
     structures = [from_atoms(frames[i], f"{path.stem}, frame {i}") for i in chosen]
     report = check_laws(subject, structures, ["curl"], seed=0)

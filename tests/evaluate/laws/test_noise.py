@@ -4,8 +4,11 @@ from dataclasses import replace
 import pytest
 import torch
 
+from esen.evaluate.laws.law import Finding
 from esen.evaluate.laws.noise import measure_noise, noise
 from esen.evaluate.laws.subject import Subject
+from esen.evaluate.laws.symmetry import determinism
+from esen.graph.batch import make_graph
 from esen.graph.types import Graph, Prediction
 from tests.evaluate.laws.known import Changed, case_of, crystal, molecule, only, smooth
 from tests.models.variants import potential_of, triclinic_crystal
@@ -55,3 +58,25 @@ def test_tolerances_follow_the_noise() -> None:
         assert getattr(double.tolerances, name) == pytest.approx(1e-9 * getattr(double.sizes, name))
         part = getattr(single.tolerances, name) / getattr(single.sizes, name)
         assert 1e-8 < part <= 1e-3
+
+
+def test_noise_of_equal_calls_by_a_random_frame() -> None:
+    gate = only(noise(case_of(potential_of("random frame"), triclinic_crystal())), "equal calls")
+    assert 0 < gate.value < 1e-12
+    grid = potential_of("grid along edges, random frame")
+    finding = only(noise(case_of(grid, triclinic_crystal())), "equal calls")
+    graph = make_graph(triclinic_crystal(), grid.cutoff)
+    forces = torch.stack([grid(graph).forces for _ in range(60)])
+    assert finding.value == pytest.approx(float(forces.var(dim=0).mean().sqrt()), rel=0.4)
+    assert "meV/Å" in finding.says
+
+
+def test_a_noisy_potential_is_not_deterministic_and_a_gate_with_random_frames_is_to_the_last_digits() -> None:
+    def verdict(variant: str, *, stateful: bool = True) -> Finding:
+        case = case_of(potential_of(variant), triclinic_crystal(), stateful=stateful)
+        return only(determinism(case), "determinism")
+
+    assert verdict("grid along edges, random frame").verdict == "fail"
+    assert "meV" in verdict("grid along edges, random frame").says
+    assert verdict("random frame").verdict == "pass"
+    assert verdict("grid along edges", stateful=False).verdict == "pass"
