@@ -27,8 +27,10 @@ def shipped_studies() -> dict[str, Path]:
 
 
 def _shipped() -> dict[str, Path]:
+    """Every shipped YAML file by name; files among the data are left out."""
     folder = recipe_folder()
-    files = sorted(folder.rglob("*.yaml"))
+    data = folder / "data"
+    files = [file for file in sorted(folder.rglob("*.yaml")) if data not in file.parents]
     return {file.relative_to(folder).with_suffix("").as_posix(): file for file in files}
 
 

@@ -101,3 +101,23 @@ def test_a_shipped_recipe_is_extended_by_name_from_any_folder(work: Path) -> Non
 def test_a_recipe_of_ones_own_may_have_the_name_of_the_one_it_extends(work: Path) -> None:
     Path("quickstart.yaml").write_text(MINE)
     assert load_recipe(Path("quickstart.yaml")).train.seed == 3
+
+
+@pytest.mark.parametrize(
+    "name", ["quickstart", "molecule", "srtio3", "ablation/quick-mgo", "ablation/quick-molecule"]
+)
+def test_the_data_of_the_recipes_that_need_no_download_are_there(name: str) -> None:
+    path = shipped_recipes()[name]
+    data = load_recipe(path).data
+    for source in (*data.train, *data.test):
+        assert list(path.parent.glob(source.path)), source.path
+
+
+def test_files_among_the_data_are_no_recipes() -> None:
+    assert list((recipe_folder() / "data").rglob("*.yaml"))
+    assert not [name for name in shipped_recipes() if name.startswith("data/")]
+
+
+def test_the_data_that_come_along_are_small() -> None:
+    sizes = [file.stat().st_size for file in (recipe_folder() / "data").rglob("*") if file.is_file()]
+    assert sum(sizes) < 4e6
