@@ -21,7 +21,7 @@ from esen.data.readers import Reading, load_structures
 from esen.data.structure import Structure
 from esen.data.targets import TARGETS, listed
 from esen.errors import InputError
-from esen.files import Interrupted, locked, signals_interrupt, write_atomically, write_json
+from esen.files import RESULT, Interrupted, locked, signals_interrupt, write_atomically, write_json
 from esen.md.calculator import choose_device, find_weights
 from esen.models.checkpoint import Checkpoint, load_potential, read_checkpoint
 from esen.recipe import Recipe
@@ -34,7 +34,7 @@ from esen.study.plots.training import training_curves
 from esen.study.potentials import digest, potential_sources
 from esen.study.report import finish
 from esen.study.source import RunSource
-from esen.study.table import RESULT, Column, write_result
+from esen.study.table import Column, write_result
 from esen.study.table import Table as ResultTable
 from esen.study.tracked import device_name, git_tags, parameters_of, run_tags
 from esen.terminal import make_console

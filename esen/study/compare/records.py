@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from esen.errors import InputError
-from esen.files import read_json, sha256_of
+from esen.files import RESULT, read_json, sha256_of
 from esen.recipe.document import parse_document
 from esen.study.compare.quantities import Row
-from esen.study.table import RESULT
 from esen.text import first_few
 
 CELL = "cell.json"
