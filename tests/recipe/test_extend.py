@@ -82,7 +82,7 @@ def test_every_ablation_changes_one_choice_of_the_base() -> None:
     folder = recipe_folder() / "ablation"
     base = load_recipe(folder / "base.yaml")
     variants = [path for path in sorted(folder.glob("*.yaml")) if "extends: base.yaml" in path.read_text()]
-    assert len(variants) == 8
+    assert len(variants) >= 8
     for path in variants:
         recipe = load_recipe(path)
         changed = [
