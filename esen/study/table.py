@@ -24,6 +24,7 @@ _LATEX = str.maketrans(
     {sign: f"\\{sign}" for sign in "&%$#_{}"}
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "Å": r"\AA{}"}
     | {"³": "$^3$", "²": "$^2$", "→": r"$\to$", "−": "$-$", "±": r"$\pm$", "≈": r"$\approx$", "√": r"$\surd$"}
+    | {"[": "{[}", "]": "{]}"}  # a bracket at the start of a row would be an option of the row before
     | {"|": r"$|$", "<": "$<$", ">": "$>$", "–": "--", "†": r"\dag{}", "…": r"\dots{}", "×": r"$\times$"}
     | {
         "Δ": r"$\Delta$",

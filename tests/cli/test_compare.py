@@ -31,7 +31,7 @@ def test_tables_and_files(folder: Path, tmp_path: Path) -> None:
     assert figure.read_bytes().startswith(b"\x89PNG")
     content = json.loads((tmp_path / "comparison" / "comparison.json").read_text())
     assert content["base"] == {"": "default"}
-    assert {row["variant"] for row in content["rows"]} == {"default", "direct", "bessel"}
+    assert {row["variant"] for row in content["variants"]} == {"default", "direct", "bessel"}
 
 
 def test_list_of_quantities(folder: Path) -> None:

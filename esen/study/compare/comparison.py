@@ -160,15 +160,20 @@ class Comparison:
         return list(dict.fromkeys(line.system for line in self.lines))
 
     def json(self) -> dict[str, Any]:
-        """Return everything as plain data: all quantities, not only those that the tables show."""
+        """Return everything as plain data: all quantities, not only those that the tables show.
+
+        `tables` has the tables as they are shown, in the schema of `result.json`.
+        """
+        from esen.study.compare.layout import stored_tables
+
         return {
             "command": "compare",
             "version": __version__,
             "confidence": CONFIDENCE,
             "base": self.bases,
-            "columns": [asdict(heading) for heading in self.headings],
-            "shown": self.shown,
-            "rows": [
+            "quantities": [asdict(heading) for heading in self.headings],
+            "in_tables": self.shown,
+            "variants": [
                 {
                     "system": line.system,
                     "variant": line.variant,
@@ -180,6 +185,8 @@ class Comparison:
                 for line in self.lines
             ],
             "correlations": [one.json() for one in self.correlations],
+            "tables": stored_tables(self),
+            "notes": self.notes(),
             "remarks": self.remarks,
         }
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from esen.study.compare.comparison import Cell, Comparison, Heading, Line
 from esen.study.table import latex_text
@@ -90,7 +90,8 @@ def difference_of(cell: Cell | None, line: Line) -> Shown:
     text = value if value.startswith("-") else f"+{value}"
     text = f"{text} ± {error}" if error else text
     if difference.relative is not None:
-        text += f", {difference.relative:+.3g} %"
+        percent = difference.relative
+        text += f", {percent:+.0f} %" if abs(percent) >= 10 else f", {percent:+.2g} %"
     if len(difference.seeds) != len(line.seeds) or len(difference.seeds) == 1:
         text += f" (n = {len(difference.seeds)})"
     return Shown(f"{WITHIN} {text}" if difference.within else text, dim=bool(difference.within))
@@ -185,7 +186,11 @@ def notes(comparison: Comparison) -> list[str]:
     """Return what has to be known to read the tables, one line each."""
     lines = comparison.lines
     cells = [line.cells[name] for line in lines for name in comparison.shown if name in line.cells]
-    found = [f"{heading.symbol}: {heading.how}" for heading in comparison.columns if heading.how]
+    symbols: dict[str, list[str]] = {}
+    for heading in comparison.columns:
+        if heading.how:
+            symbols.setdefault(heading.how, []).append(heading.symbol)
+    found = [f"{', '.join(names)}: {how}" for how, names in symbols.items()]
     if any(len(line.seeds) == 1 for line in lines):
         found.append("n = 1: a single potential, which has no deviation; its difference has no interval")
     if any(cell.difference and cell.difference.within for cell in cells):
@@ -198,6 +203,52 @@ def notes(comparison: Comparison) -> list[str]:
     if any(any(cell.missing.values()) for cell in cells):
         found.append(f"{INCOMPLETE}: a mean without items for which other potentials have a value")
     return found
+
+
+def stored_tables(comparison: Comparison) -> dict[str, Any]:
+    """Return the tables by title, each with columns and rows as in `result.json`, and as the terminal shows it."""
+    found: dict[str, Any] = {}
+    for grid in grids(comparison):
+        names = [*grid.headings[: grid.names], *(heading.name for heading in grid.columns)]
+        symbols = [*grid.headings[: grid.names], *(heading.symbol for heading in grid.columns)]
+        units = [""] * grid.names + [heading.unit for heading in grid.columns]
+        found[grid.title] = _stored(
+            list(zip(names, symbols, units, strict=True)),
+            [[cell.text for cell in row] for row in grid.rows],
+            words=len([name for name in grid.headings[: grid.names] if name != "n"]),
+        )
+    for one in comparison.correlations:
+        rows = one.rows()
+        title = f"Correlation of {one.x[1]} with {one.y[1]}{f', {one.system}' if one.system else ''}"
+        found[title] = _stored(
+            [(name, name, "") for name in rows[0]], [list(map(str, row.values())) for row in rows], words=1
+        )
+    return found
+
+
+def _stored(
+    columns: Sequence[tuple[str, str, str]], rows: Sequence[Sequence[str]], words: int
+) -> dict[str, Any]:
+    """Return a table of texts.
+
+    Args:
+        columns: Name, symbol and unit of each.
+        rows: Texts.
+        words: Number of leading columns that hold words.
+    """
+    return {
+        "columns": [
+            {"name": name, "symbol": symbol, "unit": unit, "better": None} for name, symbol, unit in columns
+        ],
+        "rows": [dict(zip([name for name, _, _ in columns], row, strict=True)) for row in rows],
+        "shown": {
+            "columns": [
+                {"heading": f"{symbol} ({unit})" if unit else symbol, "words": number < words}
+                for number, (_, symbol, unit) in enumerate(columns)
+            ],
+            "rows": rows,
+        },
+    }
 
 
 def latex(comparison: Comparison) -> str:

@@ -36,7 +36,7 @@ class Measurement:
         system: Name of the system in a study of several; otherwise empty.
         variant: Name of the variant.
         seed: Seed of the training; None if the potential has none.
-        quantity: Name of the quantity, with the test in brackets if there are several.
+        quantity: Name of the quantity, with the test and the part in brackets if there are several.
         symbol: Its heading.
         unit: Its unit; empty for counts and ratios.
         better: Whether less or more of it is better; None: neither.
@@ -47,6 +47,8 @@ class Measurement:
         missing: Items for which other potentials have a value, and this one has none.
         content: Hash of the weights, or what else identifies the potential.
         unchanged: Whether the variant is known to be its recipe as it stands.
+        test: Name of the test; empty if the command was run as only one.
+        part: Which rows it is made of, such as those of one displacement.
     """
 
     system: str
@@ -63,6 +65,8 @@ class Measurement:
     missing: tuple[str, ...] = ()
     content: str = ""
     unchanged: bool = False
+    test: str = ""
+    part: str = ""
 
     @property
     def potential(self) -> tuple[str, str, int | None]:
@@ -101,8 +105,9 @@ def read_measurements(folders: Sequence[Path]) -> Measurements:
     found = read_records(folders)
     records = with_tests(found.records)
     remarks = list(found.remarks)
-    measured = [one for record in records for one in _measured(record, _parts(records))]
+    measured = [one for record in records for one in _measured(record)]
     _check_units(measured)
+    measured = _named(measured)
     once = _complete(_once(measured, remarks.append))
     remarks += _incomplete(once)
     conserved: dict[tuple[str, str, int | None], bool] = {}
@@ -121,23 +126,25 @@ def read_measurements(folders: Sequence[Path]) -> Measurements:
     )
 
 
-def _parts(records: Sequence[Record]) -> dict[str, set[str]]:
-    """Return the parts of each declared quantity that is divided, over all records."""
-    found: dict[str, set[str]] = defaultdict(set)
-    for record in records:
-        for quantity in declared(record.command):
-            if quantity.part is not None:
-                found[quantity.name] |= {quantity.part(row) for row in record.rows}
-    return found
+def _named(measured: Sequence[Measurement]) -> list[Measurement]:
+    """Add the test and the part to the names of quantities of which there are several."""
+    tests: dict[str, set[str]] = defaultdict(set)
+    parts: dict[str, set[str]] = defaultdict(set)
+    for one in measured:
+        tests[one.quantity].add(one.test)
+        parts[one.quantity].add(one.part)
+    named = []
+    for one in measured:
+        test = one.test if len(tests[one.quantity]) > 1 else ""
+        part = one.part if len(parts[one.quantity]) > 1 else ""
+        which = ", ".join(word for word in (test, part) if word)
+        more = f" [{which}]" if which else ""
+        named.append(replace(one, quantity=f"{one.quantity}{more}", symbol=f"{one.symbol}{more}"))
+    return named
 
 
-def _measured(record: Record, all_parts: Mapping[str, set[str]]) -> Iterator[Measurement]:
-    """Yield the declared quantities of a record, and the means of all other numeric columns.
-
-    Args:
-        record: The rows of a potential.
-        all_parts: Parts of the quantities in all records; one that is the same everywhere is not named.
-    """
+def _measured(record: Record) -> Iterator[Measurement]:
+    """Yield the declared quantities of a record, and the means of all other numeric columns."""
     rows = relevant(record.command, record.rows)
     if record.command == CHECK:
         yield from _laws(record)
@@ -150,8 +157,7 @@ def _measured(record: Record, all_parts: Mapping[str, set[str]]) -> Iterator[Mea
             parts["" if quantity.part is None else quantity.part(row)].append(row)
         for part, mine in parts.items():
             values = {name_of_row(record.command, row): quantity.value(row) for row in mine}
-            only = len(all_parts.get(quantity.name, "")) == 1
-            one = _measurement(record, quantity, values, "" if only else part)
+            one = _measurement(record, quantity, values, part)
             if one is not None:
                 yield one
 
@@ -166,14 +172,10 @@ def _measurement(
     column = record.columns.get(quantity.column, {})
     unit = str(column.get("unit") or "") if quantity.unit is None else quantity.unit
     declared_better = column.get("better")
-    test = "" if quantity.of_training else record.test
-    which = ", ".join(word for word in (test, part) if word)
-    named = f" [{which}]" if which else ""
-    symbol = quantity.symbol or str(column.get("symbol") or quantity.column)
     return Measurement(
         *record.who.key,
-        quantity=f"{quantity.name}{named}",
-        symbol=f"{symbol}{named}",
+        quantity=quantity.name,
+        symbol=quantity.symbol or str(column.get("symbol") or quantity.column),
         unit=unit,
         better=quantity.better or (declared_better if declared_better in {"less", "more"} else None),
         value=quantity.reduce(list(known.values())),
@@ -183,6 +185,8 @@ def _measurement(
         missing=tuple(name for name in values if name not in known),
         content=record.content,
         unchanged=record.who.unchanged,
+        test="" if quantity.of_training else record.test,
+        part=part,
     )
 
 

@@ -125,6 +125,7 @@ def _device(row: Row) -> str:
 
 
 _ROWS = "mean over the {}"
+_LARGEST = "largest of the trajectories"
 TABLE_1: tuple[Quantity, ...] = (
     *(
         Quantity(f"{target}_mae", "mae", f"{target}_mae", symbol, "mean absolute error over all frames")
@@ -155,7 +156,9 @@ TABLE_1: tuple[Quantity, ...] = (
         _judged_slope,
         better="less",
     ),
-    Quantity("wander", "md-drift", "wander", "", "largest wander of the trajectories", max),
+    Quantity("wander", "md-drift", "wander", "", _LARGEST, max),
+    Quantity("walk", "md-drift", "walk", "", _LARGEST, max),
+    Quantity("angular_change", "md-drift", "angular_change", "", _LARGEST, max),
     Quantity(
         "not_conserved",
         "md-drift",

@@ -175,13 +175,19 @@ def _records(path: Path, content: Mapping[str, Any], remark: Callable[[str], Non
         cell = _cell(path.parent)
         command = str(content["command"])
         settings = _flat(content.get("settings") or {})
+        began = (content.get("environment") or {}).get("folder")
+        origin = _Origin(path, command, Path(str(began)) if began else None)
         of = {label: [r for r in rows if r.get("potential", label) == label] for label in potentials}
         others = {str(row["potential"]) for row in rows if "potential" in row} - set(potentials)
         for label, source in potentials.items():
             yield Record(
                 source=path,
                 command=command,
-                who=_who(path, command, label, source, cell if len(potentials) == 1 else None, remark),
+                who=_who(
+                    replace(origin, label=label, source=source),
+                    cell if len(potentials) == 1 else None,
+                    remark,
+                ),
                 given=str(source.get("given") or label),
                 content=str(source.get("sha256") or [source.get("given"), source.get("arguments")]),
                 dtype=source.get("dtype"),
@@ -213,54 +219,71 @@ def _flat(value: Any, key: str = "") -> dict[str, str]:
     return {key: json.dumps(value, ensure_ascii=False, sort_keys=True)}
 
 
-def _who(
-    path: Path,
-    command: str,
-    label: str,
-    source: Mapping[str, Any],
-    cell: Mapping[str, Any] | None,
-    remark: Callable[[str], None],
-) -> Who:
+@dataclass(frozen=True, eq=False)
+class _Origin:
+    """A potential as a result describes it.
+
+    Attributes:
+        path: The result.
+        command: Command that wrote it.
+        began: Folder in which the command was called; None if that is not known.
+        label: Of the potential.
+        source: What the result says about the potential.
+    """
+
+    path: Path
+    command: str
+    began: Path | None
+    label: str = ""
+    source: Mapping[str, Any] = field(default_factory=dict)
+
+    def run_folder(self, weights: Path) -> Path | None:
+        """Return the folder of weights, whose path may be relative to where the command was called.
+
+        The folders may have been moved since; then they are looked for beside the result.
+        """
+        if self.command == "train":
+            return self.path.parent
+        above = [parent / weights.parent for parent in self.path.absolute().parents]
+        began = [] if self.began is None else [self.began / weights.parent]
+        candidates = [*began, *above, weights.parent]
+        found = [folder for folder in candidates if (folder / weights.name).is_file()]
+        tested = [folder for folder in found if _hash(folder / weights.name) == self.source.get("sha256")]
+        return next(iter((*tested, *found)), None)
+
+
+def _who(origin: _Origin, cell: Mapping[str, Any] | None, remark: Callable[[str], None]) -> Who:
     """Return which potential a result is about.
 
     Args:
-        path: The result.
-        command: Command that wrote it.
-        label: Of the potential.
-        source: What the result says about the potential.
+        origin: What the result says about the potential.
         cell: `cell.json` beside the result, if this is its only potential.
         remark: Gets a line about what is not known.
     """
     if cell is not None:
-        return _who_of_cell(cell, path)
+        return _who_of_cell(cell, origin.path)
+    path, label, source = origin.path, origin.label, origin.source
     arguments = " ".join(map(str, source.get("arguments") or ()))
     named = Who("", f"{label} {arguments}".strip())
     if not source.get("path"):
         return named
     weights = Path(str(source["path"]))
-    folder = path.parent if command == "train" else _run_folder(path, weights)
+    folder = origin.run_folder(weights)
     if folder is None:
         remark(
             f"{path}: the weights {weights} are not found, so that the seed of {label} is not known;"
             " it is compared without one"
         )
         return named
+    if origin.command != "train" and source.get("sha256") != _hash(folder / weights.name):
+        remark(f"{folder / weights.name} has changed since it was tested by {origin.command}")
     if (kept := _cell(folder)) is not None:
         return _who_of_cell(kept, folder / CELL)
     if not (folder / _RECIPE).is_file():
         return named  # imported weights
-    tested = str(source.get("sha256"))
-    if command != "train" and tested != _hash(folder / weights.name):
-        remark(f"{path}: {folder / weights.name} has changed since it was tested")
     name, unchanged = _variant(folder)
     stage = "" if weights.stem == "best" else f" {weights.stem}"
     return Who("", name + stage, _seed(folder), unchanged=unchanged and not stage)
-
-
-def _run_folder(result: Path, weights: Path) -> Path | None:
-    """Return the folder of the weights that were tested, whose path may be relative to a folder above the result."""
-    candidates = [weights.parent, *(parent / weights.parent for parent in result.absolute().parents)]
-    return next((folder for folder in candidates if (folder / weights.name).is_file()), None)
 
 
 @cache

@@ -6,12 +6,13 @@ from esen.files import write_atomically, write_json
 from esen.study.compare.comparison import Comparison
 from esen.study.compare.correlation import Correlation
 from esen.study.potentials import distinct, file_name
+from esen.study.report import finish
 
 STEM = "comparison"
 
 
 def write_comparison(comparison: Comparison, folder: Path) -> dict[str, Path]:
-    """Write `comparison.json`, `.csv`, `.tex` and `.md`, and a scatter plot of each correlation.
+    """Write `comparison.json`, `.csv`, `.tex` and `.md`, a scatter plot of each correlation, and the report.
 
     Returns:
         The paths by what they hold.
@@ -37,7 +38,7 @@ def write_comparison(comparison: Comparison, folder: Path) -> dict[str, Path]:
         path = folder / f"{file_name(name)}.png"
         correlation_plot(correlation, path)
         paths[f"{correlation.x[1]} against {correlation.y[1]}{system}"] = path
-    return paths
+    return finish(folder, paths)
 
 
 def _name(correlation: Correlation) -> str:

@@ -348,7 +348,7 @@ def _add_comparison(page: Page, comparison: Mapping[str, Any]) -> None:
     page.results[:0] = sheets
     page.title = page.title or "Comparison"
     page.summary = page.summary or f"{len(found[0][1].rows) if found else 0} variants compared."
-    page.remarks += _remarks(comparison)
+    page.remarks += [*map(str, comparison.get("notes") or ()), *_remarks(comparison)]
 
 
 def _tables(value: Any, name: str) -> list[tuple[str, StoredTable]]:

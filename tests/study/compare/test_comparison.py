@@ -209,7 +209,7 @@ def test_a_difference_within_its_interval_is_marked_everywhere(tmp_path: Path) -
     assert comparison.latex().count("textcolor{gray}") == 1
     marked = [text for text in comparison.markdown().splitlines() if "≈ " in text]
     assert len(marked) == 1
-    rows = {row["variant"]: row for row in comparison.json()["rows"]}
+    rows = {row["variant"]: row for row in comparison.json()["variants"]}
     assert rows["bessel"]["cells"]["energy_mae"]["difference"]["within_interval"] is True
     assert rows["direct"]["cells"]["energy_mae"]["difference"]["within_interval"] is False
 

@@ -222,6 +222,7 @@ def test_a_run_is_known_by_its_recipe_changes_and_seed(
     measured = read_measurements([tmp_path])
     assert {one.potential for one in measured.measurements} == {("", "tiny model.lmax=1", 3)}
     assert any("has changed" in remark for remark in measured.remarks)
+    assert not any("not found" in remark for remark in measured.remarks)
     (run / "best.safetensors").rename(run / "moved")
     measured = read_measurements([tmp_path])
     assert {one.potential for one in measured.measurements} == {("", "train", None)}
