@@ -89,7 +89,7 @@ def compare(
             ]
         )
         return
-    _print(comparison)
+    print_comparison(comparison)
     if folder is not None:
         print_paths(write_comparison(comparison, folder))
 
@@ -101,8 +101,8 @@ def _pair(text: str, names: list[str]) -> tuple[str, str]:
     return names[0], names[1]
 
 
-def _print(comparison: "Comparison") -> None:
-    """Print tables, correlations and notes."""
+def print_comparison(comparison: "Comparison") -> None:
+    """Print the tables, correlations and notes of a comparison."""
     title = ""
     for grid in comparison.tables(table_width()):
         if grid.title != title:
