@@ -8,7 +8,7 @@ from esen.errors import InputError
 from esen_cli import options as opt
 from esen_cli.output import print_campaign, result_folder
 
-_STYLES = {"drifts": "bold red", "stopped": "bold red"}
+_STYLES = {"drifts": "bold red", "walks": "bold red", "stopped": "bold red"}
 _tests_option = opt.in_panel("Tests")
 
 

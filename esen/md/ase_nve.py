@@ -14,6 +14,7 @@ from esen.data.constraints import projected
 from esen.errors import InputError
 from esen.md.engine import (
     FARTHEST,
+    HBAR,
     HOTTEST_KINETIC,
     NOT_FINITE,
     TOO_FAR,
@@ -22,9 +23,11 @@ from esen.md.engine import (
     Failure,
     Snapshot,
     Start,
+    earlier_forces,
     progress_arrays,
     progress_of,
     refusal,
+    shadow_correction,
 )
 
 _RESET_EVERY = 20
@@ -54,9 +57,11 @@ class AseNve:
         self._free = start.free
         self._atoms.set_masses(start.masses)
         self._atoms.set_momenta(start.momenta)
+        self._angular_start = self._atoms.get_angular_momentum()
         self._atoms.calc = calculator
         self._timestep = timestep_fs * units.fs
         self._forces = np.full((len(structure), 3), np.nan)
+        self._earlier = (self._forces, self._forces)
         self._energy = np.nan
         self._forget()
         self._guarded(self._compute)
@@ -85,6 +90,18 @@ class AseNve:
         values = ([], []) if self.failures else ([self._energy], [kinetic])
         return torch.tensor(values[0], dtype=torch.float64), torch.tensor(values[1], dtype=torch.float64)
 
+    def invariants(self) -> tuple[Tensor, Tensor]:
+        """See `Engine`."""
+        atoms, momenta = self._atoms, self._atoms.get_momenta()
+        forces, masses = projected(self._forces, self._free), self.start.masses[:, None]
+        correction = shadow_correction(momenta, masses, forces, self._earlier, self._timestep)
+        shadow = self._energy + float(atoms.get_kinetic_energy()) + float(correction.sum())
+        turned = np.nan
+        if self.start.rotates_freely:
+            turned = float(np.linalg.norm(atoms.get_angular_momentum() - self._angular_start)) / HBAR
+        values = ([], []) if self.failures else ([shadow], [turned])
+        return torch.tensor(values[0], dtype=torch.float64), torch.tensor(values[1], dtype=torch.float64)
+
     def snapshot(self, system: int) -> Snapshot:
         """See `Engine`."""
         return Snapshot(
@@ -97,10 +114,11 @@ class AseNve:
 
     def restore(self, arrays: Arrays) -> None:
         """See `Engine`."""
-        self._saved = {name: arrays[name] for name in self._saved}
+        self._saved = {name: arrays[name] for name in self._saved if name in arrays}
         self._atoms.set_positions(arrays["positions"])
         self._atoms.set_momenta(arrays["momenta"])
         self._forces, self._energy = arrays["forces"], float(arrays["energy"][0])
+        self._earlier = earlier_forces(arrays)
         self._forget()
         step, _, failures = progress_of(arrays)
         if not failures:
@@ -116,6 +134,8 @@ class AseNve:
             "positions": self._atoms.get_positions(),
             "momenta": self._atoms.get_momenta(),
             "forces": self._forces.copy(),
+            "forces_before": self._earlier[0].copy(),
+            "forces_before_that": self._earlier[1].copy(),
             "energy": np.array([self._energy]),
             "renewed": np.array(self.step),
         }
@@ -133,6 +153,7 @@ class AseNve:
             raise InputError(TOO_FAR)
         self._atoms.set_positions(self._atoms.get_positions() + moves)
         self._atoms.set_momenta(momenta)
+        self._earlier = (self._forces, self._earlier[0])
         self._compute()
         kick = 0.5 * self._timestep * projected(self._forces, self._free)
         self._atoms.set_momenta(self._atoms.get_momenta() + kick)

@@ -1,5 +1,6 @@
 """Measures of energy drift in an NVE trajectory, computed from its energies."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -7,7 +8,9 @@ from typing import Literal
 import numpy as np
 from ase import units
 from jaxtyping import Float64
-from scipy.special import stdtrit
+from scipy.special import stdtr, stdtrit
+
+from esen.md.walk import Walk, measure_walk
 
 EQUILIBRATION = 0.1
 """Fraction of a trajectory that slopes leave out, as FAIR does, because potential and kinetic energy equilibrate."""
@@ -18,7 +21,7 @@ STILL_KELVIN = 0.1
 NOTHING_MOVES = "nothing moves"
 """Why a trajectory below that temperature is not judged."""
 
-Verdict = Literal["conserved", "drifts", "undecided", "exploded"]
+Verdict = Literal["conserved", "drifts", "walks", "undecided", "exploded"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +35,8 @@ class Series:
         kinetic: kinetic energy in eV.
         atoms: number of atoms, N.
         freedoms: degrees of freedom, f; None: 3N.
+        shadow: shadow energy in eV, NaN in rows of the first two steps; None if it was not recorded.
+        angular_change: |L(t) − L(0)| in ħ, NaN where L is not conserved; None if it was not recorded.
     """
 
     step: Float64[np.ndarray, " rows"]
@@ -40,6 +45,8 @@ class Series:
     kinetic: Float64[np.ndarray, " rows"]
     atoms: int
     freedoms: int | None = None
+    shadow: Float64[np.ndarray, " rows"] | None = None
+    angular_change: Float64[np.ndarray, " rows"] | None = None
 
     @property
     def total(self) -> Float64[np.ndarray, " rows"]:
@@ -64,6 +71,10 @@ class Drift:
 
     Measures of the drift are also NaN where nothing moves, or where no force acts: no potential could drift there.
 
+    Slope, wander, growth and diffusion are those of the shadow energy H̃ (`shadow_correction`), or of the total energy
+    where H̃ was not recorded. The two drift and walk alike, because their difference is bounded, but H̃ fluctuates far
+    less.
+
     Attributes:
         slope: slope of the total energy, in meV/atom/ps.
         slope_error: half of the 95 % confidence interval of the slope, in meV/atom/ps.
@@ -77,6 +88,18 @@ class Drift:
         temperature_end: mean temperature of the last tenth, in K.
         duration_ps: duration of the trajectory.
         rows: number of rows of energies.
+        shadow_fluctuation: σ(H̃)/√N about the fitted line, in meV: what is left of the fluctuation in the shadow
+            energy.
+        growth: exponent α of ⟨ΔE²⟩ ∝ τ^α (`growth_exponent`): 0 if the energy is conserved, 1 for a random walk, 2 for
+            a steady drift.
+        growth_error: half of its 95 % confidence interval.
+        diffusion: D/N of ⟨ΔE²⟩ = 2 D τ, in meV²/atom/ps (`diffusion_constant`). Independent contributions of the atoms
+            add up in ⟨ΔE²⟩, so that D/N does not depend on the size of the system.
+        diffusion_low: lower end of its 95 % confidence interval.
+        diffusion_high: upper end.
+        walk: √(2 D T)/N, in meV/atom: how far such a walk goes over the duration T, root mean square.
+        angular_change: largest |L(t) − L(0)|, in ħ; NaN where the angular momentum is not conserved.
+        angular_change_end: |L(t) − L(0)| at the end, in ħ.
     """
 
     slope: float
@@ -91,17 +114,31 @@ class Drift:
     temperature_end: float
     duration_ps: float
     rows: int
+    shadow_fluctuation: float = np.nan
+    growth: float = np.nan
+    growth_error: float = np.nan
+    diffusion: float = np.nan
+    diffusion_low: float = np.nan
+    diffusion_high: float = np.nan
+    walk: float = np.nan
+    angular_change: float = np.nan
+    angular_change_end: float = np.nan
 
 
 def measure_drift(series: Series) -> Drift:
-    """Compute all measures. Slope, error, wander and fluctuation leave out the first tenth of the trajectory."""
+    """Compute all measures. All but `largest`, temperatures and angular momentum leave out the first tenth."""
     rows = len(series)
     temperature = float(series.temperature.mean()) if rows else np.nan
     constant = rows > 2 and float(series.kinetic.std()) <= 1e-9 * float(series.kinetic.mean())
     tested = not constant and not temperature < STILL_KELVIN
     skipped = int(EQUILIBRATION * rows)
-    time, energy = series.time_ps[skipped:], 1000 * series.total[skipped:] / series.atoms
-    slope, error = slope_of_blocks(time, energy) if tested else (np.nan, np.nan)
+    time, total = series.time_ps[skipped:], 1000 * series.total[skipped:] / series.atoms
+    shadow = None if series.shadow is None else 1000 * series.shadow[skipped:] / series.atoms
+    energy = total if shadow is None or not np.isfinite(shadow).all() else shadow
+    slope, error = slope_with_error(time, energy) if tested else (np.nan, np.nan)
+    walk = measure_walk(energy, float(time[1] - time[0])) if tested and len(time) > 1 else Walk()
+    duration = float(series.time_ps[-1] - series.time_ps[0]) if rows else 0.0
+    turned = series.angular_change if series.angular_change is not None and rows else np.array([np.nan])
     sigma_kinetic = 1000 * float(series.kinetic[skipped:].std()) / series.atoms if rows > 2 else np.nan
     return Drift(
         slope=slope,
@@ -110,50 +147,77 @@ def measure_drift(series: Series) -> Drift:
         fair=fair_drift(series) if tested else np.nan,
         lambench=lambench_slope(series) if tested else np.nan,
         largest=1000 * float(np.abs(series.total - series.total[0]).max()) / series.atoms if rows else np.nan,
-        fluctuation=float(_about_line(time, energy).std() * np.sqrt(series.atoms))
-        if len(time) > 2
-        else np.nan,
+        fluctuation=_fluctuation(time, total, series.atoms),
         relative=abs(slope) / sigma_kinetic if sigma_kinetic > 0 else np.nan,
         temperature=temperature,
         temperature_end=float(series.temperature[-max(1, rows // 10) :].mean()) if rows else np.nan,
-        duration_ps=float(series.time_ps[-1] - series.time_ps[0]) if rows else 0.0,
+        duration_ps=duration,
         rows=rows,
+        shadow_fluctuation=np.nan if energy is total else _fluctuation(time, energy, series.atoms),
+        growth=walk.exponent,
+        growth_error=walk.exponent_error,
+        diffusion=walk.diffusion * series.atoms,
+        diffusion_low=walk.diffusion_low * series.atoms,
+        diffusion_high=walk.diffusion_high * series.atoms,
+        walk=math.sqrt(2 * walk.diffusion * duration),
+        angular_change=float(turned.max()),
+        angular_change_end=float(turned[-1]),
     )
 
 
-def slope_of_blocks(
+def slope_with_error(
     time: Float64[np.ndarray, " rows"], energy: Float64[np.ndarray, " rows"]
 ) -> tuple[float, float]:
-    """Return the least-squares slope and half of its 95 % confidence interval.
+    """Return the least-squares slope of evenly spaced energies, and half of its 95 % confidence interval.
 
-    Successive energies are correlated, so that the usual error of a fitted line is far too small. The rows are divided
-    into n blocks of equal length, whose means are less correlated. The line through the means has the error
+    Successive energies are correlated, so that the usual error of a fitted line is far too small. What decides is the
+    noise at periods of about the length of the trajectory: a line is nearly the cosine of half a period. That noise is
+    predicted from the residuals of the line at the next periods, c_k = √(2/n) Σ residual_i cos(π k (i + ½)/n) for
+    k = 2 to 9. Their variances are taken as v k^−β. White noise, and all noise with a correlation time far shorter than
+    the trajectory, has β = 0; a random walk has β = 2. For each β from 0 to 2.5, slope · √Σ(t − t̄)² / √(Σ k^β c_k² /
+    8) has Student's distribution with 8 degrees of freedom, and these distributions are averaged with the likelihoods
+    of β. The error is the 97.5 % quantile of the average.
 
-        t(0.975; n − 2) √( Σ residual² / (n − 2) Σ (t − t̄)² ).
-
-    The largest error for n = 5, 10 and 20 is returned, where a block needs at least four rows: as long as blocks are
-    correlated, the error grows with their length (Flyvbjerg and Petersen, J. Chem. Phys. 91, 461, 1989).
+    Source: U. K. Müller and M. W. Watson, "Low-frequency econometrics", Advances in Economics and Econometrics (2017),
+    for inference from the slowest cosines; A. Zellner, An Introduction to Bayesian Inference in Econometrics (1971),
+    for the distribution without the scale v. Coverage: docs/results/conservation.md.
 
     Returns:
         Slope and error; the error is NaN for fewer than 20 rows, both are NaN for fewer than 3.
     """
-    if len(time) < 3 or np.ptp(time) == 0:
+    rows = len(time)
+    if rows < 3 or np.ptp(time) == 0:
         return np.nan, np.nan
     slope = float(np.polyfit(time - time.mean(), energy - energy.mean(), 1)[0])
-    errors = [_error_of_blocks(time, energy, blocks) for blocks in (5, 10, 20) if len(time) >= 4 * blocks]
-    return slope, max(errors, default=np.nan)
+    if rows < 20:
+        return slope, np.nan
+    cosines = np.cos(np.pi * _WAVES[:, None] * (np.arange(rows) + 0.5) / rows)
+    squares = np.square(np.sqrt(2 / rows) * cosines @ _about_line(time, energy))
+    spread = float(np.square(time - time.mean()).sum())
+    return slope, _predicted_quantile(squares) / math.sqrt(spread)
 
 
-def _error_of_blocks(
-    time: Float64[np.ndarray, " rows"], energy: Float64[np.ndarray, " rows"], blocks: int
-) -> float:
-    times, means = (
-        np.array([block.mean() for block in np.array_split(values, blocks)]) for values in (time, energy)
-    )
-    residuals = _about_line(times, means)
-    spread = np.square(times - times.mean()).sum()
-    variance = np.square(residuals).sum() / (blocks - 2)
-    return float(stdtrit(blocks - 2, 0.975) * np.sqrt(variance / spread))
+_WAVES = np.arange(2.0, 10.0)
+_REDNESS = np.linspace(0.0, 2.5, 11)
+"""Exponents β of the noise that are considered."""
+
+
+def _predicted_quantile(squares: Float64[np.ndarray, " waves"]) -> float:
+    """Return the 97.5 % quantile of c_1, given c_2² to c_9²."""
+    count = len(_WAVES)
+    sums = _WAVES ** _REDNESS[:, None] @ squares
+    if not sums.all():
+        return 0.0
+    logarithms = 0.5 * np.log(_WAVES).sum() * _REDNESS - 0.5 * count * np.log(sums)
+    likelihoods = np.exp(logarithms - logarithms.max())
+    likelihoods /= likelihoods.sum()
+    scales = np.sqrt(sums / count)
+    low, high = 0.0, float(stdtrit(count, 0.975) * scales.max())
+    for _ in range(60):
+        middle = 0.5 * (low + high)
+        below = likelihoods @ stdtr(count, middle / scales) < 0.975
+        low, high = (middle, high) if below else (low, middle)
+    return high
 
 
 def wander(time: Float64[np.ndarray, " rows"], energy: Float64[np.ndarray, " rows"]) -> float:
@@ -208,15 +272,31 @@ def lambench_slope(series: Series) -> float:
 def verdict_of(drift: Drift, threshold: float) -> Verdict:
     """Decide whether the energy is conserved to `threshold` meV/atom/ps.
 
-    `conserved`: |slope| + error is at most the threshold. `drifts`: |slope| − error is above it. `undecided`: neither
-    holds, so that a longer trajectory would decide, or the trajectory tests nothing (`untested`).
+    `drifts`: |slope| − error is above the threshold. `walks`: it is not, but the energy walks at random, farther than
+    the threshold allows (`walks`). `conserved`: neither, and |slope| + error is at most the threshold. `undecided`:
+    nothing of this holds, so that a longer trajectory would decide, or the trajectory tests nothing (`untested`).
     """
     if untested(drift) is not None:
         return "undecided"
     size = abs(drift.slope)
-    if size + drift.slope_error <= threshold:
-        return "conserved"
-    return "drifts" if size - drift.slope_error > threshold else "undecided"
+    if size - drift.slope_error > threshold:
+        return "drifts"
+    if walks(drift, threshold):
+        return "walks"
+    return "conserved" if size + drift.slope_error <= threshold else "undecided"
+
+
+def walks(drift: Drift, threshold: float) -> bool:
+    """Return whether the energy is shown to walk at random, farther than a drift of `threshold` meV/atom/ps would go.
+
+    The 95 % interval of the exponent of ⟨ΔE²⟩ lies above 0 and reaches 1, and √(2 D T)/N exceeds threshold · T for the
+    lower end of the interval of D, where T is the duration.
+    """
+    grows = drift.growth - drift.growth_error > 0 and drift.growth + drift.growth_error >= 1
+    if not grows:
+        return False
+    shown = drift.walk * math.sqrt(drift.diffusion_low / drift.diffusion)
+    return shown > threshold * drift.duration_ps
 
 
 def untested(drift: Drift) -> str | None:
@@ -264,6 +344,13 @@ def fluctuation_order(
     while last + 1 in regular:
         last += 1
     return float(np.polyfit(x[first : last + 2], y[first : last + 2], 1)[0]), local
+
+
+def _fluctuation(
+    time: Float64[np.ndarray, " rows"], energy: Float64[np.ndarray, " rows"], atoms: int
+) -> float:
+    """Return σ · √N of energies per atom about their line; NaN for fewer than three."""
+    return float(_about_line(time, energy).std() * np.sqrt(atoms)) if len(time) > 2 else np.nan
 
 
 def _about_line(

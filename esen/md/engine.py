@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from ase import units
@@ -24,7 +24,11 @@ TOO_HOT = f"it is hotter than {HOTTEST:,.0f} K"
 TOO_FAR = f"an atom moves by more than {FARTHEST:g} Å in one step"
 NOT_FINITE = "its energy or forces are not finite"
 
+HBAR = float(units._hbar * units.J * units.s)
+"""ħ in amu · Å² per ASE's unit of time."""
+
 Arrays = dict[str, np.ndarray]
+Array = TypeVar("Array", np.ndarray, Tensor)
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +51,11 @@ class Start:
     def free(self) -> Float64[np.ndarray, "N 3 3"] | None:
         """Projection onto the directions in which each atom may move; None if nothing is fixed."""
         return free_directions(self.structure.constraints, self.structure.cell, len(self.structure))
+
+    @property
+    def rotates_freely(self) -> bool:
+        """Whether the angular momentum is conserved: no direction is periodic and no atom is fixed."""
+        return not self.structure.pbc.any() and self.free is None
 
 
 @dataclass(frozen=True)
@@ -102,6 +111,14 @@ class Engine(Protocol):
     def observe(self) -> tuple[Tensor, Tensor]:
         """Return potential and kinetic energies of the live systems in eV, (live,) float64; stop those too hot."""
 
+    def invariants(self) -> tuple[Tensor, Tensor]:
+        """Return what exact dynamics conserves: shadow energies in eV and |L(t) − L(0)| in ħ, (live,) float64.
+
+        The shadow energy (`shadow_correction`) is NaN at steps 0 and 1, because the derivative of the forces needs two
+        earlier steps. L = Σ (r − R) × p is the angular momentum about the centre of mass R; its change is NaN unless
+        the system `rotates_freely`. Call `observe` first, which stops systems whose energies are not finite.
+        """
+
     def snapshot(self, system: int) -> Snapshot:
         """Return the present state of a live system."""
 
@@ -110,6 +127,41 @@ class Engine(Protocol):
 
     def restore(self, arrays: Arrays) -> None:
         """Continue from what `save` returned. The engine must have been made from the same starts."""
+
+
+def shadow_correction(
+    momenta: Array, masses: Array, forces: Array, earlier: tuple[Array, Array], timestep: float
+) -> Array:
+    """Return what each component of each atom adds to the energy for the shadow energy of velocity Verlet, in eV.
+
+    Velocity Verlet with the time step h conserves, up to O(h⁴), not H but the shadow energy
+
+        H̃ = H + h²/12 vᵀ∇²V v − h²/24 Σ F²/m,
+
+    so that H̃ shows changes of the energy far below the fluctuation of H, which is O(h²). Because dF/dt = −∇²V v along
+    the trajectory, the second term is −h²/12 v · dF/dt, and dF/dt = (3 F(t) − 4 F(t − h) + F(t − 2h)) / 2h + O(h²), so
+    that no further evaluation of the potential is needed. For forces that are not a gradient, H̃ is defined in the same
+    way; it differs from H by a bounded amount, so that both drift and walk alike.
+
+    Source: E. Hairer, C. Lubich and G. Wanner, Acta Numerica 12, 399 (2003), section 4.2; R. D. Skeel and D. J. Hardy,
+    SIAM J. Sci. Comput. 23, 1172 (2001).
+
+    Args:
+        momenta: along free directions.
+        masses: one per atom, as a column.
+        forces: at the present step, along free directions.
+        earlier: forces one and two steps earlier; NaN where there were none.
+        timestep: h in ASE's unit of time.
+    """
+    rate = (3 * forces - 4 * earlier[0] + earlier[1]) / (2 * timestep)
+    correction: Array = -(timestep**2) / 12 * (momenta * rate + 0.5 * forces**2) / masses
+    return correction
+
+
+def earlier_forces(arrays: Arrays) -> tuple[np.ndarray, np.ndarray]:
+    """Return the forces one and two steps before a saved state; NaN if an earlier version saved it without them."""
+    unknown = np.full_like(arrays["forces"], np.nan)
+    return arrays.get("forces_before", unknown), arrays.get("forces_before_that", unknown)
 
 
 def progress_arrays(step: int, live: Sequence[int], failures: dict[int, Failure]) -> Arrays:

@@ -24,7 +24,9 @@ from esen.md.drift import Series
 from esen.md.engine import Snapshot, Start
 
 TrajectoryFormat = Literal["extxyz", "traj"]
-COLUMNS = ("step", "time_ps", "total_eV", "potential_eV", "kinetic_eV", "temperature_K")
+OLD_COLUMNS = ("step", "time_ps", "total_eV", "potential_eV", "kinetic_eV", "temperature_K")
+"""Columns of the energies that earlier versions recorded. A run that they began is continued with these."""
+COLUMNS = (*OLD_COLUMNS, "shadow_eV", "angular_change_hbar")
 
 
 class GrowingText:
@@ -124,7 +126,9 @@ class SystemFiles:
     """
 
     def __init__(self, stem: Path, trajectory: TrajectoryFormat | None, *, fresh: bool) -> None:
-        self.energies = GrowingText(stem.with_name(f"{stem.name}.csv"), ",".join(COLUMNS) + "\n", fresh=fresh)
+        path = stem.with_name(f"{stem.name}.csv")
+        self.energies = GrowingText(path, ",".join(COLUMNS) + "\n", fresh=fresh)
+        self._columns = len(COLUMNS) if fresh else _column_count(path)
         self.frames: GrowingText | GrowingFrames | None = None
         if trajectory is not None:
             path = stem.with_name(f"{stem.name}.{trajectory}")
@@ -133,8 +137,8 @@ class SystemFiles:
         self.growing = [file for file in (self.energies, self.frames) if file is not None]
 
     def write_rows(self, rows: Sequence[tuple[float, ...]]) -> None:
-        """Append rows of `COLUMNS`, in full precision."""
-        self.energies.append("".join(",".join(map(repr, row)) + "\n" for row in rows))
+        """Append rows of `COLUMNS`, in full precision; those columns only that the file began with."""
+        self.energies.append("".join(",".join(map(repr, row[: self._columns])) + "\n" for row in rows))
 
     def write_frame(self, atoms: Atoms) -> None:
         """Append a frame with positions, momenta, forces and energy, if frames are wanted."""
@@ -171,15 +175,25 @@ def read_series(path: Path, atoms: int) -> Series:
     try:
         with path.open(encoding="utf-8", newline="") as file:
             reader = csv.reader(file)
-            head = next(reader, [])
+            head = tuple(next(reader, []))
+            if head not in (COLUMNS, OLD_COLUMNS):
+                expected = ",".join(COLUMNS)
+                raise InputError(f"{path}: its first line is {','.join(head)!r}, expected {expected!r}")
             table = np.fromiter((float(value) for row in reader for value in row), np.float64)
-        table = table.reshape(-1, len(COLUMNS))
+        table = table.reshape(-1, len(head))
         _check_rows(table)
     except (OSError, ValueError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read as energies of a trajectory ({error})") from error
-    if tuple(head) != COLUMNS:
-        raise InputError(f"{path}: its first line is {','.join(head)!r}, expected {','.join(COLUMNS)!r}")
-    return Series(table[:, 0], table[:, 1], table[:, 3], table[:, 4], atoms)
+    step, time, _, potential, kinetic, _, *invariants = table.T
+    return Series(step, time, potential, kinetic, atoms, None, *invariants)
+
+
+def _column_count(path: Path) -> int:
+    """Return the number of columns in the first line of a file of energies, or of a new one if it is missing."""
+    if not path.is_file():
+        return len(COLUMNS)
+    with naming(path), path.open(encoding="utf-8", errors="replace") as file:
+        return len(file.readline().split(","))
 
 
 def _check_rows(table: np.ndarray) -> None:

@@ -14,6 +14,7 @@ from esen.graph.batch import make_graph
 from esen.graph.types import Potential
 from esen.md.engine import (
     FARTHEST,
+    HBAR,
     HOTTEST_KINETIC,
     NOT_FINITE,
     TOO_FAR,
@@ -22,9 +23,11 @@ from esen.md.engine import (
     Failure,
     Snapshot,
     Start,
+    earlier_forces,
     progress_arrays,
     progress_of,
     refusal,
+    shadow_correction,
 )
 from esen.md.verlet_list import SKIN, VerletList
 
@@ -67,6 +70,8 @@ class BatchNve:
         self._momenta = self._of_starts(lambda start: start.momenta)
         self._arrange()
         self._forces = torch.zeros_like(self._positions)
+        unknown = torch.full_like(self._positions, torch.nan)
+        self._earlier = (unknown, unknown)
         self._energy = self._forces.new_zeros(len(self._live))
         self._lost = torch.zeros(len(self._live), dtype=torch.bool, device=device)
         self._compute(0)
@@ -88,6 +93,7 @@ class BatchNve:
                 return
             self._momenta = self._momenta + (0.5 * self.timestep) * self._free_forces()
             self._positions = self._positions + self.timestep * self._momenta / self._masses
+            self._earlier = (self._forces, self._earlier[0])
             self._compute(self.step + 1)
             self._momenta = self._momenta + (0.5 * self.timestep) * self._free_forces()
             self.step += 1
@@ -99,6 +105,14 @@ class BatchNve:
         hot = kinetic > HOTTEST_KINETIC * self._counts
         self._stop(hot, TOO_HOT, self.step)
         return self._energy, kinetic[~hot]
+
+    def invariants(self) -> tuple[Tensor, Tensor]:
+        """See `Engine`."""
+        forces = self._free_forces()
+        correction = shadow_correction(self._momenta, self._masses, forces, self._earlier, self.timestep)
+        turned = self._angular_momenta(self._positions, self._momenta) - self._angular_start
+        shadow = self._energy + self._kinetic() + self._sums(correction.sum(dim=1))
+        return shadow, turned.norm(dim=1) / HBAR
 
     def snapshot(self, system: int) -> Snapshot:
         """See `Engine`."""
@@ -112,6 +126,7 @@ class BatchNve:
     def save(self) -> Arrays:
         """See `Engine`."""
         tensors = {"positions": self._positions, "momenta": self._momenta, "forces": self._forces}
+        tensors |= {"forces_before": self._earlier[0], "forces_before_that": self._earlier[1]}
         tensors |= {"energy": self._energy, "lost": self._lost}
         arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
         return arrays | progress_arrays(self.step, self._live, self.failures)
@@ -123,12 +138,25 @@ class BatchNve:
         self._arrange()
         self._forces, self._energy = (self._tensor(arrays[name]) for name in ("forces", "energy"))
         self._lost = self._tensor(arrays["lost"])
+        before, before_that = earlier_forces(arrays)
+        self._earlier = (self._tensor(before), self._tensor(before_that))
 
     def _free_forces(self) -> Float64[Tensor, "N 3"]:
         return self._forces if self._free is None else torch.einsum("nij,nj->ni", self._free, self._forces)
 
     def _kinetic(self) -> Float64[Tensor, " B"]:
         return 0.5 * self._sums((self._momenta.square() / self._masses).sum(dim=1))
+
+    def _angular_momenta(
+        self, positions: Float64[Tensor, "N 3"], momenta: Float64[Tensor, "N 3"]
+    ) -> Float64[Tensor, "B 3"]:
+        """Return the angular momenta about the centres of mass; NaN where they are not conserved."""
+        centres = self._sums(self._masses * positions) / self._sums(self._masses)
+        angular = self._sums(torch.linalg.cross(positions - centres[self._structure], momenta))
+        free = [self.starts[system].rotates_freely for system in self._live]
+        return angular.masked_fill(
+            ~torch.tensor(free, dtype=torch.bool, device=self.device)[:, None], torch.nan
+        )
 
     def _compute(self, step: int) -> None:
         """Compute forces and energies at the positions, which belong to `step`; stop systems that have none."""
@@ -190,6 +218,7 @@ class BatchNve:
         self._positions, self._momenta, self._forces = (
             tensor[atoms] for tensor in (self._positions, self._momenta, self._forces)
         )
+        self._earlier = (self._earlier[0][atoms], self._earlier[1][atoms])
         self._energy, self._lost = self._energy[keep], self._lost[keep]
         self._arrange()
 
@@ -200,6 +229,10 @@ class BatchNve:
         self._counts = torch.tensor(counts, dtype=torch.int64, device=self.device)
         self._structure = torch.repeat_interleave(torch.arange(len(counts), device=self.device), self._counts)
         self._masses = self._of_starts(lambda start: start.masses[:, None])
+        self._angular_start = self._angular_momenta(
+            self._of_starts(lambda start: start.structure.positions),
+            self._of_starts(lambda start: start.momenta),
+        )
         self._free: Tensor | None = None
         if any(self.starts[system].free is not None for system in self._live):
             self._free = self._of_starts(_directions)
@@ -214,10 +247,11 @@ class BatchNve:
 
     def _of_starts(self, values: Callable[[Start], np.ndarray]) -> Tensor:
         arrays = [values(self.starts[system]) for system in self._live]
-        return self._tensor(np.concatenate(arrays) if arrays else np.zeros((0, 1)))
+        return self._tensor(np.concatenate(arrays) if arrays else np.zeros((0, 3)))
 
-    def _sums(self, of_atoms: Float64[Tensor, " N"]) -> Float64[Tensor, " B"]:
-        return of_atoms.new_zeros(len(self._live)).index_add(0, self._structure, of_atoms)
+    def _sums(self, of_atoms: Float64[Tensor, "N *rest"]) -> Float64[Tensor, "B *rest"]:
+        zeros = of_atoms.new_zeros((len(self._live), *of_atoms.shape[1:]))
+        return zeros.index_add(0, self._structure, of_atoms)
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         return torch.tensor(array, device=self.device)

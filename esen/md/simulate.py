@@ -100,7 +100,7 @@ class _Recorder:
             degrees_of_freedom(start.structure) if start.freedoms is None else start.freedoms
             for start in starts
         ]
-        self._waiting: list[tuple[int, tuple[int, ...], Tensor, Tensor]] = []
+        self._waiting: list[tuple[int, tuple[int, ...], tuple[Tensor, ...]]] = []
 
     def record(self, engine: Engine) -> None:
         """Keep what is due at the engine's step."""
@@ -108,11 +108,9 @@ class _Recorder:
         with_row, with_frame = step % self._plan.record_every == 0, step % self._plan.frame_every == 0
         if not with_row and not with_frame:
             return
-        potential, kinetic = (
-            engine.observe()
-        )  # stops systems without a finite energy before a frame is written
+        energies = engine.observe()  # stops systems without a finite energy before a frame is written
         if with_row:
-            self._waiting.append((step, tuple(engine.live), potential, kinetic))
+            self._waiting.append((step, tuple(engine.live), (*energies, *engine.invariants())))
         if with_frame:
             for system in engine.live:
                 if self._files[system].frames is not None:
@@ -124,11 +122,13 @@ class _Recorder:
     def flush(self) -> None:
         """Write the rows that wait."""
         rows: list[list[tuple[float, ...]]] = [[] for _ in self._starts]
-        for step, live, potential, kinetic in self._waiting:
-            for system, held, moving in zip(live, potential.tolist(), kinetic.tolist(), strict=True):
+        for step, live, observed in self._waiting:
+            values = (tensor.tolist() for tensor in observed)
+            for system, held, moving, *invariants in zip(live, *values, strict=True):
                 freedoms = self._freedoms[system]
                 temperature = moving / (1.5 * units.kB * (freedoms / 3)) if freedoms else 0.0
-                rows[system].append((step, self._time(step), held + moving, held, moving, temperature))
+                row = (step, self._time(step), held + moving, held, moving, temperature, *invariants)
+                rows[system].append(row)
         for file, mine in zip(self._files, rows, strict=True):
             if mine:
                 file.write_rows(mine)

@@ -1,5 +1,6 @@
 """What a trajectory leaves on disk is read as it was written, and can be cut back."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from ase.io.trajectory import Trajectory
 
 from esen.errors import InputError
 from esen.md.engine import Snapshot
-from esen.md.files import COLUMNS, GrowingFrames, GrowingText, SystemFiles, frame_of, read_series
+from esen.md.files import COLUMNS, OLD_COLUMNS, GrowingFrames, GrowingText, SystemFiles, frame_of, read_series
 from tests.md.small import shapes, start_of
 
 
@@ -126,7 +127,7 @@ def test_a_frame_has_everything(tmp_path: Path, kind: Any) -> None:
 def test_energies_are_read_as_they_were_written(tmp_path: Path) -> None:
     files = SystemFiles(tmp_path / "Cu.1", None, fresh=True)
     files.write_frame(frame(0))
-    values = np.random.default_rng(0).normal(size=(50, 6)) * 10.0 ** np.arange(-20, 30).reshape(-1, 1)
+    values = np.random.default_rng(0).normal(size=(50, 8)) * 10.0 ** np.arange(-20, 30).reshape(-1, 1)
     values[:, 0] = 10 * np.arange(50)
     values[:, 2] = values[:, 3] + values[:, 4]
     for part in (values[:20], values[20:]):
@@ -138,6 +139,18 @@ def test_energies_are_read_as_they_were_written(tmp_path: Path) -> None:
         assert np.array_equal(getattr(series, name), values[:, column])
     assert np.array_equal(series.total, values[:, 3] + values[:, 4])
     assert series.atoms == 4
+    assert series.shadow is not None
+    assert series.angular_change is not None
+    assert np.array_equal(series.shadow, values[:, 6])
+    assert np.array_equal(series.angular_change, values[:, 7])
+
+
+def test_energies_that_an_earlier_version_began_keep_their_columns(tmp_path: Path) -> None:
+    (tmp_path / "Cu.csv").write_text(OLD_HEAD + "0,0.0,9.0,4.0,5.0,6.0\n")
+    files = SystemFiles(tmp_path / "Cu", None, fresh=False)
+    files.write_rows([(10, 0.01, 9.0, 4.0, 5.0, 6.0, 7.0, math.nan)])
+    series = read_series(tmp_path / "Cu.csv", 4)
+    assert (series.step.tolist(), series.shadow, series.angular_change) == ([0, 10], None, None)
 
 
 def test_no_rows_are_no_error(tmp_path: Path) -> None:
@@ -146,6 +159,7 @@ def test_no_rows_are_no_error(tmp_path: Path) -> None:
 
 
 HEAD = ",".join(COLUMNS) + "\n"
+OLD_HEAD = ",".join(OLD_COLUMNS) + "\n"
 
 
 @pytest.mark.parametrize(
@@ -153,12 +167,12 @@ HEAD = ",".join(COLUMNS) + "\n"
     [
         (None, "cannot be read as energies of a trajectory"),
         ("", "its first line is '', expected 'step,time_ps"),
-        ("step,time\n1,2\n", "cannot be read"),
+        ("step,time\n1,2\n", "its first line is 'step,time'"),
         ("a,b,c,d,e,f\n1,2,9,4,5,6\n", "its first line is 'a,b,c,d,e,f', expected"),
-        (HEAD + "1,2,3,4,5,6\n7,8\n", "cannot be read"),
+        (HEAD + "1,2,3,4,5,6,7,8\n7,8\n", "cannot be read"),
         (HEAD + "1,2,3,4,5,six\n", "cannot be read"),
-        (HEAD + "0,0,9,4,5,6\n1,1,9,4,5,6\n3,3,9,4,5,6\n", "row 3: the steps"),
-        (HEAD + "0,0,9,4,5,6\n1,1,8,4,5,6\n2,2,9,4,5,6\n", "row 2: the total"),
+        (OLD_HEAD + "0,0,9,4,5,6\n1,1,9,4,5,6\n3,3,9,4,5,6\n", "row 3: the steps"),
+        (OLD_HEAD + "0,0,9,4,5,6\n1,1,8,4,5,6\n2,2,9,4,5,6\n", "row 2: the total"),
         (HEAD + "0,0,9,4,5,\0\n", "cannot be read"),
     ],
 )
@@ -180,7 +194,7 @@ def test_a_full_disk_names_the_file(tmp_path: Path) -> None:
     (folder / "a.csv").unlink()
     folder.rmdir()
     with pytest.raises(OSError, match=r"a\.csv"):
-        files.write_rows([(1.0,) * 6])
+        files.write_rows([(1.0,) * 8])
     with pytest.raises(OSError, match=r"a\.traj"):
         files.write_frame(frame(0))
 

@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from itertools import chain, count
 from operator import attrgetter
 from pathlib import Path
@@ -85,7 +85,13 @@ class Trajectory:
 
     @property
     def reason(self) -> str | None:
-        """Why the energy is not judged; None if it is."""
+        """Why the energy is not judged, or how far it walks; None otherwise."""
+        if self.verdict == "walks":
+            return (
+                f"the energy walks at random: √(2 D T)/N is {short(self.drift.walk)} meV/atom over"
+                f" {self.drift.duration_ps:.3g} ps, and ⟨ΔE²⟩ grows as τ^α with α ="
+                f" {with_error(self.drift.growth, self.drift.growth_error)}"
+            )
         if self.verdict != "undecided":
             return None
         why = untested(self.drift)
@@ -110,6 +116,12 @@ class Trajectory:
         return with_error(self.drift.slope, self.drift.slope_error) if self.drift.rows else None
 
     @property
+    def shown_growth(self) -> str | None:
+        """The exponent of ⟨ΔE²⟩ with its error; None if it is not known."""
+        known = math.isfinite(self.drift.growth)
+        return with_error(self.drift.growth, self.drift.growth_error) if known else None
+
+    @property
     def shown_verdict(self) -> str:
         """The verdict, or when the trajectory ended early."""
         return self.verdict if self.failure is None else f"stopped at {self.failure_time:.3g} ps"
@@ -118,6 +130,8 @@ class Trajectory:
     def summary(self) -> str:
         """One line about the result."""
         found = f"drift {self.shown_drift} meV/atom/ps" if untested(self.drift) is None else str(self.reason)
+        if self.verdict == "walks":
+            found += f"; {self.reason}"
         if self.failure is not None:
             found = f"stopped at step {self.failure.step}: {self.failure.reason}"
         return f"{self.potential}, {self.system}: {found}"
@@ -245,6 +259,34 @@ COLUMNS: tuple[Column[Trajectory], ...] = (
     Column("wander", "", "meV/atom", attrgetter("drift.wander"), short, "less"),
     Column("largest", "max |ΔE|", "meV/atom", attrgetter("drift.largest"), short, "less"),
     Column("fluctuation", "σ/√N", "meV", attrgetter("drift.fluctuation"), short, "less"),
+    Column("shadow_fluctuation", "σ(H̃)/√N", "meV", attrgetter("drift.shadow_fluctuation"), short, "less"),
+    Column("growth_shown", "α ± 95 %", "", attrgetter("shown_growth"), stored=False),
+    Column("growth", "α", "", attrgetter("drift.growth"), shown=False, tracked=True),
+    Column("growth_error", "", "", attrgetter("drift.growth_error"), shown=False, tracked=True),
+    Column(
+        "diffusion",
+        "D/N",
+        "meV²/atom/ps",
+        attrgetter("drift.diffusion"),
+        short,
+        "less",
+        shown=False,
+        tracked=True,
+    ),
+    Column("diffusion_low", "", "meV²/atom/ps", attrgetter("drift.diffusion_low"), shown=False),
+    Column("diffusion_high", "", "meV²/atom/ps", attrgetter("drift.diffusion_high"), shown=False),
+    Column("walk", "√(2DT)/N", "meV/atom", attrgetter("drift.walk"), short, "less", shown=False),
+    Column(
+        "angular_change",
+        "max |ΔL|",
+        "ħ",
+        attrgetter("drift.angular_change"),
+        short,
+        "less",
+        shown=False,
+        tracked=True,
+    ),
+    Column("angular_change_end", "", "ħ", attrgetter("drift.angular_change_end"), shown=False),
     Column("relative", "drift/σ(K)", "1/ps", attrgetter("drift.relative"), short, "less"),
     Column("temperature_end", "", "K", attrgetter("drift.temperature_end"), shown=False),
     Column("duration", "", "ps", attrgetter("drift.duration_ps"), shown=False),
@@ -279,6 +321,8 @@ def drift_table(trajectories: Sequence[Trajectory], folder: Path = Path()) -> Ta
     wanted = {str(t.headline) for t in trajectories if t.headline in _HEADLINES}
     if any(t.asymmetry for t in trajectories):
         wanted.add("lambda_max")
+    if any(math.isfinite(t.drift.angular_change) for t in trajectories):
+        wanted.add("angular_change")
     columns = [replace(c, shown=c.shown or c.name in wanted) for c in COLUMNS]
     energies = Column[Trajectory]("energies", value=lambda t: os.path.relpath(t.path, folder), shown=False)
     return Table([*columns, energies], trajectories)
@@ -324,7 +368,7 @@ def verdict_lines(trajectories: Sequence[Trajectory], threshold: float) -> list[
     lines = []
     for potential, mine in by_potential(trajectories).items():
         verdicts = [t.verdict for t in mine]
-        kinds: tuple[Verdict, ...] = ("conserved", "drifts", "undecided", "exploded")
+        kinds: tuple[Verdict, ...] = ("conserved", "drifts", "walks", "undecided", "exploded")
         counts = ", ".join(f"{verdicts.count(kind)} {kind}" for kind in kinds if kind in verdicts)
         lines.append(
             f"{potential}: {counts} (threshold {threshold:g} meV/atom/ps); mean |drift|"
@@ -334,12 +378,12 @@ def verdict_lines(trajectories: Sequence[Trajectory], threshold: float) -> list[
             chosen = [t for t in mine if t.headline == headline]
             if chosen:
                 lines.append(f"{potential}: mean {symbol} {short(mean_drift(chosen, headline))} {unit}")
-    by_reason: dict[str, list[str]] = {}
+    by_reason: dict[tuple[Verdict, str], list[str]] = {}
     for t in trajectories:
         if t.reason is not None:
-            by_reason.setdefault(t.reason, []).append(f"{t.potential} {t.system}")
-    for reason, names in by_reason.items():
-        lines.append(f"undecided ({first_few(names)}): {reason}")
+            by_reason.setdefault((t.verdict, t.reason), []).append(f"{t.potential} {t.system}")
+    for (verdict, reason), names in by_reason.items():
+        lines.append(f"{verdict} ({first_few(names)}): {reason}")
     notes = dict.fromkeys((t.protocol, t.note) for t in trajectories)
     return lines + [f"{name}: {note}" for name, note in notes if name != USER_STRUCTURES.name]
 
@@ -390,10 +434,17 @@ def _trajectory_of_row(row: Mapping[str, Any], label: str, folder: Path, thresho
         threshold=threshold,
         path=path,
         series=replace(read_series(path, atoms) if path.is_file() else _no_rows(atoms), freedoms=freedoms),
-        drift=Drift(**{field.name: row[field.name.removesuffix("_ps")] for field in fields(Drift)}),
+        drift=_drift_of_row(row),
         failure=Failure(row["failure_step"], row["failure_reason"]) if failed else None,
         asymmetry=tuple(math.nan if value is None else value for value in asymmetry),
     )
+
+
+def _drift_of_row(row: Mapping[str, Any]) -> Drift:
+    """Return the measures of a row of an earlier result; those that its version did not know keep their defaults."""
+    names = {field.name: field.name.removesuffix("_ps") for field in fields(Drift)}
+    required = {field.name for field in fields(Drift) if field.default is MISSING}
+    return Drift(**{name: row[key] for name, key in names.items() if name in required or key in row})
 
 
 def _no_rows(atoms: int) -> Series:

@@ -66,6 +66,8 @@ def test_a_row_on_the_terminal() -> None:
         "wander (meV/atom)": short(found.drift.wander),
         "max |ΔE| (meV/atom)": short(found.drift.largest),
         "σ/√N (meV)": short(found.drift.fluctuation),
+        "σ(H̃)/√N (meV)": None,
+        "α ± 95 %": with_error(found.drift.growth, found.drift.growth_error),
         "drift/σ(K) (1/ps)": short(found.drift.relative),
         "verdict": "drifts",
     }
@@ -109,6 +111,9 @@ def test_csv_and_json_have_every_number_with_its_unit() -> None:
     assert table.metrics(found) == {
         "slope_meV_per_atom_per_ps": found.drift.slope,
         "slope_error_meV_per_atom_per_ps": found.drift.slope_error,
+        "growth": found.drift.growth,
+        "growth_error": found.drift.growth_error,
+        "diffusion_meV2_per_atom_per_ps": found.drift.diffusion,
         "lambda_max": 0.2,
     }
 

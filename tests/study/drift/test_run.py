@@ -440,6 +440,9 @@ def test_the_curve_is_tracked(work: Path) -> None:
         {
             "slope_meV_per_atom_per_ps/cu": trajectory.drift.slope,
             "slope_error_meV_per_atom_per_ps/cu": trajectory.drift.slope_error,
+            "growth/cu": trajectory.drift.growth,
+            "growth_error/cu": trajectory.drift.growth_error,
+            "diffusion_meV2_per_atom_per_ps/cu": trajectory.drift.diffusion,
         },
         0,
     )
