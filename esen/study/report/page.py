@@ -29,10 +29,11 @@ from esen.study.report.sheet import (
 from esen.study.report.stored import (
     REPORT,
     StoredCell,
+    StoredComparison,
     StoredResult,
     StoredTable,
     is_table,
-    parse_stored,
+    named,
     read_stored,
     tables_of,
 )
@@ -116,7 +117,7 @@ def _page(folder: Path) -> Page:
     page = Page()
     if (folder / STUDY).is_file():
         _add_study(page, folder)
-    if (comparison := _comparison(folder)) is not None:
+    if comparison := named(folder, (COMPARISON, f"comparison/{COMPARISON}")):
         _add_comparison(page, comparison)
     if (folder / RESULT).is_file():
         _add_result(page, folder)
@@ -140,7 +141,7 @@ def _add_result(page: Page, folder: Path) -> None:
     page.results += [main_sheet(_words(name), one, RESULT) for name, one in further.items() if one.rows]
     page.results += all_quantities("All quantities", result, RESULT)
     page.title = f"esen {result.command}: {first_few(list(result.potentials))}".removesuffix(": ")
-    page.summary, page.mark = _summary(result, main)
+    page.summary, page.mark = _summary(result)
     extra = {name: value for name, value in (result.model_extra or {}).items() if not is_table(value)}
     page.remarks += _remarks(extra)
     if extra := {name: value for name, value in extra.items() if value not in ([], {}, None, "")}:
@@ -156,14 +157,14 @@ def _add_result(page: Page, folder: Path) -> None:
     page.versions |= {name: value for name, value in environment.items() if value is not None}
 
 
-def _summary(result: StoredResult, main: Sheet) -> tuple[str, Mark]:
+def _summary(result: StoredResult) -> tuple[str, Mark]:
     """Return the verdict of a result in one sentence."""
     extra = result.model_extra or {}
     if isinstance(words := extra.get("verdict"), str):
         return words.splitlines()[0], "good" if extra.get("holds", True) else "bad"
-    if counts := verdicts(main):
+    if counts := verdicts(result):
         total = sum(counts.values())
-        words = ", ".join(f"{count} of {total} {verdict}" for verdict, count in counts.most_common())
+        words = first_few([f"{count} of {total} {verdict}" for verdict, count in counts.most_common()], 4)
         marks = [mark_of(verdict) for verdict in counts]
         return f"{words}.", min(marks, key=("bad", "doubtful", "", "good").index)
     failures = extra.get("failures") or {}
@@ -282,8 +283,8 @@ def _worst_frames(path: Path) -> Sheet | None:
             if (value := _number(frame.get(key))) is not None
         ]
         for error, source in sorted(known, key=lambda pair: -pair[0])[:_WORST]:
-            found.append([target.name, error, target.error_unit, source])
-    return sheet_of("Worst frames", ["target", "largest error", "unit", "frame"], found) if found else None
+            found.append([key.replace("_", " "), error, target.error_unit, source])
+    return sheet_of("Worst frames", ["error of a frame", "value", "unit", "frame"], found) if found else None
 
 
 def _validations(path: Path) -> Sheet:
@@ -311,53 +312,34 @@ def _add_cell(page: Page, one: StoredCell) -> None:
         page.remarks.insert(1, one.failure)
         page.mark = "bad"
     if one.argv and not page.commands:
-        page.commands.append(("Compute the results", without_secrets(shlex.join(one.argv))))
+        words = one.argv if one.argv[0] == "esen" else ["esen", *one.argv]
+        page.commands.append(("Compute the results", without_secrets(shlex.join(words))))
 
 
 def _add_study(page: Page, folder: Path) -> None:
     state = study_state(folder)
     page.title = f"Study: {state.study.study}"
-    page.summary, page.mark = (
-        state.summary,
-        "bad" if state.failed else "good" if "not run" not in state.summary else "",
-    )
+    page.summary, page.mark = state.summary, state.mark
     page.results += state.sheets
     variants = [[name, changes] for name, changes in state.study.variants.items()]
     page.settings.append(sheet_of("Variants", ["variant", "differs from the base by"], variants, whole=STUDY))
     page.settings.append(listing("Tests", state.study.tests))
     page.versions["esen"] = state.study.version
-    page.commands.append(
-        (
-            "Resume the study, or compute it in a new folder",
-            f"esen ablate {shlex.quote(str(folder / 'study.yaml'))}",
-        )
-    )
+    command = ["esen", "ablate", str(folder / "study.yaml"), "--output", str(folder)]
+    page.commands.append(("Resume the study, or give a new folder to compute it again", shlex.join(command)))
 
 
-def _comparison(folder: Path) -> dict[str, Any] | None:
-    path = next((p for p in (folder / COMPARISON, folder / "comparison" / COMPARISON) if p.is_file()), None)
-    return None if path is None else read_json(path, "compare the folders again")
-
-
-def _add_comparison(page: Page, comparison: Mapping[str, Any]) -> None:
-    """Add all tables of a comparison."""
-    found = list(_tables(comparison, ""))
-    sheets = [
-        sheet for name, one in found for sheet in (main_sheet(_words(name) or "Comparison", one, COMPARISON),)
-    ]
-    page.results[:0] = sheets
+def _add_comparison(page: Page, path: Path) -> None:
+    """Add the tables of a comparison, before the cells of its study."""
+    comparison = read_stored(path, StoredComparison)
+    page.results[:0] = [main_sheet(title, one, COMPARISON) for title, one in comparison.tables.items()]
     page.title = page.title or "Comparison"
-    page.summary = page.summary or f"{len(found[0][1].rows) if found else 0} variants compared."
-    page.remarks += [*map(str, comparison.get("notes") or ()), *_remarks(comparison)]
-
-
-def _tables(value: Any, name: str) -> list[tuple[str, StoredTable]]:
-    if is_table(value):
-        return [(name, parse_stored(Path(COMPARISON), value, StoredTable))]
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [
-        table for key, part in inner if isinstance(part, dict | list) for table in _tables(part, str(key))
-    ]
+    potentials = sum(variant.n for variant in comparison.variants)
+    page.summary = (
+        page.summary or f"{len(comparison.variants)} variants compared over {potentials} potentials."
+    )
+    page.remarks += comparison.remarks + comparison.notes
+    page.versions.setdefault("esen", comparison.version)
 
 
 def _files(folder: Path) -> Sheet:

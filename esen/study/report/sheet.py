@@ -88,7 +88,7 @@ def cell(value: Any, *, judging: bool = False) -> Cell:
     """Return a value of any type as a cell.
 
     >>> cell(134.4794633), cell(None).text, cell([1, 2]).text
-    (Cell(text='134.48', exact='134.4794633', mark='', number=True, link='', head=False), '–', '[1, 2]')
+    (Cell(text='134.48', exact='134.4794633', mark='', number=True, link='', head=False), '–', '1, 2')
     """
     if isinstance(value, bool):
         return Cell("yes" if value else "no")
@@ -97,7 +97,10 @@ def cell(value: Any, *, judging: bool = False) -> Cell:
         return Cell(text, "" if text == exact else exact, number=True)
     if value is None or value in ("", [], {}):
         return Cell(_DASH)
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if isinstance(value, list) and not any(isinstance(one, list | dict) for one in value):
+        text = ", ".join(cell(one).text for one in value)
+    else:
+        text = value if isinstance(value, str) else _in_words(value)
     text = without_secrets(text)
     if len(text) > _LONGEST_TEXT:
         text = f"{text[:_LONGEST_TEXT]} … ({len(text) - _LONGEST_TEXT:,} more characters)"
@@ -176,10 +179,20 @@ def leaves(value: Any, name: str = "") -> Iterable[tuple[str, Any]]:
         yield name, value
 
 
-def verdicts(sheet: Sheet) -> Counter[str]:
-    """Count the verdicts of a table; empty if it has none."""
-    places = [place for place, heading in enumerate(sheet.headings) if heading.text == "verdict"]
-    return Counter(row[place].text for row in sheet.rows for place in places[:1] if row[place].text != _DASH)
+def _in_words(value: Any) -> str:
+    """Return nested values in one line: `model.forces.kind = direct, model.lmax = 3`."""
+    if not isinstance(value, Mapping):
+        return json.dumps(value, ensure_ascii=False)
+    return ", ".join(f"{name} = {cell(inner).text}" for name, inner in value.items())
+
+
+def verdicts(table: StoredTable) -> Counter[str]:
+    """Count the verdicts of all rows of a table, as the terminal shows them; empty if it has none."""
+    shown = table.shown
+    place = next((n for n, c in enumerate(shown.columns) if c.heading == "verdict"), None) if shown else None
+    if shown is None or place is None:
+        return Counter(str(row["verdict"]) for row in table.rows if row.get("verdict"))
+    return Counter(text for row in shown.rows if (text := row[place]))
 
 
 def _whole(title: str, table: StoredTable, whole: str) -> list[Sheet]:

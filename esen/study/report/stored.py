@@ -83,6 +83,22 @@ class StoredStudy(BaseModel):
     tests: dict[str, Any] = Field(default_factory=dict)
 
 
+class ComparedVariant(BaseModel):
+    """A variant of a comparison."""
+
+    n: int
+
+
+class StoredComparison(BaseModel):
+    """`comparison.json`."""
+
+    version: str = ""
+    variants: list[ComparedVariant] = Field(default_factory=list)
+    tables: dict[str, StoredTable]
+    notes: list[str] = Field(default_factory=list)
+    remarks: list[str] = Field(default_factory=list)
+
+
 def read_stored(path: Path, kind: type[M]) -> M:
     """Read a file of results.
 

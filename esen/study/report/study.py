@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from esen.study.report.sheet import Cell, Sheet, mark_of, sheet_of
+from esen.study.report.sheet import Cell, Mark, Sheet, mark_of, sheet_of
 from esen.study.report.stored import REPORT, StoredCell, StoredStudy, read_stored
 from esen.text import duration
 
@@ -24,13 +24,13 @@ class StudyState:
     Attributes:
         study: What it consists of.
         summary: How many cells are done.
-        failed: Whether a cell failed.
+        mark: Whether all is done, or a cell failed.
         sheets: The matrix of cells, and the failures.
     """
 
     study: StoredStudy
     summary: str
-    failed: bool
+    mark: Mark
     sheets: list[Sheet]
 
 
@@ -72,7 +72,8 @@ def study_state(folder: Path) -> StudyState:
     sheets = [sheet_of("Cells", [*names, *tests], matrix, whole="the folders of the cells")]
     if failures:
         sheets.append(_failures(failures, cells, folder))
-    return StudyState(study, f"{summary}.", bool(failures), sheets)
+    mark: Mark = "bad" if failures else "doubtful" if missing else "good"
+    return StudyState(study, f"{summary}.", mark, sheets)
 
 
 def address(path: Path, folder: Path) -> str:
