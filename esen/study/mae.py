@@ -233,7 +233,7 @@ def evaluate_with_progress(
         report = evaluate_mae(
             potential, structures, progress=lambda done: bar.update(task, completed=done), **options
         )
-    for remark in _remarks(report):
+    for remark in _remarks(report, structures):
         logger.warning("%s%s", f"{label}: " if label else "", remark)
     return report
 
@@ -292,11 +292,12 @@ def _check_labels(structures: Sequence[Structure], group_by: str | None) -> None
         )
 
 
-def _remarks(report: MaeReport) -> Iterator[str]:
-    """Yield a line for everything that is in no mean."""
+def _remarks(report: MaeReport, structures: Sequence[Structure]) -> Iterator[str]:
+    """Yield a line for everything that is in no mean. That molecules have no stress goes without saying."""
     total = len(report.frames) + len(report.left_out)
+    molecules = not any(structure.pbc.any() for structure in structures)
     for name, count in report.missing.items():
-        if count:
+        if count and not (molecules and name == STRESS.name):
             why = "; that of a file counts only in cells with three periods" if name == STRESS.name else ""
             yield f"{name}: {count} of {total} structures have no reference{why}"
     for name, count in report.not_finite.items():
