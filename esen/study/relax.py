@@ -61,7 +61,7 @@ class RelaxRecord:
         converged: whether the forces fell below the limit.
         melted: whether the relaxed crystal is another crystal than was given.
         change: what has changed most, in words.
-        volume_ratio: volume after to volume before.
+        volume_ratio: volume after to volume before; NaN for a molecule.
         displacement: of the atom that moved furthest relative to the lattice, in Å.
         groups: numbers of the space group before and after; 0 where there is none.
         fixed: number of atoms that constraints fix, at least along one direction.
@@ -277,7 +277,7 @@ def record_of(task: Task[Item[Structure]], given: Structure, found: Relaxed, mod
         converged=found.converged,
         melted=found.melted,
         change=found.change,
-        volume_ratio=found.volume_ratio,
+        volume_ratio=found.volume_ratio if s.pbc.any() else NAN,
         displacement=found.displacement,
         groups=found.groups,
         fixed=found.fixed,
@@ -363,9 +363,9 @@ def _lines(
             " no minimum."
         )
     structures = [item.read() for item in items]
-    open_cells = sum(not structure.pbc.all() for structure in structures)
+    open_cells = sum(structure.pbc.any() and not structure.pbc.all() for structure in structures)
     if spec.cell and open_cells:
-        lines.append(f"The cells of {open_cells} structures stay: they are not periodic in three directions.")
+        lines.append(f"{open_cells} structures keep their cells: periodic in fewer than three directions.")
     if kinds := named([constraint for structure in structures for constraint in structure.constraints]):
         lines.append(
             f"Constraints of the files are kept ({kinds}): what they fix stays in place, relative to the cell where it"
