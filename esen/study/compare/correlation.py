@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from esen.study.compare.statistics import Coefficient, pearson, spearman
+from esen.study.compare.statistics import FEWEST, Coefficient, pearson, spearman
 
 HOW = (
     "one point per potential (variant and seed); Pearson's coefficient with the 95 % interval by Fisher's z, Spearman's"
@@ -81,8 +81,8 @@ class Correlation:
             {
                 "over": name,
                 "n": coefficients.n,
-                "Pearson": _text(coefficients.pearson),
-                "Spearman": _text(coefficients.spearman),
+                "Pearson": text_of(coefficients.pearson, coefficients.n),
+                "Spearman": text_of(coefficients.spearman, coefficients.n),
             }
             for name, coefficients in found.items()
         ]
@@ -129,11 +129,17 @@ def correlation_of(
     )
 
 
-def _text(one: Coefficient) -> str:
+def text_of(one: Coefficient, n: int) -> str:
+    """Return a coefficient with its interval, or why it has none.
+
+    Args:
+        one: The coefficient.
+        n: Number of points.
+    """
     if one.value is None:
-        return "not defined"
+        return "a quantity is constant" if n >= FEWEST else f"too few points ({n})"
     if one.low is None or one.high is None:
-        return f"{one.value:+.2f} (too few for an interval)"
+        return f"{one.value:+.2f} (too few points for an interval)"
     return f"{one.value:+.2f} [{one.low:+.2f}, {one.high:+.2f}]"
 
 

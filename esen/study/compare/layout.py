@@ -91,7 +91,7 @@ def difference_of(cell: Cell | None, line: Line) -> Shown:
     text = f"{text} ± {error}" if error else text
     if difference.relative is not None:
         percent = difference.relative
-        text += f", {percent:+.0f} %" if abs(percent) >= 10 else f", {percent:+.2g} %"
+        text += f", {percent:+.0f} %" if 10 <= abs(percent) < 1e4 else f", {percent:+.2g} %"
     if len(difference.seeds) != len(line.seeds) or len(difference.seeds) == 1:
         text += f" (n = {len(difference.seeds)})"
     return Shown(f"{WITHIN} {text}" if difference.within else text, dim=bool(difference.within))

@@ -146,7 +146,7 @@ def read_records(folders: Sequence[Path]) -> Found:
         if cell.get("state") != "done":
             why = f": {cell['failure']}" if cell.get("failure") else ""
             remarks.append(f"{cells[-1]}: {cell.get('test')} {cell.get('state')}{why}")
-    variants, base = _studies(folders)
+    variants, base = _studies(folders, remarks.append)
     return Found(_distinct(records), list(dict.fromkeys(remarks)), cells, variants, base)
 
 
@@ -333,15 +333,42 @@ def _who_of_cell(cell: Mapping[str, Any], path: Path) -> Who:
     return Who(str(cell.get("system") or ""), variant, seed)
 
 
-def _studies(folders: Sequence[Path]) -> tuple[list[str], str | None]:
-    """Return the variants of the studies in their order, and the name of their base."""
+def _studies(folders: Sequence[Path], remark: Callable[[str], None]) -> tuple[list[str], str | None]:
+    """Return the variants of the studies in their order, and the name of their base; say what is not computed yet.
+
+    Raises:
+        InputError: A `study.json` is damaged.
+    """
     variants: dict[str, None] = {}
     bases: set[str] = set()
     for path in _files(folders, STUDY, required=False):
         study = read_json(path, _CURE)
-        variants |= dict.fromkeys(map(str, study.get("variants") or ()))
-        if study.get("base"):
-            bases.add(str(study["base"]))
+        try:
+            mine = list(map(str, study["variants"]))
+            planned = [
+                (str(system), variant, seed, test)
+                for system in study["systems"]
+                for variant in mine
+                for seed in study["seeds"]
+                for test in ("train", *study["tests"].get(system, ()))
+            ]
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{path}: no study of this version of esen ({error!r}); {_CURE}") from error
+        variants |= dict.fromkeys(mine)
+        bases |= {str(study["base"])} if study.get("base") else set()
+        ended = {
+            (*_who_of_cell(cell, one).key, cell.get("test"))
+            for one in _files([path.parent], CELL)
+            if (cell := _cell(one.parent)) is not None
+        }
+        missing = [
+            ", ".join([*([system] if system else []), variant, f"seed {seed}", test])
+            for system, variant, seed, test in planned
+            if (system, variant, seed, test) not in ended
+        ]
+        if missing:
+            names = first_few(missing, between="; ")
+            remark(f"{path.parent}: {len(missing)} of {len(planned)} cells are not computed ({names})")
     return list(variants), bases.pop() if len(bases) == 1 else None
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 CONFIDENCE = 0.95
-_FEWEST = 4
-"""Points of which a correlation has an interval: Fisher's z has the variance 1/(n − 3)."""
+FEWEST = 3
+"""Points that a correlation needs; for an interval one more, because Fisher's z has the variance 1/(n − 3)."""
 
 
 def sample_deviation(values: Sequence[float]) -> float | None:
@@ -118,14 +118,14 @@ def spearman(x: Sequence[float], y: Sequence[float]) -> Coefficient:
 
 
 def _varies(x: Sequence[float], y: Sequence[float]) -> bool:
-    return len(x) > 2 and all(
+    return len(x) >= FEWEST and all(
         float(np.ptp(values)) > 1e-12 * float(np.max(np.abs(values))) for values in (x, y)
     )
 
 
 def _with_interval(value: float, count: int, variance: float) -> Coefficient:
     value = min(1.0, max(-1.0, value))
-    if count < _FEWEST:
+    if count <= FEWEST:
         return Coefficient(value)
     if abs(value) > 1 - 1e-15:
         return Coefficient(value, value, value)

@@ -5,7 +5,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from esen.study.compare.correlation import Coefficients, Correlation, Point
+from esen.study.compare.correlation import Coefficients, Correlation, Point, text_of
 from esen.study.plots.style import FAINT, shades, write_empty, write_figure
 
 _DECADES = 2
@@ -83,12 +83,5 @@ def _label(quantity: tuple[str, str, str]) -> str:
 
 
 def _words(over: str, found: Coefficients) -> str:
-    shown = []
-    for name, one in (("Pearson", found.pearson), ("Spearman", found.spearman)):
-        if one.value is None:
-            shown.append(f"{name} not defined")
-        elif one.low is None or one.high is None:
-            shown.append(f"{name} {one.value:+.2f}")
-        else:
-            shown.append(f"{name} {one.value:+.2f} [{one.low:+.2f}, {one.high:+.2f}]")
-    return f"{over}, n = {found.n}: {', '.join(shown)}"
+    pearson, spearman = (text_of(one, found.n) for one in (found.pearson, found.spearman))
+    return f"{over}, n = {found.n}: Pearson {pearson}, Spearman {spearman}"

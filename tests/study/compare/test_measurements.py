@@ -235,3 +235,22 @@ def test_potentials_that_share_a_label_are_told_apart(tmp_path: Path) -> None:
             tmp_path / name, "mae", errors(energy), label="train", given=f"{name}:make", arguments=[name]
         )
     assert len({one.variant for one in read_measurements([tmp_path]).measurements}) == 2
+
+
+def test_a_study_gives_order_and_base_and_what_is_missing(tmp_path: Path) -> None:
+    study = {
+        "study": "by hand",
+        "base": "b",
+        "systems": [""],
+        "variants": {"b": {}, "a": {}},
+        "seeds": [0],
+        "tests": {"": {"mae": {"command": "mae", "arguments": []}}},
+    }
+    write_cell(tmp_path, "a", 0, "mae", errors(1.0))
+    (tmp_path / "study.json").write_text(json.dumps(study))
+    measured = read_measurements([tmp_path])
+    assert (list(measured.variants), measured.base) == (["b", "a"], "b")
+    assert any("3 of 4 cells" in remark and "b, seed 0, train" in remark for remark in measured.remarks)
+    (tmp_path / "study.json").write_text('{"variants": 3}')
+    with pytest.raises(InputError, match=r"study\.json"):
+        read_measurements([tmp_path])
