@@ -150,7 +150,7 @@ def _add_result(page: Page, folder: Path) -> None:
     page.settings.append(listing("Settings", result.settings, whole=RESULT))
     environment = dict(result.environment)
     command, place = environment.pop("command", None), environment.pop("folder", None)
-    if command:
+    if command and result.command != "train":  # a run knows its recipe, also where it was resumed
         words = [str(part) for part in command if part not in ("--resume", "--retry")]
         page.commands.append((f"Compute the results (in {place})", without_secrets(shlex.join(words))))
     page.versions["esen"] = result.version

@@ -4,6 +4,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ _MOST_COLUMNS = 16
 _FEW_ROWS = 5
 """Up to so many records, many quantities are listed below each other."""
 _LONGEST_TEXT = 1000
+_LONGEST_NUMBER = 12
 _DASH = "–"
 _MARKS: Sequence[tuple[Mark, re.Pattern[str]]] = (
     (
@@ -248,6 +250,9 @@ def _value(row: Mapping[str, Any], column: StoredColumn) -> Cell:
 
 def _text_cell(text: str | None, words: bool, judging: bool) -> Cell:
     shown = cell(text, judging=judging)
+    if not words and len(shown.text) > _LONGEST_NUMBER:
+        with suppress(ValueError):  # a column without a format
+            return cell(float(shown.text))
     number = not words and re.match(r"[-−+]?\d", shown.text) is not None
     return Cell(shown.text, mark=shown.mark, number=number)
 
