@@ -10,7 +10,7 @@ from ase import units
 from jaxtyping import Float64
 from scipy.special import stdtr, stdtrit
 
-from esen.md.walk import Walk, measure_walk
+from esen.md.walk import Walk, measure_walk, redness_likelihoods, slow_waves
 
 EQUILIBRATION = 0.1
 """Fraction of a trajectory that slopes leave out, as FAIR does, because potential and kinetic energy equilibrate."""
@@ -20,6 +20,10 @@ STILL_KELVIN = 0.1
 """Mean temperature below which a system does not move. Its kinetic energy, 0.013 meV/atom, could be lost unnoticed."""
 NOTHING_MOVES = "nothing moves"
 """Why a trajectory below that temperature is not judged."""
+_WAVES = np.arange(2.0, 10.0)
+"""Cosines from which the error of the slope is predicted."""
+WALKING = 1.5
+"""Exponent of the spectrum above which a growing energy counts as a random walk, which has 2."""
 
 Verdict = Literal["conserved", "drifts", "walks", "undecided", "exploded"]
 
@@ -97,6 +101,8 @@ class Drift:
             add up in ⟨ΔE²⟩, so that D/N does not depend on the size of the system.
         diffusion_low: lower end of its 95 % confidence interval.
         diffusion_high: upper end.
+        redness: β of the spectrum f^−β at the 24 longest periods (`redness_likelihoods`): 0 if the energy is conserved,
+            2 for a random walk. Fast noise on top of a walk lowers α, but not β.
         walk: √(2 D T)/N, in meV/atom: how far such a walk goes over the duration T, root mean square.
         angular_change: largest |L(t) − L(0)|, in ħ; NaN where the angular momentum is not conserved.
         angular_change_end: |L(t) − L(0)| at the end, in ħ.
@@ -120,6 +126,7 @@ class Drift:
     diffusion: float = np.nan
     diffusion_low: float = np.nan
     diffusion_high: float = np.nan
+    redness: float = np.nan
     walk: float = np.nan
     angular_change: float = np.nan
     angular_change_end: float = np.nan
@@ -159,6 +166,7 @@ def measure_drift(series: Series) -> Drift:
         diffusion=walk.diffusion * series.atoms,
         diffusion_low=walk.diffusion_low * series.atoms,
         diffusion_high=walk.diffusion_high * series.atoms,
+        redness=walk.redness,
         walk=math.sqrt(2 * walk.diffusion * duration),
         angular_change=float(turned.max()),
         angular_change_end=float(turned[-1]),
@@ -191,31 +199,19 @@ def slope_with_error(
     slope = float(np.polyfit(time - time.mean(), energy - energy.mean(), 1)[0])
     if rows < 20:
         return slope, np.nan
-    cosines = np.cos(np.pi * _WAVES[:, None] * (np.arange(rows) + 0.5) / rows)
-    squares = np.square(np.sqrt(2 / rows) * cosines @ _about_line(time, energy))
     spread = float(np.square(time - time.mean()).sum())
-    return slope, _predicted_quantile(squares) / math.sqrt(spread)
-
-
-_WAVES = np.arange(2.0, 10.0)
-_REDNESS = np.linspace(0.0, 2.5, 11)
-"""Exponents β of the noise that are considered."""
+    return slope, _predicted_quantile(slow_waves(energy, _WAVES)) / math.sqrt(spread)
 
 
 def _predicted_quantile(squares: Float64[np.ndarray, " waves"]) -> float:
     """Return the 97.5 % quantile of c_1, given c_2² to c_9²."""
-    count = len(_WAVES)
-    sums = _WAVES ** _REDNESS[:, None] @ squares
-    if not sums.all():
+    if not squares.any():
         return 0.0
-    logarithms = 0.5 * np.log(_WAVES).sum() * _REDNESS - 0.5 * count * np.log(sums)
-    likelihoods = np.exp(logarithms - logarithms.max())
-    likelihoods /= likelihoods.sum()
-    scales = np.sqrt(sums / count)
-    low, high = 0.0, float(stdtrit(count, 0.975) * scales.max())
+    likelihoods, scales = redness_likelihoods(squares, _WAVES)
+    low, high = 0.0, float(stdtrit(len(_WAVES), 0.975) * scales.max())
     for _ in range(60):
         middle = 0.5 * (low + high)
-        below = likelihoods @ stdtr(count, middle / scales) < 0.975
+        below = likelihoods @ stdtr(len(_WAVES), middle / scales) < 0.975
         low, high = (middle, high) if below else (low, middle)
     return high
 
@@ -289,11 +285,11 @@ def verdict_of(drift: Drift, threshold: float) -> Verdict:
 def walks(drift: Drift, threshold: float) -> bool:
     """Return whether the energy is shown to walk at random, farther than a drift of `threshold` meV/atom/ps would go.
 
-    The 95 % interval of the exponent of ⟨ΔE²⟩ lies above 0 and reaches 1, and √(2 D T)/N exceeds threshold · T for the
-    lower end of the interval of D, where T is the duration.
+    The 95 % interval of the exponent of ⟨ΔE²⟩ lies above 0, the spectrum of the slowest fluctuations falls with an
+    exponent above 1.5, and √(2 D T)/N exceeds threshold · T for the lower end of the interval of D, where T is the
+    duration.
     """
-    grows = drift.growth - drift.growth_error > 0 and drift.growth + drift.growth_error >= 1
-    if not grows:
+    if not (drift.growth - drift.growth_error > 0 and drift.redness > WALKING):
         return False
     shown = drift.walk * math.sqrt(drift.diffusion_low / drift.diffusion)
     return shown > threshold * drift.duration_ps

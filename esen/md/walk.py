@@ -5,15 +5,18 @@ energy that fluctuates about a constant, 1 for a random walk, and 2 for a steady
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Integer
 from scipy.special import chdtri, stdtrit
 
 CELLS = 64
 """Number of means over neighbouring rows from which the growth is computed. Means suppress what fluctuates fast."""
-_WAVES = 8
-"""Number of cosines from which the diffusion constant is computed."""
+REDNESS = np.linspace(0.0, 2.5, 11)
+"""Exponents β of the spectrum f^−β that are considered."""
+_DIFFUSION_WAVES = 8
+_REDNESS_WAVES = 24
 
 Rows = Float64[np.ndarray, " rows"]
 
@@ -28,6 +31,8 @@ class Walk:
         diffusion: D of ⟨ΔE²⟩ = 2 D τ, in the squared unit of the series per unit of time.
         diffusion_low: lower end of its 95 % confidence interval.
         diffusion_high: upper end.
+        redness: β of the power spectrum f^−β at the 24 longest periods: 0 for an energy that fluctuates about a
+            constant, 2 for a random walk. Unlike α, it does not see fast noise on top of a walk.
     """
 
     exponent: float = np.nan
@@ -35,6 +40,7 @@ class Walk:
     diffusion: float = np.nan
     diffusion_low: float = np.nan
     diffusion_high: float = np.nan
+    redness: float = np.nan
 
 
 def measure_walk(values: Rows, spacing: float) -> Walk:
@@ -48,8 +54,45 @@ def measure_walk(values: Rows, spacing: float) -> Walk:
         return Walk()
     exponent, error = growth_exponent(values)
     diffusion = diffusion_constant(values, spacing)
-    high, low = chdtri(_WAVES, [0.975, 0.025])  # chdtri takes the upper tail
-    return Walk(exponent, error, diffusion, diffusion * _WAVES / float(low), diffusion * _WAVES / float(high))
+    high, low = chdtri(_DIFFUSION_WAVES, [0.975, 0.025])  # chdtri takes the upper tail
+    waves = np.arange(2.0, 2.0 + min(_REDNESS_WAVES, len(values) // 2))
+    likelihoods, _ = redness_likelihoods(slow_waves(values, waves), waves)
+    return Walk(
+        exponent=exponent,
+        exponent_error=error,
+        diffusion=diffusion,
+        diffusion_low=diffusion * _DIFFUSION_WAVES / float(low),
+        diffusion_high=diffusion * _DIFFUSION_WAVES / float(high),
+        redness=float(likelihoods @ REDNESS),
+    )
+
+
+def slow_waves(values: Rows, waves: Float64[np.ndarray, " waves"]) -> Float64[np.ndarray, " waves"]:
+    """Return c_k² of the residuals of a line, with c_k = √(2/n) Σ residual_i cos(π k (i + ½)/n) for the given k."""
+    rows = len(values)
+    middle = np.arange(rows) - (rows - 1) / 2
+    residuals = values - values.mean()
+    residuals = residuals - (residuals @ middle) / (middle @ middle) * middle
+    cosines = np.cos(np.pi * waves[:, None] * (np.arange(rows) + 0.5) / rows)
+    return np.asarray(np.square(np.sqrt(2 / rows) * cosines @ residuals))
+
+
+def redness_likelihoods(
+    squares: Float64[np.ndarray, " waves"], waves: Float64[np.ndarray, " waves"]
+) -> tuple[Float64[np.ndarray, " redness"], Float64[np.ndarray, " redness"]]:
+    """Return the likelihoods of β in `REDNESS`, with sum 1, and the scale √v of each.
+
+    The projections c_k are taken as normally distributed with variances v k^−β, and ln v as uniformly distributed.
+
+    Args:
+        squares: c_k².
+        waves: k.
+    """
+    count = len(waves)
+    sums = np.maximum(waves ** REDNESS[:, None] @ squares, 1e-300)
+    logarithms = 0.5 * np.log(waves).sum() * REDNESS - 0.5 * count * np.log(sums)
+    likelihoods = np.exp(logarithms - logarithms.max())
+    return likelihoods / likelihoods.sum(), np.sqrt(sums / count)
 
 
 def growth_exponent(values: Rows) -> tuple[float, float]:
@@ -63,33 +106,42 @@ def growth_exponent(values: Rows) -> tuple[float, float]:
         cov(S_m, S_l) = 2 ‖W_m Γ W_lᵀ‖² / (n_m n_l),
 
     where Γ is the covariance of the increments, W_m adds m of them, and n_m is the number of pairs. Means over cells of
-    a random walk are a third of a cell less far apart than the cells, which τ takes into account.
+    a random walk are a third of a cell less far apart than the cells, those of a line are not; τ takes this into
+    account.
 
     Source: P. Flandrin, IEEE Trans. Inf. Theory 35, 197 (1989), for increments of a power law.
     """
     size = max(1, len(values) // CELLS)
     count = len(values) // size
     cells = values[len(values) - count * size :].reshape(count, size).mean(axis=1)
-    lags = np.unique(np.geomspace(1, count // 4, 8).round().astype(int))
+    lags = _lags(count)
     squares = np.array([np.square(cells[lag:] - cells[:-lag]).mean() for lag in lags])
     if not (squares > 0).all():
         return np.nan, np.nan
-    nearer = (1 - 1 / size**2) / 3
-    design = np.stack([np.ones(len(lags)), np.log(lags - nearer)], axis=1)
-    exponent = float(np.polyfit(design[:, 1], np.log(squares), 1)[0])
-    for _ in range(3):
-        relative = _covariance(lags, count, nearer, min(max(exponent, 0.0), 1.9))
-        weights = np.linalg.inv(relative)
+    exponent, error = 1.0, np.nan
+    for _ in range(5):
+        likely = min(max(round(10 * exponent), 0), 19) / 10  # of few values, so that covariances are kept
+        nearer = min(1.0, 2 - likely) / 3 * (1 - 1 / size**2)
+        relative, weights = _covariance(count, nearer, likely)
+        design = np.stack([np.ones(len(lags)), np.log(lags - nearer)], axis=1)
         covariance = np.linalg.inv(design.T @ weights @ design)
         logarithms = np.log(squares) + 0.5 * np.diag(relative)  # ⟨log S⟩ is less than log ⟨S⟩
         exponent = float((covariance @ (design.T @ weights @ logarithms))[1])
-    return exponent, float(stdtrit(len(lags) - 2, 0.975) * np.sqrt(covariance[1, 1]))
+        error = float(stdtrit(len(lags) - 2, 0.975) * np.sqrt(covariance[1, 1]))
+    return exponent, error
 
 
+def _lags(count: int) -> Integer[np.ndarray, " lags"]:
+    """Return the lags at which so many cells are compared, in cells."""
+    return np.unique(np.geomspace(1, count // 4, 8).round().astype(int))
+
+
+@lru_cache(maxsize=256)
 def _covariance(
-    lags: np.ndarray, count: int, nearer: float, exponent: float
-) -> Float64[np.ndarray, "lags lags"]:
-    """Return the relative covariance of ⟨ΔE²⟩ between lags, for a series of so many cells that grows as τ^exponent."""
+    count: int, nearer: float, exponent: float
+) -> tuple[Float64[np.ndarray, "lags lags"], Float64[np.ndarray, "lags lags"]]:
+    """Return the relative covariance of ⟨ΔE²⟩ between lags, for a series that grows as τ^exponent, and its inverse."""
+    lags = _lags(count)
     apart = np.arange(count + 1, dtype=np.float64)
     growth = np.where(apart > 0, np.maximum(apart - nearer, 0) ** exponent, 0.0)
     behind = np.abs(apart[:-2] - 1).astype(int)
@@ -97,14 +149,9 @@ def _covariance(
     places = np.arange(count - 1)
     gamma = increments[np.abs(places[:, None] - places)]
     sums = [np.tri(count - lag, count - 1, lag - 1) - np.tri(count - lag, count - 1, -1) for lag in lags]
-    found = [
-        [
-            2 * np.square(a @ gamma @ b.T).mean() / (growth[m] * growth[l])
-            for b, l in zip(sums, lags, strict=True)
-        ]
-        for a, m in zip(sums, lags, strict=True)
-    ]
-    return np.array(found)
+    found = [[2 * np.square(a @ gamma @ b.T).mean() for b in sums] for a in sums]
+    relative = np.array(found) / np.outer(growth[lags], growth[lags])
+    return relative, np.linalg.inv(relative)
 
 
 def diffusion_constant(values: Rows, spacing: float) -> float:
@@ -117,7 +164,7 @@ def diffusion_constant(values: Rows, spacing: float) -> float:
     variance σ² has a D that falls with the square of the duration.
     """
     rows = len(values)
-    waves = 2.0 * np.arange(1, _WAVES + 1)
+    waves = 2.0 * np.arange(1, _DIFFUSION_WAVES + 1)
     phases = np.pi * waves[:, None] * (np.arange(rows) + 0.5) / rows
     projections = np.sqrt(2 / rows) * np.cos(phases) @ (values - values.mean())
     scale = 4 * np.sin(np.pi * waves / (2 * rows)) ** 2

@@ -1,7 +1,9 @@
 """What is said of energies, on energies of which the truth is known."""
 
 import math
+import runpy
 from dataclasses import fields, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -98,6 +100,17 @@ def test_the_interval_holds_the_truth_where_least_squares_would_not(memory: floa
         naive += abs(slope - truth) <= naive_error(time, energy)
     assert held / trials >= 0.9
     assert naive / trials < {0.0: 1.0, 3.0: 0.7, 20.0: 0.35, 60.0: 0.2}[memory]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("temperature", [1.0, 0.1, 0.01])
+def test_the_interval_holds_where_modes_exchange_energy_slowly(temperature: float) -> None:
+    """The FPUT chain does not drift; intervals from means of blocks hold the truth in 72 to 90 % of cases."""
+    script = Path(__file__).parents[2] / "benchmarks" / "drift_coverage.py"
+    fput = runpy.run_path(str(script))["fput"]
+    for energies in fput(np.random.default_rng(1), 150, 450, 500.0, temperature):
+        found = [slope_with_error(np.arange(450.0), energy) for energy in energies]
+        assert np.mean([abs(slope) <= error for slope, error in found]) >= 0.9
 
 
 def test_the_interval_is_not_so_wide_that_it_says_nothing() -> None:

@@ -275,6 +275,7 @@ COLUMNS: tuple[Column[Trajectory], ...] = (
     ),
     Column("diffusion_low", "", "meV²/atom/ps", attrgetter("drift.diffusion_low"), shown=False),
     Column("diffusion_high", "", "meV²/atom/ps", attrgetter("drift.diffusion_high"), shown=False),
+    Column("redness", "β", "", attrgetter("drift.redness"), shown=False),
     Column("walk", "√(2DT)/N", "meV/atom", attrgetter("drift.walk"), short, "less", shown=False),
     Column(
         "angular_change",

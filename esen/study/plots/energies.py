@@ -22,7 +22,7 @@ _SPREAD = 30.0
 
 
 def energy_plot(trajectories: Sequence[Trajectory], path: Path) -> None:
-    """Plot (E(t) − E(0))/N, with one panel per system.
+    """Plot (E(t) − E(0))/N, with one panel per system; dashed: the shadow energy, where it was recorded.
 
     Raises:
         OSError: the file cannot be written.
@@ -43,7 +43,9 @@ def energy_plot(trajectories: Sequence[Trajectory], path: Path) -> None:
         _panel(axes, mine, colours, with_drifts=single)
         axes.set_title(f"{system} ({atoms} atoms)", fontsize=10)
     for axes in grid[:, 0]:
-        axes.set_ylabel("E(t) − E(0) (meV/atom)", fontsize=9)
+        dashed = any(t.series.shadow is not None for t in trajectories)
+        what = "E(t) − E(0)" + (", dashed: shadow energy" if dashed else "")
+        axes.set_ylabel(f"{what} (meV/atom)", fontsize=9 if single else 7)
     for axes in grid.flat[max(0, len(systems) - columns) : len(systems)]:
         axes.set_xlabel("time (ps)", fontsize=9)
     if single:
@@ -68,6 +70,11 @@ def _panel(
         time, mean, low, high = _thinned(t.series.time_ps, change)
         axes.fill_between(time, low, high, color=colour, alpha=0.18, linewidth=0)
         axes.plot(time, mean, color=colour, linewidth=1.3, label=label)
+        if t.series.shadow is not None and np.isfinite(t.series.shadow).any():
+            known = np.isfinite(t.series.shadow)
+            shadow = 1000 * t.series.shadow[known] / t.atoms
+            middle, level, _, _ = _thinned(t.series.time_ps[known], shadow - shadow[0])
+            axes.plot(middle, level, "--", color=colour, linewidth=0.8)
         if t.failure is not None and len(time):
             axes.plot(time[-1:], mean[-1:], "x", color=colour, markersize=7, markeredgewidth=1.8)
         extents.append(float(np.abs(change).max(initial=0.0)))

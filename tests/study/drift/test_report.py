@@ -132,6 +132,50 @@ def test_one_line_per_potential() -> None:
     ]
 
 
+def test_an_energy_that_walks() -> None:
+    steps = np.random.default_rng(3).normal(size=2001)
+    series = series_of(8 * 0.02 * np.cumsum(steps) / 1000)
+    found = trajectory(series=series, drift=measure_drift(series))
+    assert found.verdict == "walks"
+    assert short(found.drift.walk) in (found.reason or "")
+    assert found.drift.walk == pytest.approx(0.02 * math.sqrt(2001), rel=0.5)
+    assert drift_table([found]).texts()[0]["verdict"] == "walks"
+    (stored,) = drift_table([found]).json()["rows"]
+    assert (stored["verdict"], stored["reason"]) == ("walks", found.reason)
+    assert stored["diffusion_low"] < stored["diffusion"] < stored["diffusion_high"]
+    lines = verdict_lines([found], 0.01)
+    assert lines[0].startswith("emt: 1 walks (threshold 0.01 ")
+    assert f"walks (emt Cu): {found.reason}" in lines
+
+
+def test_the_angular_momentum_is_shown_where_it_is_conserved() -> None:
+    plain = trajectory()
+    rows = len(plain.series)
+    turning = replace(plain.series, angular_change=np.sin(np.arange(rows) / rows * 3))
+    found = replace(plain, series=turning, drift=measure_drift(turning))
+    assert [row["max |ΔL| (ħ)"] for row in drift_table([plain, found]).texts()] == [None, "1"]
+    assert "max |ΔL| (ħ)" not in drift_table([plain]).texts()[0]
+    assert found.drift.angular_change_end == pytest.approx(math.sin(3), abs=0.01)
+
+
+def test_results_of_an_earlier_version_are_read(work: Path) -> None:
+    drift_of(["emt"], work / "first", "cu.xyz")
+    result = json.loads((work / "first" / "result.json").read_text())
+    (row,) = result["rows"]
+    new = ("shadow_fluctuation", "growth", "growth_error", "diffusion", "diffusion_low", "diffusion_high")
+    for name in (*new, "redness", "walk", "angular_change", "angular_change_end"):
+        del row[name]
+    (work / "first" / "result.json").write_text(json.dumps(result))
+    path = work / "first" / row["energies"]
+    path.write_text("".join(",".join(line.split(",")[:6]) + "\n" for line in path.read_text().splitlines()))
+    (found,) = earlier_trajectories(work / "first", [], 0.01)
+    assert (found.drift.slope, found.verdict) == (row["slope"], row["verdict"])
+    assert math.isnan(found.drift.growth)
+    assert (found.series.shadow, len(found.series)) == (None, 26)
+    second = drift_of(["emt"], work / "second", "cu.xyz", beside=[work / "first"], plots=True)
+    assert second.rows[1]["α ± 95 %"] is None
+
+
 def test_where_nothing_moves_there_is_no_drift_and_no_verdict() -> None:
     still = trajectory()
     series = replace(still.series, kinetic=0 * still.series.kinetic)

@@ -12,7 +12,7 @@ import pytest
 from ase.io import read, write
 
 from esen.errors import InputError
-from esen.files import Interrupted, StopSignal, locked
+from esen.files import Interrupted, StopSignal, locked, read_arrays, write_arrays
 from esen.md.files import read_series
 from esen.study.drift import DriftOptions, choose_runs, run_drift
 from esen.track import NullTracker, Tracker
@@ -188,6 +188,24 @@ def test_a_finished_test_can_be_shown_again_and_made_longer(work: Path) -> None:
     whole = drift_of(["emt"], work / "whole", "cu.xyz", changes={"duration_ps": 0.13})
     assert content_of(work / "out") == content_of(work / "whole")
     assert whole.trajectories[0].drift.duration_ps == pytest.approx(0.128)  # the last row
+
+
+@pytest.mark.parametrize("potential", ["emt", "lj"])
+def test_a_test_of_an_earlier_version_is_continued_with_its_columns(work: Path, potential: str) -> None:
+    drift_of([potential], work / "out", "cu.xyz")
+    folder = work / "out" / potential / "structures"
+    old = "".join(
+        ",".join(line.split(",")[:6]) + "\n" for line in (folder / "cu.csv").read_text().splitlines()
+    )
+    (folder / "cu.csv").write_text(old)
+    arrays = {n: a for n, a in read_arrays(folder / "cu.state.npz").items() if "_before" not in n}
+    write_arrays(folder / "cu.state.npz", arrays | {"marks": np.array([len(old)])}, compressed=False)
+    drift_of([potential], work / "out", "cu.xyz", resume=True, changes={"duration_ps": 0.13})
+    drift_of([potential], work / "whole", "cu.xyz", changes={"duration_ps": 0.13})
+    found = read_series(folder / "cu.csv", 4)
+    expected = read_series(work / "whole" / potential / "structures" / "cu.csv", 4)
+    assert np.array_equal(found.total, expected.total)
+    assert found.shadow is None
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,25 @@ def test_any_length(tmp_path: Path, rows: int) -> None:
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize("rows", [0, 1, 2, 500])
+def test_shadow_energies_are_drawn_where_they_are_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    drawn: list[tuple[object, ...]] = []
+    original = Axes.plot
+    monkeypatch.setattr(
+        Axes, "plot", lambda self, *args, **how: (drawn.append(args), original(self, *args, **how))[1]
+    )
+    plain = of(np.sin(np.arange(rows)))
+    shadow = np.where(np.arange(rows) > 0, 1.0, np.nan)
+    energy_plot(
+        [replace(plain, series=replace(plain.series, shadow=shadow)), replace(plain, potential="old")],
+        tmp_path / "a.png",
+    )
+    dashed = [args for args in drawn if any(isinstance(part, str) and part == "--" for part in args)]
+    assert len(dashed) == (rows > 1)
+
+
 def test_a_wild_one_beside_a_calm_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = scales(monkeypatch)
     wave = np.sin(np.arange(500.0))
