@@ -1,5 +1,6 @@
 """`esen ablate`."""
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from esen.errors import InputError
+from esen_cli.compare import print_comparison
 from esen_cli.options import Device, output_option
 from esen_cli.output import RUNS, print_paths, print_table, say, writable
 
@@ -84,8 +86,8 @@ def ablate(
         retry=retry,
         device=device,
     )
-    for table in result.tables:
-        print_table(table.texts(), words=table.wrapping)
+    if result.comparison is not None:
+        print_comparison(result.comparison)
     say(*result.lines)
     print_paths(result.paths, result.links)
     if result.failures:
@@ -97,6 +99,7 @@ def run_command(arguments: Sequence[str]) -> int:
     """Run a command of esen in this process, and return its exit code."""
     from esen_cli.app import app
 
+    sys.argv = ["esen", *arguments]  # what the results say of themselves
     try:
         app(list(arguments))
     except SystemExit as end:

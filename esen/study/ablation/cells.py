@@ -219,9 +219,10 @@ def cells_of(
 
 
 def run_in_process(
-    cell: Cell, runner: Callable[[Sequence[str]], int], retry: bool
-) -> None:  # the target of a process, which takes no keywords
+    cell: Cell, runner: Callable[[Sequence[str]], int], retry: bool, environment: Mapping[str, str]
+) -> None:
     """Run a cell in a process of its own, which ends with its parent and is stopped by SIGTERM."""
+    os.environ.update(environment)
     end_with_parent()
     cell.run(runner, retry=retry)
 

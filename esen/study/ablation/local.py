@@ -1,13 +1,15 @@
 """The local queue: cells in processes of their own, as many at a time as the machine has GPUs or cores for."""
 
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
-from typing import Protocol
+from typing import Any, Protocol
 
 import psutil
 
@@ -16,6 +18,7 @@ from esen.recipe.study import LocalSpec
 from esen.study.ablation.cells import Cell, Record, exit_reason, run_in_process
 
 _POLL_SECONDS = 0.05
+_PRELOADED = ("train", "mae", "check", "drift", "relax", "plots.style", "report")
 _CELL_BYTES = 2e9
 """Memory that a cell is expected to need, for the number of cells at a time."""
 _GRACE_SECONDS = 60.0
@@ -154,18 +157,30 @@ class LocalQueue:
         return record.state == "failed" if record else cell.potential not in mine
 
     def _start(self, cell: Cell, slot: int) -> BaseProcess:
-        context = get_context("spawn")  # a fork would take threads' locks along, and a GPU cannot be forked
-        process = context.Process(target=run_in_process, args=(cell, self.runner, self.retry), name=cell.name)
         gpu = self.slots.devices[slot]
         changes = dict(self.environment) | {"OMP_NUM_THREADS": str(self.slots.threads)}
         if gpu is not None:
             changes["CUDA_VISIBLE_DEVICES"] = gpu
-        with (
-            _environment(changes),
-            signals_ignored(),
-        ):  # Ctrl-C is for this process, also while the cell imports
+        arguments = (cell, self.runner, self.retry, changes)
+        process: BaseProcess = _context().Process(target=run_in_process, args=arguments, name=cell.name)
+        # Ctrl-C is for this process, also while the cell imports
+        with _environment(changes), signals_ignored():
             process.start()
         return process
+
+
+@cache
+def _context() -> Any:
+    """How processes are started: on Linux as forks of a server that has imported torch and has used nothing of it.
+
+    The imports take longer than many a test. The study itself cannot be forked, because a fork would take along the
+    locks of its threads, and the state of a GPU.
+    """
+    if sys.platform != "linux":
+        return get_context("spawn")
+    context = get_context("forkserver")
+    context.set_forkserver_preload([f"esen.study.{name}" for name in _PRELOADED])
+    return context
 
 
 def _end(processes: Sequence[BaseProcess]) -> None:

@@ -14,9 +14,10 @@ from esen.errors import InputError
 from esen.files import Interrupted, StopSignal, read_json, write_atomically, write_json
 from esen.recipe import flatten
 from esen.recipe.study import LocalSpec, Study
-from esen.study.ablation.cells import LOG, Cell, CommandLine, Record, cells_of
+from esen.study.ablation.cells import COMPARISON, LOG, Cell, CommandLine, Record, cells_of
 from esen.study.ablation.local import LocalQueue, choose_slots
-from esen.study.table import Table
+from esen.study.compare import Comparison, compare, read_measurements, write_comparison
+from esen.study.report import finish
 from esen.terminal import make_console, progress_bar
 from esen.text import duration
 from esen.train.progress import reporter
@@ -36,7 +37,7 @@ class StudyResult:
     Attributes:
         records: of all cells that have ended.
         failures: one line per cell that failed.
-        tables: of the comparison.
+        comparison: of all variants; None if no cell has results.
         lines: remarks.
         paths: files that were written, by what they are.
         links: where MLflow shows the study.
@@ -44,7 +45,7 @@ class StudyResult:
 
     records: Mapping[Cell, Record]
     failures: Sequence[str]
-    tables: Sequence[Table[Any]] = ()
+    comparison: Comparison | None = None
     lines: Sequence[str] = ()
     paths: Mapping[str, Path] = field(default_factory=dict)
     links: Mapping[str, str] = field(default_factory=dict)
@@ -103,8 +104,12 @@ def run_study(
         if record.state == "failed"
     ]
     missing = len(cells) - len(records)
-    lines_ = [f"{len(records)} of {len(cells)} cells are computed"] if missing else []
-    return StudyResult(records, failures, lines=lines_, paths={"study": output})
+    remarks = [f"{len(records)} of {len(cells)} cells have been computed"] if missing else []
+    comparison, paths = None, {"study": output}
+    if any(record.state == "done" for record in records.values()):
+        comparison = compare(read_measurements([output]))
+        paths |= write_comparison(comparison, output / COMPARISON)
+    return StudyResult(records, failures, comparison, remarks, finish(output, paths))
 
 
 def claim(study: Study, output: Path, lines: Lines) -> None:
