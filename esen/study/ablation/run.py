@@ -107,8 +107,11 @@ def run_study(
     remarks = [f"{len(records)} of {len(cells)} cells have been computed"] if missing else []
     comparison, paths = None, {"study": output}
     if any(record.state == "done" for record in records.values()):
-        comparison = compare(read_measurements([output]))
-        paths |= write_comparison(comparison, output / COMPARISON)
+        try:
+            comparison = compare(read_measurements([output]))
+            paths |= write_comparison(comparison, output / COMPARISON)
+        except InputError as error:  # the cells are complete without it
+            remarks.append(f"no comparison: {error}")
     return StudyResult(records, failures, comparison, remarks, finish(output, paths))
 
 

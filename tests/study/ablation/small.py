@@ -20,6 +20,13 @@ variants:
 seeds: [0, 1]
 tests: {mae: {}, check: {}}
 """
+_RESULT = {
+    "version": "0",
+    "potentials": {"a": {}},
+    "settings": {},
+    "columns": [{"name": "error", "symbol": "error", "unit": "meV", "better": "less"}],
+    "rows": [{"potential": "a", "error": 2.0}],
+}
 LINES = {("", "mae"): CommandLine("mae", ("--frames", ":1")), ("", "check"): CommandLine("check")}
 
 
@@ -41,7 +48,7 @@ def runner(arguments: Sequence[str]) -> int:
         (folder / "kill").unlink()
         os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(0.05)
-    write_json(folder / "result.json", {"arguments": list(arguments)})
+    write_json(folder / "result.json", _RESULT | {"command": arguments[0]})
     return 1 if arguments[0] == "check" else 0
 
 
