@@ -89,9 +89,9 @@ def compare(
             ]
         )
         return
+    paths = {} if folder is None else write_comparison(comparison, folder)
     print_comparison(comparison)
-    if folder is not None:
-        print_paths(write_comparison(comparison, folder))
+    print_paths(paths)
 
 
 def _pair(text: str, names: list[str]) -> tuple[str, str]:

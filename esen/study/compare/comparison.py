@@ -369,13 +369,14 @@ def _default_columns(names: Sequence[str]) -> list[str]:
 
 
 def _default_pairs(names: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the energy error against drift and the error of phonons, as far as they were measured."""
+    """Return the energy error against drift and the error of phonons, of all tests, as far as they were measured."""
 
-    def first(*stems: str) -> str | None:
-        return next((name for stem in stems for name in names if name.partition(" [")[0] == stem), None)
+    def first(*stems: str) -> list[str]:
+        found = ([name for name in names if name.partition(" [")[0] == stem] for stem in stems)
+        return next((mine for mine in found if mine), [])
 
     x = first("energy_mae", "test_energy_mae")
-    return [(x, y) for y in (first("drift"), first("phonon_error", "phonon_rmse")) if x and y]
+    return [(x[0], y) for y in (*first("drift"), *first("phonon_error", "phonon_rmse")) if x]
 
 
 def _bases(measured: Measurements, base: str | None) -> dict[str, str]:
@@ -454,18 +455,31 @@ def _sorted(lines: Sequence[Line], by: Heading) -> list[Line]:
 
 
 def _correlations(measured: Measurements, x: Heading, y: Heading) -> Iterator[Correlation]:
-    """Yield the correlation of two quantities for each system in which a potential has both."""
-    values: dict[tuple[str, str], dict[tuple[str, int | None], float]] = {}
+    """Yield the correlation of two quantities for each system in which a potential has both.
+
+    Whether a potential conserves energy is judged by the test that the quantities are from, if it is one of `md-drift`,
+    and otherwise by all of its tests.
+    """
+    found: dict[tuple[str, str], dict[tuple[str, int | None], Measurement]] = {}
     for one in measured.measurements:
-        values.setdefault((one.system, one.quantity), {})[one.variant, one.seed] = one.value
+        found.setdefault((one.system, one.quantity), {})[one.variant, one.seed] = one
     for system in dict.fromkeys(one.system for one in measured.measurements):
-        first, second = values.get((system, x.name), {}), values.get((system, y.name), {})
+        first, second = found.get((system, x.name), {}), found.get((system, y.name), {})
+        conserved = {}
+        for key in first.keys() & second.keys():
+            verdicts = measured.conserved.get((system, *key), {})
+            tests = {first[key].test, second[key].test} & verdicts.keys() or verdicts.keys()
+            if verdicts:
+                conserved[key] = all(verdicts[test] for test in tests)
         if first.keys() & second.keys():
             yield correlation_of(
                 system,
                 ((x.name, x.symbol, x.unit), (y.name, y.symbol, y.unit)),
-                (first, second),
-                {key[1:]: value for key, value in measured.conserved.items() if key[0] == system},
+                (
+                    {key: one.value for key, one in first.items()},
+                    {key: one.value for key, one in second.items()},
+                ),
+                conserved,
             )
 
 

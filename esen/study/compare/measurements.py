@@ -21,6 +21,7 @@ from esen.study.compare.quantities import (
 )
 from esen.study.compare.records import Record, Who, read_records
 from esen.study.compare.tests import with_tests
+from esen.study.report.stored import StoredColumn
 from esen.text import first_few
 
 RANGE = "displacement_range"
@@ -80,7 +81,8 @@ class Measurements:
 
     Attributes:
         measurements: Each quantity of a potential once.
-        conserved: Whether a potential conserves energy in all of its tests with `md-drift`, by system, variant, seed.
+        conserved: By system, variant and seed, and then by test with `md-drift`, whether all trajectories of the
+            potential have the verdict conserved.
         potentials: All potentials, also those without a measurement.
         variants: Variants in the order of the studies.
         base: Name of the base of the studies; None if it is not known.
@@ -88,7 +90,7 @@ class Measurements:
     """
 
     measurements: Sequence[Measurement]
-    conserved: Mapping[tuple[str, str, int | None], bool]
+    conserved: Mapping[tuple[str, str, int | None], Mapping[str, bool]]
     potentials: Sequence[tuple[str, str, int | None]] = ()
     variants: Sequence[str] = ()
     base: str | None = None
@@ -110,11 +112,11 @@ def read_measurements(folders: Sequence[Path]) -> Measurements:
     measured = _named(measured)
     once = _complete(_once(measured, remarks.append))
     remarks += _incomplete(once)
-    conserved: dict[tuple[str, str, int | None], bool] = {}
+    conserved: dict[tuple[str, str, int | None], dict[str, bool]] = defaultdict(dict)
     for record in records:
         if record.command == "md-drift" and record.rows:
             kept = all(row.get("verdict") == "conserved" for row in record.rows)
-            conserved[record.who.key] = kept and conserved.get(record.who.key, True)
+            conserved[record.who.key][record.test] = kept
     potentials = [*(who.key for who in found.cells), *(record.who.key for record in records)]
     return Measurements(
         measurements=once,
@@ -169,15 +171,13 @@ def _measurement(
     known = {name: value for name, value in values.items() if value is not None}
     if not known:
         return None
-    column = record.columns.get(quantity.column, {})
-    unit = str(column.get("unit") or "") if quantity.unit is None else quantity.unit
-    declared_better = column.get("better")
+    column = record.columns.get(quantity.column, StoredColumn(name=quantity.column))
     return Measurement(
         *record.who.key,
         quantity=quantity.name,
-        symbol=quantity.symbol or str(column.get("symbol") or quantity.column),
-        unit=unit,
-        better=quantity.better or (declared_better if declared_better in {"less", "more"} else None),
+        symbol=quantity.symbol or column.symbol or column.name,
+        unit=column.unit if quantity.unit is None else quantity.unit,
+        better=quantity.better or column.better,
         value=quantity.reduce(list(known.values())),
         source=record.source,
         how=quantity.how,

@@ -17,6 +17,7 @@ from esen.errors import InputError
 from esen.files import RESULT, read_json, sha256_of
 from esen.recipe.document import parse_document
 from esen.study.compare.quantities import Row
+from esen.study.report.stored import StoredColumn, StoredResult, parse_stored
 from esen.text import first_few
 
 CELL = "cell.json"
@@ -53,12 +54,14 @@ class Who:
         variant: Name of the variant, or label of a potential without a known training.
         seed: Seed of its training; None if it has none.
         unchanged: Whether the variant is known to be its recipe as it stands.
+        study: Name of its study; empty if it is in none.
     """
 
     system: str
     variant: str
     seed: int | None = None
-    unchanged: bool = field(default=False, compare=False)
+    unchanged: bool = False
+    study: str = ""
 
     @property
     def key(self) -> tuple[str, str, int | None]:
@@ -83,7 +86,7 @@ class Record:
         dtype: Precision of a checkpoint; None for other potentials.
         test: Name of the test in a study; empty if there is none.
         settings: By dotted key, all that the numbers depend on.
-        columns: By name: symbol, unit, better.
+        columns: By name.
         rows: Values by name of column.
     """
 
@@ -95,7 +98,7 @@ class Record:
     dtype: str | None
     test: str
     settings: Mapping[str, str]
-    columns: Mapping[str, Mapping[str, Any]]
+    columns: Mapping[str, StoredColumn]
     rows: Sequence[Row]
 
 
@@ -131,7 +134,7 @@ def read_records(folders: Sequence[Path]) -> Found:
         if not {"command", "potentials", "columns", "rows"} <= content.keys():
             remarks.append(f"{path} is left out, because it is no result of esen")
             continue
-        records += _records(path, content, remarks.append)
+        records += _records(path, parse_stored(path, content, StoredResult), remarks.append)
     if not records:
         where = ", ".join(map(str, folders))
         raise InputError(
@@ -147,7 +150,15 @@ def read_records(folders: Sequence[Path]) -> Found:
             why = f": {cell['failure']}" if cell.get("failure") else ""
             remarks.append(f"{cells[-1]}: {cell.get('test')} {cell.get('state')}{why}")
     variants, base = _studies(folders, remarks.append)
+    if len({who.study for who in cells if who.study}) > 1:
+        records = [replace(record, who=_in_study(record.who)) for record in records]
+        cells = [_in_study(who) for who in cells]
     return Found(_distinct(records), list(dict.fromkeys(remarks)), cells, variants, base)
+
+
+def _in_study(who: Who) -> Who:
+    """Return a potential whose system is that of its study alone, because variants of several have equal names."""
+    return replace(who, system=": ".join(word for word in (who.study, who.system) if word))
 
 
 def _files(folders: Iterable[Path], name: str, *, required: bool = True) -> list[Path]:
@@ -162,42 +173,30 @@ def _files(folders: Iterable[Path], name: str, *, required: bool = True) -> list
     return list(found.values())
 
 
-def _records(path: Path, content: Mapping[str, Any], remark: Callable[[str], None]) -> Iterator[Record]:
-    """Yield what a result says about each of its potentials.
-
-    Raises:
-        InputError: The file is no result of this version of esen.
-    """
-    try:
-        columns = {str(column["name"]): column for column in content["columns"]}
-        potentials: Mapping[str, Mapping[str, Any]] = content["potentials"]
-        rows: list[Row] = [dict(row) for row in content["rows"]]
-        cell = _cell(path.parent)
-        command = str(content["command"])
-        settings = _flat(content.get("settings") or {})
-        began = (content.get("environment") or {}).get("folder")
-        origin = _Origin(path, command, Path(str(began)) if began else None)
-        of = {label: [r for r in rows if r.get("potential", label) == label] for label in potentials}
-        others = {str(row["potential"]) for row in rows if "potential" in row} - set(potentials)
-        for label, source in potentials.items():
-            yield Record(
-                source=path,
-                command=command,
-                who=_who(
-                    replace(origin, label=label, source=source),
-                    cell if len(potentials) == 1 else None,
-                    remark,
-                ),
-                given=str(source.get("given") or label),
-                content=str(source.get("sha256") or [source.get("given"), source.get("arguments")]),
-                dtype=source.get("dtype"),
-                test="" if cell is None else str(cell.get("test") or ""),
-                settings=_identifying(command, settings),
-                columns=columns,
-                rows=of[label],
-            )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{path}: no result of this version of esen ({error!r}); {_CURE}") from error
+def _records(path: Path, result: StoredResult, remark: Callable[[str], None]) -> Iterator[Record]:
+    """Yield what a result says about each of its potentials."""
+    cell = _cell(path.parent)
+    settings = _identifying(result.command, _flat(result.settings))
+    began = result.environment.get("folder")
+    origin = _Origin(path, result.command, Path(str(began)) if began else None)
+    for label, source in result.potentials.items():
+        yield Record(
+            source=path,
+            command=result.command,
+            who=_who(
+                replace(origin, label=label, source=source),
+                cell if len(result.potentials) == 1 else None,
+                remark,
+            ),
+            given=str(source.get("given") or label),
+            content=str(source.get("sha256") or [source.get("given"), source.get("arguments")]),
+            dtype=str(source["dtype"]) if source.get("dtype") else None,
+            test="" if cell is None else str(cell.get("test") or ""),
+            settings=settings,
+            columns={column.name: column for column in result.columns},
+            rows=[row for row in result.rows if row.get("potential", label) == label],
+        )
+    others = {str(row["potential"]) for row in result.rows if "potential" in row} - result.potentials.keys()
     if others:
         remark(
             f"{path}: rows of {first_few(sorted(others))} are left out, because another test computed them"
@@ -263,7 +262,8 @@ def _who(origin: _Origin, cell: Mapping[str, Any] | None, remark: Callable[[str]
     if cell is not None:
         return _who_of_cell(cell, origin.path)
     path, label, source = origin.path, origin.label, origin.source
-    arguments = " ".join(map(str, source.get("arguments") or ()))
+    given = source.get("arguments")
+    arguments = " ".join(map(str, given)) if isinstance(given, list) else ""
     named = Who("", f"{label} {arguments}".strip())
     if not source.get("path"):
         return named
@@ -330,7 +330,7 @@ def _who_of_cell(cell: Mapping[str, Any], path: Path) -> Who:
         raise InputError(
             f"{path.parent / CELL}: expected variant (a name) and seed (an integer); run esen ablate again"
         )
-    return Who(str(cell.get("system") or ""), variant, seed)
+    return Who(str(cell.get("system") or ""), variant, seed, study=str(cell.get("study") or ""))
 
 
 def _studies(folders: Sequence[Path], remark: Callable[[str], None]) -> tuple[list[str], str | None]:

@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from esen.study.compare.correlation import Coefficients, Correlation, Point, text_of
 from esen.study.plots.style import FAINT, shades, write_empty, write_figure
+from esen.text import printable
 
 _DECADES = 2
 """An axis is logarithmic where positive values span more than this many decades."""
@@ -28,12 +31,13 @@ def correlation_plot(correlation: Correlation, path: Path) -> None:
         write_figure(figure, path)
         return
     variants = list(dict.fromkeys(point.variant for point in correlation.points))
-    for variant, colour in zip(variants, shades(len(variants)), strict=True):
+    for variant, colour in zip(variants, _colours(len(variants)), strict=True):
         mine = [point for point in correlation.points if point.variant == variant]
         _draw(axes, [p for p in mine if p.conserved], colour, marker="o")
         _draw(axes, [p for p in mine if p.conserved is None], colour, marker="o", hollow=True)
         _draw(axes, [p for p in mine if p.conserved is False], colour, marker="x")
-        shown = variant if len(variant) <= _LONGEST_NAME else f"{variant[: _LONGEST_NAME - 1]}…"
+        shown = printable(variant)
+        shown = shown if len(shown) <= _LONGEST_NAME else f"{shown[: _LONGEST_NAME - 1]}…"
         axes.plot([], [], "s", color=colour, label=shown if variants.index(variant) < _MOST_NAMES else None)
     for set_scale, values in (
         (axes.set_xscale, [point.x for point in correlation.points]),
@@ -50,6 +54,11 @@ def correlation_plot(correlation: Correlation, path: Path) -> None:
         lines.append(_words("energy conserved", correlation.passing))
     axes.set_title("\n".join(lines), fontsize=8, loc="left", color="#444444")
     write_figure(figure, path)
+
+
+def _colours(count: int) -> list[str]:
+    """Return colours of variants: up to ten that are easily told apart, or many from one colour map."""
+    return [to_hex(colormaps["tab10"](number)) for number in range(count)] if count <= 10 else shades(count)
 
 
 def _draw(axes: Axes, points: list[Point], colour: str, *, marker: str, hollow: bool = False) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -21,6 +21,7 @@ class StoredColumn(BaseModel):
     name: str
     symbol: str = ""
     unit: str = ""
+    better: Literal["less", "more"] | None = None
 
 
 class ShownColumn(BaseModel):

@@ -1,5 +1,6 @@
 """Means, deviations, paired differences and correlations, against scipy, numpy and pandas."""
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -234,3 +235,27 @@ def test_tables_fit_into_a_terminal(tmp_path: Path, width: int) -> None:
     shown = [name for grid in comparison.tables(width) for name in (h.name for h in grid.columns)]
     assert shown.count("energy_mae") == 2
     assert {*shown} == {*comparison.shown}
+
+
+def test_a_correlation_is_judged_by_its_own_test(tmp_path: Path) -> None:
+    for seed in range(5):
+        write_cell(tmp_path, "default", seed, "mae", errors(1.0 + seed))
+        for test, verdict in (("nve32", "drifts"), ("nve64", "conserved")):
+            write_cell(
+                tmp_path, "default", seed, "md-drift", [trajectory(1.0 + seed, verdict=verdict)], test=test
+            )
+    found = compare(read_measurements([tmp_path])).correlations
+    passing = {one.y[0]: one.passing.n for one in found if one.passing is not None}
+    assert passing == {"drift [nve32]": 0, "drift [nve64]": 5}
+
+
+def test_studies_with_the_same_variants_are_kept_apart(tmp_path: Path) -> None:
+    for study_name, shift in (("one", 0.0), ("two", 5.0)):
+        for variant in ("default", "direct"):
+            for seed in (0, 1):
+                path = write_cell(tmp_path / study_name, variant, seed, "mae", errors(1.0 + seed + shift))
+                cell = json.loads((path.parent / "cell.json").read_text()) | {"study": study_name}
+                (path.parent / "cell.json").write_text(json.dumps(cell))
+    comparison = compare(read_measurements([tmp_path]))
+    assert comparison.systems == ["one", "two"]
+    assert line_of(comparison, "direct", "two").cells["energy_mae"].mean == pytest.approx(6.5)
