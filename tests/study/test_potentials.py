@@ -115,6 +115,17 @@ def test_checkpoints_and_folders(weights: Path) -> None:
     assert float(rounded(graph).energy) != float(resolved.potential(graph).energy)
 
 
+@pytest.mark.parametrize(("frame", "stateful"), [("smooth", False), ("random", True)])
+def test_random_edge_frames_are_a_state(frame: str, stateful: bool, tmp_path: Path) -> None:
+    spec = VARIANTS["default"].model_copy(update={"edge_frame": {"kind": frame}})
+    path = tmp_path / "best.safetensors"
+    weights = {f"weights/{name}": tensor for name, tensor in potential_of("default").state_dict().items()}
+    recipe = {"model": spec.model_dump(mode="json", warnings=False)}
+    save_checkpoint(path, Checkpoint(recipe=recipe, elements=(8,), metrics={}, tensors=weights))
+    assert resolve_potential(str(path)).stateful == stateful
+    assert resolve_potential("emt").stateful
+
+
 def test_factories(module: str) -> None:
     for attribute in ("EMT", "made", "Holder.factory"):
         resolved = resolve_potential(f"{module}:{attribute}")

@@ -11,7 +11,7 @@ import torch
 
 from esen.errors import InputError
 from esen.files import Interrupted
-from esen.models.checkpoint import read_checkpoint
+from esen.models.checkpoint import read_checkpoint, save_checkpoint
 from esen.models.potential import make_potential
 from esen.recipe import Recipe, at_stage
 from esen.train.batches import Batches
@@ -98,6 +98,19 @@ def test_random_edge_frames_are_resumed(step: int, frames: Path, tmp_path: Path)
     train(other, tmp_path / "smooth")
     losses = [(tmp_path / name / "metrics.csv").read_text() for name in ("whole", "smooth")]
     assert losses[0] != losses[1]
+
+
+def test_a_run_from_before_there_were_kinds_of_frames_is_resumed(
+    frames: Path, uninterrupted: dict[str, Path], tmp_path: Path
+) -> None:
+    with pytest.raises(Interrupted):
+        train(recipe_of(frames), tmp_path, Recorder(4, press_ctrl_c))
+    last = read_checkpoint(tmp_path / "last.safetensors")
+    for model in (last.recipe["model"], last.progress["model"]):
+        assert model.pop("edge_frame") == {"kind": "smooth"}
+    save_checkpoint(tmp_path / "last.safetensors", last)
+    train(recipe_of(frames), tmp_path, resumed=read_resumable(tmp_path, recipe_of(frames)))
+    assert_same_run(tmp_path, uninterrupted["one"])
 
 
 def test_damaged_best_weights_are_written_anew(frames: Path, tmp_path: Path) -> None:
