@@ -1,7 +1,9 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from ase.io import read
 
 from esen.errors import InputError
 from esen.models.cost import parameter_count
@@ -121,3 +123,36 @@ def test_files_among_the_data_are_no_recipes() -> None:
 def test_the_data_that_come_along_are_small() -> None:
     sizes = [file.stat().st_size for file in (recipe_folder() / "data").rglob("*") if file.is_file()]
     assert sum(sizes) < 4e6
+
+
+@pytest.mark.parametrize("name", ["ethanol", "malonaldehyde", "acetamide"])
+def test_molecules_have_labels_in_our_units_and_no_cell(name: str) -> None:
+    folder = recipe_folder() / "data" / "molecules"
+    relaxed = read(folder / f"{name}.xyz")
+    train = read(folder / f"{name}_train.xyz.gz", ":40")
+    test = read(folder / f"{name}_test.xyz.gz", "::10")
+    assert len(test) == 10
+    assert np.abs(relaxed.get_forces()).max() < 1e-3
+    for frame in (*train, *test):
+        assert (frame.numbers == relaxed.numbers).all()
+        assert not frame.pbc.any()
+        assert not frame.cell.any()
+        np.testing.assert_allclose(frame.get_forces().sum(axis=0), 0, atol=1e-6)
+        assert 0 < frame.get_potential_energy() - relaxed.get_potential_energy() < 5
+    means = np.array([frame.get_potential_energy() for frame in train]).reshape(-1, 4).mean(axis=0)
+    assert (np.diff(means) > 0).all()  # one frame of each temperature after the other
+
+
+def test_the_cell_of_srtio3_is_that_of_its_nearly_perfect_frame() -> None:
+    folder = recipe_folder() / "data" / "srtio3"
+    cell, frame = read(folder / "srtio3.cif"), read(folder / "SrTiO3_train1.xyz.gz", 0)
+    assert cell.get_chemical_formula() == "O3SrTi"
+    assert cell.get_volume() * 8 == pytest.approx(frame.get_volume(), rel=1e-3)
+
+
+def test_the_cell_of_mgo_is_that_of_its_force_set() -> None:
+    folder = recipe_folder() / "data" / "mgo"
+    lattice = float(
+        re.findall(r"unit_cell:\n  lattice:\n  - \[ +([0-9.]+),", (folder / "mgo.yaml").read_text())[0]
+    )
+    assert read(folder / "mgo.cif").cell.lengths() == pytest.approx([lattice] * 3, abs=1e-5)

@@ -181,6 +181,17 @@ def test_other_names_and_no_stress(tmp_path: Path, caplog: pytest.LogCaptureFixt
     assert "stress: 3 of 3" in caplog.text
 
 
+def test_molecules_are_not_said_to_lack_a_stress(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    atoms = Atoms("Cu2", [[0, 0, 0], [0, 0, 2.5]])
+    atoms.calc = SinglePointCalculator(atoms, energy=-1.0, forces=np.zeros((2, 3)))
+    data = tmp_path / "dimer.xyz"
+    write(data, atoms, format="extxyz")
+    report = run(MORSE, data, tmp_path / "out").reports["morse"]
+    assert report.overall.errors["forces"].count
+    assert report.missing["stress"] == 1
+    assert "stress" not in caplog.text
+
+
 @pytest.mark.parametrize(("only", "other"), [("energy", "forces"), ("forces", "energy")])
 def test_energies_or_forces_alone(only: str, other: str, tmp_path: Path) -> None:
     data = frames(tmp_path / "test.xyz")
