@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from esen.errors import InputError
+from esen.errors import InputError, typed_line
 from esen.files import RESULT, read_json, sha256_of
 from esen.recipe.document import parse_document
 from esen.study.compare.quantities import Row
@@ -301,22 +301,28 @@ def _variant(folder: Path) -> tuple[str, bool]:
     if not (folder / _SOURCE).is_file():
         return folder.resolve().name, False
     source = read_json(folder / _SOURCE, _CURE)
-    changes = [str(change) for change in source.get("set") or ()]
+    given = source.get("set")
+    changes = list(map(str, given)) if isinstance(given, list) else []
     kept = [change for change in changes if not change.startswith((f"{_SEED}=", *_NOT_OF_VARIANT))]
     stem = Path(str(source.get("recipe") or folder.name)).stem
     return " ".join([stem, *kept]), not kept
 
 
-def _seed(folder: Path) -> int | None:
+def _seed(folder: Path) -> int:
     """Return the seed of a run.
 
     Raises:
         InputError: Its recipe is damaged.
     """
     path = folder / _RECIPE
-    recipe = parse_document(path.read_text(encoding="utf-8"), str(path)).value
-    seed = (recipe.get("train") or {}).get("seed") if isinstance(recipe, dict) else None
-    return seed if isinstance(seed, int) else None
+    try:
+        recipe = parse_document(path.read_text(encoding="utf-8"), str(path)).value
+        seed = recipe["train"]["seed"]
+    except (UnicodeDecodeError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: no recipe of a run ({typed_line(error)}); {_CURE}") from error
+    if not isinstance(seed, int):
+        raise InputError(f"{path}: train.seed is {seed!r}, expected an integer; {_CURE}")
+    return seed
 
 
 def _cell(folder: Path) -> dict[str, Any] | None:

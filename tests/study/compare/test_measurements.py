@@ -254,3 +254,13 @@ def test_a_study_gives_order_and_base_and_what_is_missing(tmp_path: Path) -> Non
     (tmp_path / "study.json").write_text('{"variants": 3}')
     with pytest.raises(InputError, match=r"study\.json"):
         read_measurements([tmp_path])
+
+
+@pytest.mark.parametrize("recipe", [b"\xff\xfe\x00", b"train: 3", b"train: {seed: x}", b"{", b"3"])
+def test_a_damaged_recipe_of_a_run_is_named_in_one_line(tmp_path: Path, recipe: bytes) -> None:
+    run = write_run(tmp_path / "run")
+    (run / "recipe.yaml").write_bytes(recipe)
+    write_result(tmp_path / "mae", "mae", errors(1.0), label="train", path="run/best.safetensors", sha256="x")
+    with pytest.raises(InputError, match=r"recipe\.yaml") as refused:
+        read_measurements([tmp_path])
+    assert "\n" not in str(refused.value)
