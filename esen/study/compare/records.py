@@ -179,6 +179,7 @@ def _records(path: Path, result: StoredResult, remark: Callable[[str], None]) ->
     settings = _identifying(result.command, _flat(result.settings))
     began = result.environment.get("folder")
     origin = _Origin(path, result.command, Path(str(began)) if began else None)
+    only = next(iter(result.potentials)) if len(result.potentials) == 1 else None
     for label, source in result.potentials.items():
         yield Record(
             source=path,
@@ -194,7 +195,7 @@ def _records(path: Path, result: StoredResult, remark: Callable[[str], None]) ->
             test="" if cell is None else str(cell.get("test") or ""),
             settings=settings,
             columns={column.name: column for column in result.columns},
-            rows=[row for row in result.rows if row.get("potential", label) == label],
+            rows=[row for row in result.rows if row.get("potential", only) == label],
         )
     others = {str(row["potential"]) for row in result.rows if "potential" in row} - result.potentials.keys()
     if others:
