@@ -323,7 +323,14 @@ def _add_study(page: Page, folder: Path) -> None:
     page.results += state.sheets
     variants = [[name, changes] for name, changes in state.study.variants.items()]
     page.settings.append(sheet_of("Variants", ["variant", "differs from the base by"], variants, whole=STUDY))
-    page.settings.append(listing("Tests", state.study.tests))
+    tests = {
+        f"{system}, {name}" if system else name: shlex.join(
+            ["esen", test.command, "POTENTIAL", *test.arguments]
+        )
+        for system, mine in state.study.tests.items()
+        for name, test in mine.items()
+    }
+    page.settings.append(listing("Tests", tests))
     page.versions["esen"] = state.study.version
     command = ["esen", "ablate", str(folder / "study.yaml"), "--output", str(folder)]
     page.commands.append(("Resume the study, or give a new folder to compute it again", shlex.join(command)))

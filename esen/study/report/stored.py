@@ -73,6 +73,13 @@ class StoredCell(BaseModel):
     seconds: float | None = None
 
 
+class StoredTest(BaseModel):
+    """A test of a study."""
+
+    command: str
+    arguments: list[str] = Field(default_factory=list)
+
+
 class StoredStudy(BaseModel):
     """`study.json`: what a study consists of."""
 
@@ -81,7 +88,7 @@ class StoredStudy(BaseModel):
     systems: dict[str, Any] = Field(default_factory=lambda: {"": {}})
     variants: dict[str, Any]
     seeds: list[int]
-    tests: dict[str, Any] = Field(default_factory=dict)
+    tests: dict[str, dict[str, StoredTest]] = Field(default_factory=dict)
 
 
 class ComparedVariant(BaseModel):
