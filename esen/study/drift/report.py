@@ -288,7 +288,7 @@ COLUMNS: tuple[Column[Trajectory], ...] = (
         tracked=True,
     ),
     Column("angular_change_end", "", "ħ", attrgetter("drift.angular_change_end"), shown=False),
-    Column("relative", "drift/σ(K)", "1/ps", attrgetter("drift.relative"), short, "less"),
+    Column("relative", "drift/σ(K)", "1/ps", attrgetter("drift.relative"), short, "less", shown=False),
     Column("temperature_end", "", "K", attrgetter("drift.temperature_end"), shown=False),
     Column("duration", "", "ps", attrgetter("drift.duration_ps"), shown=False),
     Column("rows", value=attrgetter("drift.rows"), shown=False),

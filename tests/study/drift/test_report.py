@@ -68,7 +68,6 @@ def test_a_row_on_the_terminal() -> None:
         "σ/√N (meV)": short(found.drift.fluctuation),
         "σ(H̃)/√N (meV)": None,
         "α ± 95 %": with_error(found.drift.growth, found.drift.growth_error),
-        "drift/σ(K) (1/ps)": short(found.drift.relative),
         "verdict": "drifts",
     }
     assert float((row["drift ± 95 % (meV/atom/ps)"] or "").split()[0]) == pytest.approx(0.5, abs=0.01)
