@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from esen.errors import InputError
 from esen.recipe.base import Spec
@@ -108,11 +108,6 @@ class StudySpec(Spec):
     name."""
     launch: LaunchSpec = LocalSpec()
     """Where the cells run."""
-
-    @field_validator("launch", mode="before")
-    @classmethod
-    def _local_by_default(cls, value: Any) -> Any:
-        return {"kind": "local"} | value if isinstance(value, dict) else value
 
     @model_validator(mode="after")
     def _one_kind_of_base(self) -> "StudySpec":
@@ -218,6 +213,8 @@ def load_study(path: Path) -> Study:
         raise InputError(f"{path}: expected a study, keys such as `base` and `variants`, but this is not one")
     if "model" in data or "train" in data:
         raise InputError(f"{path}: this is a recipe; train it with: esen train {path}")
+    if isinstance(data.get("launch"), dict):
+        data["launch"].setdefault("kind", "local")
     try:
         spec = StudySpec.model_validate_json(json.dumps(data), strict=True)
     except ValidationError as error:

@@ -1,6 +1,7 @@
 """The local queue: cells in processes of their own, as many at a time as the machine has GPUs or cores for."""
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,6 +24,10 @@ _CELL_BYTES = 2e9
 """Memory that a cell is expected to need, for the number of cells at a time."""
 _GRACE_SECONDS = 60.0
 """Time that a cell has to save its state after SIGTERM."""
+
+
+Runner = Callable[[Sequence[str]], int]
+"""Runs a command of esen and returns its exit code; a function of a module, since it is sent to processes."""
 
 
 @dataclass(frozen=True)
@@ -97,14 +102,14 @@ class LocalQueue:
     """Runs cells, tests of finished trainings first. A cell that fails does not stop the others.
 
     Attributes:
-        runner: runs a command of esen and returns its exit code; a function of a module, since it is sent to processes.
+        runner: runs a command of esen.
         slots: where cells run.
         watcher: is told what happens.
         environment: variables of the cells.
         retry: whether cells that failed are computed again.
     """
 
-    runner: Callable[[Sequence[str]], int]
+    runner: Runner
     slots: Slots
     watcher: Watcher
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -163,8 +168,8 @@ class LocalQueue:
             changes["CUDA_VISIBLE_DEVICES"] = gpu
         arguments = (cell, self.runner, self.retry, changes)
         process: BaseProcess = _context().Process(target=run_in_process, args=arguments, name=cell.name)
-        # Ctrl-C is for this process, also while the cell imports
-        with _environment(changes), signals_ignored():
+        # Ctrl-C is for this process, also while the cell imports, and so is the signal before the time limit of Slurm
+        with _environment(changes), signals_ignored(), _blocked("SIGUSR2"):
             process.start()
         return process
 
@@ -193,6 +198,19 @@ def _end(processes: Sequence[BaseProcess]) -> None:
         if process.exitcode is None:
             process.kill()
             process.join()
+
+
+@contextmanager
+def _blocked(name: str) -> Iterator[None]:
+    """Block a signal within the block; a process that is started there never gets it."""
+    if not hasattr(signal, name):  # on Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [getattr(signal, name)])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

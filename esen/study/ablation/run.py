@@ -13,9 +13,10 @@ from esen import __version__
 from esen.errors import InputError
 from esen.files import Interrupted, StopSignal, read_json, write_atomically, write_json
 from esen.recipe import flatten
-from esen.recipe.study import LocalSpec, Study
-from esen.study.ablation.cells import COMPARISON, LOG, Cell, CommandLine, Record, cells_of
-from esen.study.ablation.local import LocalQueue, choose_slots
+from esen.recipe.study import SlurmSpec, Study
+from esen.study.ablation.cells import COMPARISON, LOG, RECORD, Cell, CommandLine, Record, cells_of
+from esen.study.ablation.local import LocalQueue, Runner, choose_slots
+from esen.study.ablation.slurm import Chain, StudyJob, submit
 from esen.study.compare import Comparison, compare, read_measurements, write_comparison
 from esen.study.report import finish
 from esen.terminal import make_console, progress_bar
@@ -26,7 +27,6 @@ STUDY = "study.json"
 _STOPPING = "stopping: the running cells save their state; repeat the signal to stop at once"
 _SHOWN_RUNNING = 3
 
-Runner = Callable[[Sequence[str]], int]
 Lines = Mapping[tuple[str, str], CommandLine]
 
 
@@ -62,13 +62,13 @@ def run_study(
     retry: bool = False,
     device: str = "auto",
 ) -> StudyResult:
-    """Compute the cells that have no record, on this machine.
+    """Compute the cells that have no record, on this machine or by Slurm, and compare all that have results.
 
     Args:
         study: what to compute.
         output: folder of the study; that of an earlier call goes on.
         lines: by system and test, the command of the test.
-        runner: runs a command of esen and returns its exit code; a function of a module.
+        runner: runs a command of esen.
         command: with which the user resumes the study.
         chosen: which cells to compute.
         retry: whether to compute cells again that failed.
@@ -78,16 +78,23 @@ def run_study(
         InputError: the folder holds another study.
         Interrupted: by the user; everything is saved.
     """
+    launch = study.spec.launch
+    if isinstance(launch, SlurmSpec):
+        output = output.absolute()  # a job starts in another folder
     cells = cells_of(study, output, lines, device="" if device == "auto" else device)
     claim(study, output, lines)
     known = {cell: record for cell in cells if (record := cell.record()) is not None}
     kept = {cell: record for cell, record in known.items() if record.is_final(retry=retry)}
     asked = [cell for cell in cells if chosen(cell)]
     trainings = {cell.potential for cell in asked if not cell.is_training}
-    work = [c for c in cells if c not in kept and (c in asked or str(c.folder) in trainings)]
-    spec = study.spec.launch if isinstance(study.spec.launch, LocalSpec) else LocalSpec()
-    slots = choose_slots(spec, device)
-    if work:
+    lost = {str(cell.folder) for cell, one in kept.items() if cell.is_training and one.state == "failed"}
+    wanted = [c for c in cells if c not in kept and (c in asked or str(c.folder) in trainings)]
+    work = [cell for cell in wanted if cell.potential not in lost]
+    remarks: list[str] = []
+    if isinstance(launch, SlurmSpec):
+        remarks += _submit(launch, study, output, runner, work, known)
+    elif work:
+        slots = choose_slots(launch, device)
         with StopSignal(lambda: say(_STOPPING)) as stop, _Display(work, len(slots.devices)) as shown:
             say = shown.say
             say(
@@ -104,7 +111,7 @@ def run_study(
         if record.state == "failed"
     ]
     missing = len(cells) - len(records)
-    remarks = [f"{len(records)} of {len(cells)} cells have been computed"] if missing else []
+    remarks += [f"{len(records)} of {len(cells)} cells have been computed"] if missing else []
     comparison, paths = None, {"study": output}
     if any(record.state == "done" for record in records.values()):
         try:
@@ -113,6 +120,32 @@ def run_study(
         except InputError as error:  # the cells are complete without it
             remarks.append(f"no comparison: {error}")
     return StudyResult(records, failures, comparison, remarks, finish(output, paths))
+
+
+def _submit(
+    spec: SlurmSpec,
+    study: Study,
+    output: Path,
+    runner: Runner,
+    work: Sequence[Cell],
+    known: Mapping[Cell, Record],
+) -> list[str]:
+    """Submit the cells to Slurm, and return what the user is told."""
+    jobs: dict[Chain, StudyJob] = {}
+    for chain in dict.fromkeys((cell.system, cell.variant, cell.seed) for cell in work):
+        mine = tuple(cell for cell in work if (cell.system, cell.variant, cell.seed) == chain)
+        for cell in mine:  # a failed one is computed again
+            (cell.folder / RECORD).unlink(missing_ok=True)
+        others = {cell: one for cell, one in known.items() if (cell.system, cell.variant, cell.seed) == chain}
+        kept = {cell: one for cell, one in others.items() if cell not in mine}
+        jobs[chain] = StudyJob(mine, kept, runner, spec.cpus_per_task)
+    if not jobs:
+        return []
+    queued = submit(spec, study.name, output, jobs)
+    lines = [
+        f"job {job}: {', '.join(filter(None, (s, v, f'seed {n}')))}" for job, (s, v, n) in queued.items()
+    ]
+    return [*lines, "The same command shows what has been computed, and compares it.", ""]
 
 
 def claim(study: Study, output: Path, lines: Lines) -> None:
