@@ -20,7 +20,7 @@ from esen.recipe import Recipe, at_stage
 from esen.recipe.load import flatten
 from esen.study.environment import cpu_name
 from esen.study.potentials import is_checkpoint, labelled
-from esen.track import Status, Tracker, make_tracker
+from esen.track import Status, StudyRun, Tracker, make_tracker
 from esen.track.address import database_file
 from esen.train.run_files import kept_tracking
 
@@ -168,7 +168,7 @@ def open_test(
         return make_tracker(False)
     trainings = {label: Training.of(label, text) for label, text in labelled(potentials).items()}
     known: Mapping[str, Any] = next((one.tracked for one in trainings.values() if one.tracked), {})
-    uri = None if os.environ.get("MLFLOW_TRACKING_URI") else _own_store(known)
+    uri = None if os.environ.get("MLFLOW_TRACKING_URI") else own_store(known)
     place = choose_device(device)
     trackers: dict[str, Tracker] = {}
     for label, training in trainings.items():
@@ -183,18 +183,25 @@ def open_test(
     return PotentialTrackers(trackers, trainings)
 
 
-def _own_store(tracked: Mapping[str, Any]) -> str | None:
-    """Return the database that a training is tracked in, if it is a file of this machine.
+def own_store(tracked: Mapping[str, Any]) -> str | None:
+    """Return the database that a training or a study is tracked in, if it is a file of this machine.
 
-    A folder of a run may come from anybody, so its word is not enough to send results to a server.
+    A folder of a run may come from anybody, so its word is not enough to send results to a server, unless it is the
+    server of the study that this process computes a cell of.
+
+    Args:
+        tracked: content of its `tracking.json`.
     """
     uri = str(tracked.get("uri", ""))
+    study = StudyRun.current()
+    if study is not None and uri == study.uri:
+        return uri or None
     database = database_file(uri)
     if database is not None:
         return uri if database.is_file() else None
     if uri:
         _log.warning(
-            "the training is tracked at %s; to add this test to it, set MLFLOW_TRACKING_URI to this address",
+            "an earlier run is tracked at %s; to add this one beside it, set MLFLOW_TRACKING_URI to this address",
             uri,
         )
     return None

@@ -7,6 +7,7 @@ growing intervals. Metrics that no store accepts before the run ends are lost, s
 """
 
 from esen.track.mlflow_tracker import make_tracker
+from esen.track.study_run import StudyRun, cell_of_study
 from esen.track.tracker import NullTracker, Status, Tracker
 
-__all__ = ["NullTracker", "Status", "Tracker", "make_tracker"]
+__all__ = ["NullTracker", "Status", "StudyRun", "Tracker", "cell_of_study", "make_tracker"]

@@ -26,9 +26,11 @@ from typing import Any, Self
 from esen.errors import InputError, first_line
 from esen.text import without_secrets
 from esen.track.address import absolute_uri, database_file, open_command, words_of
+from esen.track.study_run import StudyRun
 from esen.track.tracker import NullTracker, Status, Tracker
 
 SEND_SECONDS, CLOSE_SECONDS = 3.0, 60.0
+_SILENT_SECONDS = 10.0  # instead of the latter, for a store that has not answered to the study either
 RETRY_SECONDS, MAX_RETRY_SECONDS = 10.0, 600.0
 _SYSTEM_SECONDS = 5.0
 _MAX_WAITING_METRICS = 200_000
@@ -62,6 +64,9 @@ def make_tracker(
 ) -> Tracker:
     """Return a tracker that sends the run to MLflow, or one that keeps nothing.
 
+    In a process that computes a cell of a study (`StudyRun`), the run has the cell's name and tags, lies below the run
+    of the study, and is kept in its store and experiment where no others are given.
+
     Args:
         enabled: whether the run is tracked.
         uri: address of MLflow's store or server; None for `$MLFLOW_TRACKING_URI` or, if that is not set, `mlflow.db` in
@@ -73,8 +78,13 @@ def make_tracker(
     """
     if not enabled:
         return NullTracker()
-    experiment = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or "esen"
-    return MlflowTracker(_Store(absolute_uri(uri), experiment), run_name, resume_id)
+    study = StudyRun.current() or StudyRun()
+    if not os.environ.get("MLFLOW_TRACKING_URI"):
+        uri = uri or study.uri or None
+    experiment = experiment or study.experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or "esen"
+    patience = _SILENT_SECONDS if study.store_is_silent else CLOSE_SECONDS
+    store = _Store(absolute_uri(uri), experiment, min(patience, CLOSE_SECONDS))
+    return MlflowTracker(store, study.name or run_name, resume_id, study=study)
 
 
 @dataclass
@@ -95,22 +105,35 @@ class MlflowTracker(Tracker):
         name: name of a new run.
         resume_id: as in `make_tracker`.
         parent: tracker of the run that this run is a part of.
+        study: of whose cell it is a run.
+        other_potential: whether it is of a potential that is no variant of the study.
     """
 
     status: Status | None
     """How the run ended; None before it is closed."""
 
     def __init__(
-        self, store: "_Store", name: str, resume_id: str | None = None, parent: Self | None = None
+        self,
+        store: "_Store",
+        name: str,
+        resume_id: str | None = None,
+        parent: Self | None = None,
+        *,
+        study: StudyRun | None = None,
+        other_potential: bool = False,
     ) -> None:
         self.store, self.parent, self.status = store, parent, None
         self.settled = threading.Event()  # closed, and nobody waits for it any more
+        self.tried = threading.Event()  # the store has accepted the run or has failed to
         self.sent = False  # closed, and the store has everything
         self._name, self._resume_id, self._begun = name, resume_id, _now()
         self._reported, self._report_lock = _Unsent(), threading.Lock()
         self._unsent = _Unsent()  # of the thread alone
         self._known_params: dict[str, str] = {}
         self._system: _SystemMetrics | None = None
+        self._study = study or StudyRun()
+        self._study_tags = self._study.tags_of_run(self.place, other_potential=other_potential)
+        self._unsent.tags.update(self._study_tags)
         store.members.append(self)
 
     @property
@@ -144,7 +167,10 @@ class MlflowTracker(Tracker):
     def tags(self, values: Mapping[str, str]) -> None:
         """See `Tracker`."""
         with self._report_lock:
-            self._reported.tags.update({legal_key(key): _text(value) for key, value in values.items()})
+            new = {legal_key(key): _text(value) for key, value in values.items()}
+            self._reported.tags.update(
+                new | {key: self._study_tags[key] for key in new.keys() & self._study_tags}
+            )
 
     def child(self, name: str, resume_id: str | None = None) -> Tracker:
         """See `Tracker`."""
@@ -152,7 +178,11 @@ class MlflowTracker(Tracker):
 
     def sibling(self, name: str) -> Tracker:
         """See `Tracker`."""
-        return MlflowTracker(self.store, name)
+        return MlflowTracker(self.store, name, study=self._study, other_potential=True)
+
+    def answered(self, seconds: float) -> bool:
+        """See `Tracker`."""
+        return self.tried.wait(seconds)
 
     def close(self, status: Status = "FINISHED") -> None:
         """See `Tracker`. All trackers of a store together wait for it for at most one minute, or until Ctrl-C."""
@@ -244,16 +274,17 @@ class _Store:
     Args:
         uri: absolute address.
         experiment: name of the experiment.
+        patience: seconds that closed trackers together wait for it.
     """
 
-    def __init__(self, uri: str, experiment: str) -> None:
+    def __init__(self, uri: str, experiment: str, patience: float) -> None:
         self.uri, self.experiment = uri, experiment
         self.client: Any = None
         self._experiment_id = ""
         self.members: list[MlflowTracker] = []  # all trackers
         self._trackers: list[MlflowTracker] = []  # those that have reported something
         self._lock, self._wake = threading.Lock(), threading.Event()
-        self._patience = CLOSE_SECONDS
+        self._patience = self._longest = patience
         self._warned = self._ended = False
 
     def serve(self, tracker: MlflowTracker) -> None:
@@ -272,9 +303,9 @@ class _Store:
         self._wake.set()
         begun = time.monotonic()
         try:
-            settled, why = tracker.settled.wait(self._patience), f"within {CLOSE_SECONDS:.0f} s"
+            settled, why = tracker.settled.wait(self._patience), f"within {self._longest:.0f} s"
         except KeyboardInterrupt:
-            settled, why, begun = False, "before it was interrupted", -CLOSE_SECONDS
+            settled, why, begun = False, "before it was interrupted", -self._longest
         self._patience = max(0.0, self._patience - (time.monotonic() - begun))
         if not settled:
             self._warn(f"the store did not accept everything {why}")
@@ -348,6 +379,8 @@ class _Store:
                 self._warn(f"{words_of(error, self.uri)}; the run goes on without it")
                 wait, pause = pause, min(2 * pause, MAX_RETRY_SECONDS)
                 closed = self._closed()  # closed during the failed attempt: nobody waits for a second one
+            for tracker in self._trackers:
+                tracker.tried.set()
             self._ended = len(closed) == len(self.members)
             for tracker in closed:
                 tracker.settled.set()

@@ -12,7 +12,7 @@ Status = Literal["FINISHED", "FAILED", "KILLED"]
 class Tracker:
     """Takes what a run reports. This base class discards it. A run is kept from its first parameter or metric on.
 
-    No method raises, and only `close` waits for a disk or a server.
+    No method raises, and only `close` and `answered` wait for a disk or a server.
 
     Attributes:
         run_id: identifier of the run in the store, with which a later run can continue it; None until a store has
@@ -57,6 +57,14 @@ class Tracker:
     def of(self, potential: str) -> "Tracker":
         """Return the tracker of one potential, by label, of a test of several."""
         return self
+
+    def answered(self, seconds: float) -> bool:
+        """Wait until the store has accepted the run or has failed to, and return whether it has.
+
+        Args:
+            seconds: longest time to wait.
+        """
+        return True
 
     def close(self, status: Status = "FINISHED") -> None:
         """Send what is left and record how the run ended. A second call has no effect."""

@@ -21,6 +21,7 @@ from esen.errors import InputError
 from esen.files import RESULT, end_with_parent, read_json, remove_partial_files, write_json
 from esen.recipe.study import TRAIN, Study, Variant
 from esen.text import printable
+from esen.track import cell_of_study
 
 COMPARISON = "comparison"
 """Folder of the comparison of all variants, beside those of the variants."""
@@ -122,6 +123,12 @@ class Cell:
         return ", ".join(filter(None, (self.system, self.variant, f"seed {self.seed}", self.test)))
 
     @property
+    def tags(self) -> dict[str, str]:
+        """By which its tracked run is found and grouped."""
+        tags = {"study": self.study, "system": self.system, "variant": self.variant}
+        return {key: tag for key, tag in tags.items() if tag} | {"seed": str(self.seed), "test": self.test}
+
+    @property
     def is_training(self) -> bool:
         """Whether other cells wait for it."""
         return self.test == TRAIN
@@ -174,7 +181,8 @@ class Cell:
                 return
             remove_partial_files(self.folder)
             argv, start = self.argv(retry=retry), time.monotonic()
-            with _output_to(self.folder / LOG):
+            title = " ".join(filter(None, (self.system, self.variant, f"seed {self.seed}", self.test)))
+            with cell_of_study(title, self.tags), _output_to(self.folder / LOG):
                 code = runner(argv)
             if code == _INTERRUPTED:
                 sys.exit(code)

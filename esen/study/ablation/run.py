@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from shlex import join, quote
 from typing import Any
@@ -17,6 +17,7 @@ from esen.recipe.study import SlurmSpec, Study
 from esen.study.ablation.cells import COMPARISON, LOG, RECORD, Cell, CommandLine, Record, cells_of
 from esen.study.ablation.local import LocalQueue, Runner, choose_slots
 from esen.study.ablation.slurm import Chain, StudyJob, submit
+from esen.study.ablation.tracking import StudyTracking
 from esen.study.compare import Comparison, compare, read_measurements, write_comparison
 from esen.study.report import finish
 from esen.terminal import make_console, progress_bar
@@ -37,6 +38,7 @@ class StudyResult:
     Attributes:
         records: of all cells that have ended.
         failures: one line per cell that failed.
+        cells: number of all cells of the study.
         comparison: of all variants; None if no cell has results.
         lines: remarks.
         paths: files that were written, by what they are.
@@ -45,6 +47,7 @@ class StudyResult:
 
     records: Mapping[Cell, Record]
     failures: Sequence[str]
+    cells: int
     comparison: Comparison | None = None
     lines: Sequence[str] = ()
     paths: Mapping[str, Path] = field(default_factory=dict)
@@ -78,11 +81,37 @@ def run_study(
         InputError: the folder holds another study.
         Interrupted: by the user; everything is saved.
     """
+    with StudyTracking(study, output, command=command, device=device) as tracking:
+        result = _run(
+            study, output, lines, tracking, runner=runner, chosen=chosen, retry=retry, device=device
+        )
+        tracking.report(
+            cells=f"{len(result.records)} of {result.cells}",
+            failures=len(result.failures),
+            comparison=result.comparison,
+            paths=[*result.paths.values(), output / STUDY],
+        )
+    return replace(result, links=tracking.links)
+
+
+def _run(
+    study: Study,
+    output: Path,
+    lines: Lines,
+    tracking: StudyTracking,
+    *,
+    runner: Runner,
+    chosen: Callable[[Cell], bool],
+    retry: bool,
+    device: str,
+) -> StudyResult:
+    """Compute the cells and compare the variants."""
     launch = study.spec.launch
     if isinstance(launch, SlurmSpec):
         output = output.absolute()  # a job starts in another folder
     cells = cells_of(study, output, lines, device="" if device == "auto" else device)
     claim(study, output, lines)
+    tracking.begin()
     known = {cell: record for cell in cells if (record := cell.record()) is not None}
     kept = {cell: record for cell, record in known.items() if record.is_final(retry=retry)}
     asked = [cell for cell in cells if chosen(cell)]
@@ -92,7 +121,7 @@ def run_study(
     work = [cell for cell in wanted if cell.potential not in lost]
     remarks: list[str] = []
     if isinstance(launch, SlurmSpec):
-        remarks += _submit(launch, study, output, runner, work, known)
+        remarks += _submit(launch, study, output, runner, work, known, tracking)
     elif work:
         slots = choose_slots(launch, device)
         with StopSignal(lambda: say(_STOPPING)) as stop, _Display(work, len(slots.devices)) as shown:
@@ -101,9 +130,10 @@ def run_study(
                 f"{len(cells)} cells, {len(kept)} of them computed earlier, {len(work)} to compute; {slots.text};"
                 f" into {output}"
             )
-            LocalQueue(runner, slots, shown, retry=retry).run(work, kept, stop)
+            queue = LocalQueue(runner, slots, shown, tracking.variables(stop), retry)
+            queue.run(work, kept, stop)
             if stop.raised:
-                raise Interrupted(f"stopped; resume with: {join(command)}")
+                raise Interrupted(f"stopped; resume with: {join(tracking.command)}")
     records = {cell: record for cell in cells if (record := cell.record()) is not None}
     failures = [
         f"{cell.name}: {record.failure} (see {quote(str(cell.folder / LOG))})"
@@ -119,7 +149,7 @@ def run_study(
             paths |= write_comparison(comparison, output / COMPARISON)
         except InputError as error:  # the cells are complete without it
             remarks.append(f"no comparison: {error}")
-    return StudyResult(records, failures, comparison, remarks, finish(output, paths))
+    return StudyResult(records, failures, len(cells), comparison, remarks, finish(output, paths))
 
 
 def _submit(
@@ -129,16 +159,18 @@ def _submit(
     runner: Runner,
     work: Sequence[Cell],
     known: Mapping[Cell, Record],
+    tracking: StudyTracking,
 ) -> list[str]:
     """Submit the cells to Slurm, and return what the user is told."""
     jobs: dict[Chain, StudyJob] = {}
+    environment = tracking.variables() if work else {}
     for chain in dict.fromkeys((cell.system, cell.variant, cell.seed) for cell in work):
         mine = tuple(cell for cell in work if (cell.system, cell.variant, cell.seed) == chain)
         for cell in mine:  # a failed one is computed again
             (cell.folder / RECORD).unlink(missing_ok=True)
         others = {cell: one for cell, one in known.items() if (cell.system, cell.variant, cell.seed) == chain}
         kept = {cell: one for cell, one in others.items() if cell not in mine}
-        jobs[chain] = StudyJob(mine, kept, runner, spec.cpus_per_task)
+        jobs[chain] = StudyJob(mine, kept, runner, spec.cpus_per_task, environment)
     if not jobs:
         return []
     queued = submit(spec, study.name, output, jobs)

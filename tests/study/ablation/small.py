@@ -7,32 +7,44 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from esen.files import write_json
 from esen.recipe.study import Study, load_study
 from esen.study.ablation.cells import CommandLine
 
+BASE = """
+extends: quickstart
+tracking: {enabled: false}
+"""
 TEXT = """
-base: quickstart
+base: base.yaml
 variants:
   default: {}
   bad: {train.optimizer.learning_rate: 1}
 seeds: [0, 1]
 tests: {mae: {}, check: {}}
 """
-_RESULT = {
-    "version": "0",
-    "potentials": {"a": {}},
-    "settings": {},
-    "columns": [{"name": "error", "symbol": "error", "unit": "meV", "better": "less"}],
-    "rows": [{"potential": "a", "error": 2.0}],
-}
 LINES = {("", "mae"): CommandLine("mae", ("--frames", ":1")), ("", "check"): CommandLine("check")}
 
 
-def small_study(folder: Path) -> Study:
+def result_of(command: str, error: float) -> dict[str, Any]:
+    """The result of a command that measured an error."""
+    return {
+        "command": command,
+        "version": "0",
+        "potentials": {"a": {}},
+        "settings": {},
+        "columns": [{"name": "energy_mae", "symbol": "E MAE", "unit": "meV/atom", "better": "less"}],
+        "rows": [{"potential": "a", "energy_mae": error}],
+    }
+
+
+def small_study(folder: Path, more: str = "") -> Study:
+    """The study, with more lines in its file."""
+    (folder / "base.yaml").write_text(BASE, encoding="utf-8")
     path = folder / "small.yaml"
-    path.write_text(TEXT, encoding="utf-8")
+    path.write_text(TEXT + more, encoding="utf-8")
     return load_study(path)
 
 
@@ -50,7 +62,7 @@ def runner(arguments: Sequence[str]) -> int:
     limit = time.monotonic() + 60
     while (folder / "slow").exists() and time.monotonic() < limit:
         time.sleep(0.05)
-    write_json(folder / "result.json", _RESULT | {"command": arguments[0]})
+    write_json(folder / "result.json", result_of(arguments[0], 2.0))
     return 1 if arguments[0] == "check" else 0
 
 

@@ -14,9 +14,9 @@ import psutil
 import pytest
 
 from esen.errors import InputError
-from esen.recipe.study import Study, load_study
+from esen.recipe.study import Study
 from esen.study.ablation.run import StudyResult, run_study
-from tests.study.ablation.small import LINES, TEXT, calls, records, runner
+from tests.study.ablation.small import LINES, calls, records, runner, small_study
 
 pytest.importorskip("submitit")
 
@@ -59,9 +59,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def study_of(folder: Path) -> Study:
-    path = folder / "small.yaml"
-    path.write_text(TEXT + _LAUNCH, encoding="utf-8")
-    return load_study(path)
+    return small_study(folder, _LAUNCH)
 
 
 def submit(folder: Path) -> StudyResult:
