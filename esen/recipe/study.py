@@ -13,7 +13,7 @@ from esen.errors import InputError
 from esen.recipe.base import Spec
 from esen.recipe.document import Document, KeyPath, parse_document, plain_scalar
 from esen.recipe.load import load_recipe, read_text, resolve_paths
-from esen.recipe.mistakes import find_mistakes
+from esen.recipe.mistakes import find_mistakes, nearest
 from esen.recipe.overrides import Override
 from esen.recipe.recipe import Recipe
 from esen.recipe.schema import show_path
@@ -82,6 +82,8 @@ class SystemSpec(Spec):
 
     base: str
     """Recipe that the variants change, by path or by the name of a shipped one."""
+    variants: dict[str, Changes] = Field(default_factory=dict)
+    """Variants of this system alone; in addition to those of the whole study."""
     structures: tuple[str, ...] = ()
     """Structure files of the tests that name none."""
     tests: Tests = Field(default_factory=dict)
@@ -105,7 +107,7 @@ class StudySpec(Spec):
     """Structure files of the tests that name none."""
     tests: Tests = Field(default_factory=dict)
     """Tests of every variant: commands by name, with their options. `command` names the command of a test with another
-    name."""
+    name; `variants` lists the only variants that have the test."""
     launch: LaunchSpec = LocalSpec()
     """Where the cells run."""
 
@@ -158,6 +160,7 @@ class Test:
         options: of the command, by name.
         structures: structure files for a test that names none.
         where: the line of the study, for messages.
+        variants: names of the variants that have the test; None: all.
     """
 
     __test__ = False
@@ -168,6 +171,7 @@ class Test:
     options: Mapping[str, Any]
     structures: tuple[str, ...]
     where: str
+    variants: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -251,7 +255,7 @@ class _Reader:
             base = find_recipe(one.base, self.path.parent)
             if not base.is_file():
                 raise InputError(f"{self._where((*at, 'base'))}: {no_such_recipe(base)}")
-            for name, overrides in self._combinations().items():
+            for name, overrides in self._combinations(one, at).items():
                 try:
                     seeds = {seed: self._recipe(base, overrides, seed) for seed in self.spec.seeds}
                 except InputError as error:
@@ -288,7 +292,23 @@ class _Reader:
                     )
                 given = dict(options or {})
                 command = str(given.pop("command", name))
-                yield Test(system, name, command, given, structures, where)
+                chosen = self._chosen(given.pop("variants", None), one, at, where)
+                yield Test(system, name, command, given, structures, where, chosen)
+
+    def _chosen(self, names: Any, system: SystemSpec, place: KeyPath, where: str) -> tuple[str, ...] | None:
+        """The variants that have a test."""
+        if names is None:
+            return None
+        known = list(self._combinations(system, place))
+        listed = names if isinstance(names, list) else [names]
+        for name in listed:
+            if name not in known:
+                near = nearest(str(name), known)
+                hint = f"did you mean {near!r}? " if near else ""
+                raise InputError(
+                    f"{where}.variants: no variant {name!r}; {hint}(variants: {', '.join(known)})"
+                )
+        return tuple(map(str, listed))
 
     def _systems(self) -> Iterator[tuple[str, SystemSpec, KeyPath]]:
         if self.spec.base is not None:
@@ -296,12 +316,16 @@ class _Reader:
         for name, system in self.spec.systems.items():
             yield name, system, ("systems", name)
 
-    def _combinations(self) -> dict[str, tuple[Override, ...]]:
-        """The changes of every variant, with every combination of `vary`, by name."""
+    def _combinations(self, system: SystemSpec, place: KeyPath) -> dict[str, tuple[Override, ...]]:
+        """The changes of every variant of a system, with every combination of `vary`, by name."""
         grid = [[(key, value) for value in values] for key, values in self.spec.vary.items()]
         found: dict[str, tuple[Override, ...]] = {}
-        for name, changes in self.spec.variants.items():
-            at: KeyPath = ("variants", name)
+        every = {("variants", name): changes for name, changes in self.spec.variants.items()}
+        own_ones = {(*place, "variants", name): changes for name, changes in system.variants.items()}
+        for at, changes in (every | own_ones).items():
+            name = str(at[-1])
+            if at in own_ones and name in self.spec.variants:
+                raise InputError(f"{self._where(at)}: {show_path(at)}: the study has this variant as well")
             for point in itertools.product(*grid):
                 words = [f"{_short(key)}={_written(value)}" for key, value in point]
                 known = [name] if self.spec.variants != {_DEFAULT: {}} or not words else []

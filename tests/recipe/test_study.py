@@ -52,6 +52,26 @@ def test_vary_makes_every_combination(tmp_path: Path) -> None:
     assert found[3] == (3, "model.radial.count=512")
 
 
+def test_a_system_may_have_variants_and_a_test_only_some(tmp_path: Path) -> None:
+    text = """
+systems:
+  a: {base: quickstart, variants: {wide: {model.cutoff: 5}}}
+  b: {base: quickstart, tests: {check: {variants: [default]}}}
+"""
+    study = load(text, tmp_path)
+    assert [(v.system, v.name) for v in study.variants] == [("a", "default"), ("a", "wide"), ("b", "default")]
+    assert study.tests[0].variants == ("default",)
+    assert (
+        "did you mean 'wide'"
+        in mistakes(
+            text.replace(
+                "{base: quickstart, variants", "{base: quickstart, tests: {mae: {variants: wid}}, variants"
+            ),
+            tmp_path,
+        )[0]
+    )
+
+
 def test_systems_share_variants_and_add_tests(tmp_path: Path) -> None:
     text = """
 systems:

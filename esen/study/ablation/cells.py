@@ -217,7 +217,11 @@ def cells_of(
             tracked = variant.seeds[seed].tracking.enabled
             where = (study.name, variant.system, variant.name, seed)
             training = Cell(*where, TRAIN, folder / TRAIN, _training(variant, seed), "", device, tracked)
-            tests = [test for test in study.tests if test.system == variant.system]
+            tests = [
+                test
+                for test in study.tests
+                if test.system == variant.system and (test.variants is None or variant.name in test.variants)
+            ]
             cells.append(training)
             for test in tests:
                 own = folder / _safe(test.name)
