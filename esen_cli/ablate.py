@@ -52,12 +52,16 @@ def ablate(
 
     Example: esen ablate recipes/ablation/quick-study.yaml --only default,direct
     """
+    from esen.recipe.advice import missing_data
     from esen.recipe.shipped import find_study
     from esen.recipe.study import load_study
 
     path = find_study(study)
     loaded = load_study(path)
     missing: dict[str, None] = {}
+    for variant in loaded.variants:
+        absent = missing_data(variant.seeds[loaded.spec.seeds[0]], variant.recipe.parent)
+        missing |= dict.fromkeys(f"{variant.recipe}: {line}" for line in absent)
     lines = _lines(loaded, missing.setdefault)
     folder = writable((output or RUNS / loaded.name).expanduser())
 

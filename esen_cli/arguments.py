@@ -48,7 +48,8 @@ def command_line(
     Args:
         test: of the study.
         group: all commands.
-        folder: that relative paths of files are in; they may also be in the working directory, or come with esen.
+        folder: that relative paths of files are in; they may also be in the working directory, or come with esen, where
+            the name alone is enough: mgo.cif.
         others: structure files of the other tests, for a command that needs some and is given none.
         need: is told of each file that is not there.
 
@@ -158,7 +159,8 @@ def _file(value: Any, parameter: Parameter, where: str, folder: Path, need: Call
     is_folder = words == "FOLDER" and not _is_argument(parameter)
     if not isinstance(value, str) or not (words in _FILES or is_folder):
         return str(value) if _is_argument(parameter) else value
-    places = (folder, Path(), recipe_folder())
+    shipped = recipe_folder()
+    places = (folder, Path(), shipped, *sorted((shipped / "data").glob("*/")))
     path = os.path.expanduser(value)  # noqa: PTH111  # Path.expanduser raises where there is no such user
     for place in places:
         found = place.absolute() / path

@@ -65,7 +65,7 @@ def test_dry_run_counts_cells_and_measures_steps(tmp_path: Path) -> None:
     assert code == 0
     assert "model.forces.kind=direct" in output
     assert "time of a step" in output
-    assert "1 cells" in output
+    assert "1 cell, " in output
 
 
 def test_structures_and_options_become_arguments(tmp_path: Path) -> None:

@@ -52,10 +52,14 @@ def forecast_study(
     Raises:
         InputError: a recipe or its data cannot be used; missing data are only reported.
     """
-    local = study.spec.launch if isinstance(study.spec.launch, LocalSpec) else None
-    slots = choose_slots(local or LocalSpec(), device)
-    if local is not None:
+    launch = study.spec.launch
+    if isinstance(launch, LocalSpec):
+        slots = choose_slots(launch, device)
+        where, at_a_time = slots.text, len(slots.devices)
         use_threads(slots.threads)
+    else:
+        at_a_time = launch.array_parallelism
+        where = f"one job of a Slurm array per variant and seed, {at_a_time} at a time"
     cells = [cell for cell in cells_of(study, output, lines) if chosen(cell)]
     records = {cell: record for cell in cells if (record := cell.record()) is not None}
     rows: list[Row] = []
@@ -67,19 +71,16 @@ def forecast_study(
             continue
         row: Row = {"variant": variant.name, "changes": ", ".join(variant.settings(0)[:-1]) or "–"}
         row |= {"parameters": parameters_of(recipe), "time of a step": None, "time of a training": None}
-        absent = missing_data(recipe, variant.recipe.parent)
         known = None
-        if absent:
-            row["remark"] = absent[0]
-        else:
+        if not missing_data(recipe, variant.recipe.parent):
             forecast = forecast_training(recipe, device=device, quiet=True)
             known = forecast.seconds
             step = known / max(1, forecast.steps)
-            row |= {"time of a step": duration(step), "time of a training": duration(known), "remark": ""}
+            row |= {"time of a step": duration(step), "time of a training": duration(known)}
         seconds[variant.system, variant.name] = known
         rows.append(({"system": variant.system} if variant.system else {}) | row)
     by_test = _by_test(cells, records, seconds)
-    return StudyForecast((rows, by_test), _total(by_test, len(cells), slots.text, len(slots.devices)))
+    return StudyForecast((rows, by_test), _total(by_test, len(cells), where, at_a_time))
 
 
 def _by_test(
@@ -101,15 +102,17 @@ def _by_test(
     return rows
 
 
-def _total(rows: list[Row], cells: int, slots: str, at_a_time: int) -> list[str]:
+def _total(rows: list[Row], cells: int, where: str, at_a_time: int) -> list[str]:
     """The sum of what is known, and what is not; puts times into words."""
     known = sum(row["seconds"] or 0.0 for row in rows)
     unknown = [str(row["test"]) for row in rows if row["seconds"] is None]
     for row in rows:
         found = row.pop("seconds")
         row["time on one"] = None if found is None else duration(found)
-    lines = [f"{cells} cells, {slots}", f"time of what is known: about {duration(known / at_a_time)}"]
+    lines = [f"{cells} cell{'s' * (cells != 1)}, {where}"]
+    if known:
+        lines.append(f"time in all: about {duration(known / at_a_time)}")
     if unknown:
         names = ", ".join(dict.fromkeys(unknown))
-        lines.append(f"not in it, because it is known only once a cell of the study has run: {names}")
+        lines.append(f"not known until a cell of the study has run: the time of {names}")
     return lines
