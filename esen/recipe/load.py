@@ -52,7 +52,7 @@ def load_recipe(
     """
     document = parse_document(read_text(path) if text is None else text, str(path))
     data = document.value
-    if (isinstance(data, dict) and "variants" in data) or "systems" in data:
+    if isinstance(data, dict) and {"variants", "systems"} & set(data):
         raise InputError(f"{path}: this is a study of several trainings; run it with: esen ablate {path}")
     if data is None:
         raise InputError(f"{path}: the recipe is empty; `esen recipe list` shows some to start from")
