@@ -101,7 +101,11 @@ def validate(
         raise InputError(*mistakes)
 
 
-def schema() -> None:
+def schema(
+    study: Annotated[
+        bool, typer.Option("--study", help="Print the schema of studies (esen ablate).")
+    ] = False,
+) -> None:
     """Print the JSON Schema of recipes, with which an editor completes and checks them.
 
     Example: esen recipe schema > recipe.schema.json
@@ -109,8 +113,10 @@ def schema() -> None:
     import json
 
     from esen.recipe.load import file_schema
+    from esen.recipe.study import study_schema
 
-    say(*json.dumps(file_schema(), indent=2, ensure_ascii=False).splitlines())
+    found = study_schema() if study else file_schema()
+    say(*json.dumps(found, indent=2, ensure_ascii=False).splitlines())
 
 
 def list_recipes() -> None:
