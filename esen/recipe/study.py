@@ -197,6 +197,14 @@ class Study:
         """The name of the file."""
         return self.path.stem
 
+    def tests_of(self, system: str, variant: str) -> list["Test"]:
+        """The tests of a variant."""
+        return [
+            test
+            for test in self.tests
+            if test.system == system and (test.variants is None or variant in test.variants)
+        ]
+
     @property
     def base(self) -> str:
         """Name of the variant that changes nothing; the first one if there is none."""

@@ -217,13 +217,8 @@ def cells_of(
             tracked = variant.seeds[seed].tracking.enabled
             where = (study.name, variant.system, variant.name, seed)
             training = Cell(*where, TRAIN, folder / TRAIN, _training(variant, seed), "", device, tracked)
-            tests = [
-                test
-                for test in study.tests
-                if test.system == variant.system and (test.variants is None or variant.name in test.variants)
-            ]
             cells.append(training)
-            for test in tests:
+            for test in study.tests_of(variant.system, variant.name):
                 own = folder / _safe(test.name)
                 line, weights = lines[test.system, test.name], str(training.folder)
                 cells.append(Cell(*where, test.name, own, line, weights, device, tracked))

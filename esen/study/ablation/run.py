@@ -13,7 +13,8 @@ from esen import __version__
 from esen.errors import InputError
 from esen.files import Interrupted, StopSignal, read_json, write_atomically, write_json
 from esen.recipe import flatten
-from esen.recipe.study import SlurmSpec, Study
+from esen.recipe.load import merged
+from esen.recipe.study import TRAIN, SlurmSpec, Study
 from esen.study.ablation.cells import COMPARISON, LOG, RECORD, Cell, CommandLine, Record, cells_of
 from esen.study.ablation.local import LocalQueue, Runner, choose_slots
 from esen.study.ablation.slurm import Chain, StudyJob, submit
@@ -192,9 +193,12 @@ def claim(study: Study, output: Path, lines: Lines) -> None:
         before = read_json(path, f"remove {output} to compute the study anew")
         if changed := _changed(before, now):
             raise InputError(f"{output}: holds another study: {changed}; give another folder with --output")
-        for section in ("systems", "variants", "tests"):
-            now[section] = before.get(section, {}) | now[section]
+        now = merged(before, now)
         now["seeds"] = sorted({*before.get("seeds", ()), *now["seeds"]})
+        for system, name in ((s, n) for s, variants in before.get("cells", {}).items() for n in variants):
+            now["cells"][system][name] = list(
+                dict.fromkeys([*before["cells"][system][name], *now["cells"][system][name]])
+            )
     elif output.is_dir() and any(output.iterdir()):
         raise InputError(
             f"{output}: the folder holds something else than a study; give another with --output"
@@ -214,6 +218,10 @@ def description(study: Study, lines: Lines) -> dict[str, Any]:
     tests: dict[str, dict[str, Any]] = {system: {} for system in recipes}
     for (system, name), line in lines.items():
         tests[system][name] = {"command": line.command, "arguments": [*line.options, *line.arguments]}
+    cells = {
+        system: {name: [TRAIN, *(t.name for t in study.tests_of(system, name))] for name in variants}
+        for system, variants in recipes.items()
+    }
     return {
         "study": study.name,
         "version": __version__,
@@ -222,6 +230,7 @@ def description(study: Study, lines: Lines) -> dict[str, Any]:
         "variants": {variant.name: variant.changes for variant in study.variants},
         "seeds": list(study.spec.seeds),
         "tests": tests,
+        "cells": cells,
         "recipes": recipes,
     }
 

@@ -355,9 +355,9 @@ def _studies(folders: Sequence[Path], remark: Callable[[str], None]) -> tuple[li
             planned = [
                 (str(system), variant, seed, test)
                 for system in study["systems"]
-                for variant in mine
                 for seed in study["seeds"]
-                for test in ("train", *study["tests"].get(system, ()))
+                for variant, tests in study["cells"][system].items()
+                for test in tests
             ]
         except (KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{path}: no study of this version of esen ({error!r}); {_CURE}") from error

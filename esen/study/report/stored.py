@@ -89,6 +89,8 @@ class StoredStudy(BaseModel):
     variants: dict[str, Any]
     seeds: list[int]
     tests: dict[str, dict[str, StoredTest]] = Field(default_factory=dict)
+    cells: dict[str, dict[str, list[str]]]
+    """By system and variant, the names of the training and the tests."""
 
 
 class ComparedVariant(BaseModel):

@@ -47,13 +47,13 @@ def study_state(folder: Path) -> StudyState:
         cells[one.system, one.variant, one.seed, one.test] = (one, path.parent)
     rows = [
         (system, variant, seed)
-        for system in study.systems
-        for variant in study.variants
+        for system, variants in study.cells.items()
+        for variant in variants
         for seed in study.seeds
     ]
-    of_system = {system: [TRAIN, *study.tests.get(system, {})] for system in study.systems}
-    tests = list(dict.fromkeys(test for mine in of_system.values() for test in mine))
-    wanted = [(*row, test) for row in rows for test in of_system[row[0]]]
+    of_variant = {(system, name): mine for system, all_ in study.cells.items() for name, mine in all_.items()}
+    tests = list(dict.fromkeys(test for mine in of_variant.values() for test in mine))
+    wanted = [(*row, test) for row in rows for test in of_variant[row[:2]]]
     names = ["system", "variant", "seed"] if list(study.systems) != [""] else ["variant", "seed"]
     matrix = []
     for row in rows:

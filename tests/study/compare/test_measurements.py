@@ -245,6 +245,7 @@ def test_a_study_gives_order_and_base_and_what_is_missing(tmp_path: Path) -> Non
         "variants": {"b": {}, "a": {}},
         "seeds": [0],
         "tests": {"": {"mae": {"command": "mae", "arguments": []}}},
+        "cells": {"": {"b": ["train", "mae"], "a": ["train", "mae"]}},
     }
     write_cell(tmp_path, "a", 0, "mae", errors(1.0))
     (tmp_path / "study.json").write_text(json.dumps(study))

@@ -174,7 +174,8 @@ def test_secrets_are_not_shown(tmp_path: Path) -> None:
 def test_a_study_has_the_state_of_each_cell(tmp_path: Path) -> None:
     tests = {"": {"mae": {"command": "mae", "arguments": []}}}
     variants = {"default": {}, "<direct>": {"model.forces.kind": "direct"}}
-    study = {"study": "s", "version": "1", "variants": variants, "seeds": [0, 1], "tests": tests}
+    cells = {"": {name: ["train", "mae"] for name in variants}}
+    study = {"study": "s", "variants": variants, "seeds": [0, 1], "tests": tests, "cells": cells}
     (tmp_path / "study.json").write_text(json.dumps(study))
     for variant, state in (("default", "done"), ("<direct>", "failed")):
         folder = tmp_path / variant.strip("<>") / "seed-0" / "train"
