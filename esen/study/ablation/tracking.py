@@ -1,5 +1,6 @@
 """The tracked run of a study: parent of the runs of its cells, with the means and deviations over the seeds."""
 
+import logging
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,8 +27,11 @@ _POLL_SECONDS = 0.1
 _SECTION = "variants"
 _LONGEST_PART = 70
 """Letters of quantity, system and variant in the key of a metric, which has at most 250."""
+_CREDENTIALS = ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
 _LONGEST_NOTE = 4500
 """MLflow keeps 5000 characters of a description; a table that is cut off is not shown as one."""
+
+_log = logging.getLogger(__name__)
 
 
 class StudyTracking:
@@ -127,6 +131,12 @@ def _tracker(study: Study, output: Path) -> Tracker:
     if tracking is None:
         return NullTracker()
     known = kept_tracking(output)
+    secret = tracking.uri is not None and without_secrets(tracking.uri) != tracking.uri
+    if secret and study.tests and not any(map(os.environ.get, _CREDENTIALS)):
+        _log.warning(
+            "tests do not get the password in tracking.uri of the recipe; for their runs to be kept, give it in"
+            " MLFLOW_TRACKING_URI"
+        )
     uri = tracking.uri or (None if os.environ.get("MLFLOW_TRACKING_URI") else own_store(known))
     return make_tracker(True, uri, tracking.experiment, study.name, kept_run_id(output))
 

@@ -192,12 +192,16 @@ def test_a_store_that_does_not_answer_costs_a_bounded_time(
     assert not (tmp_path / "out" / "tracking.json").exists()
 
 
-def test_no_secret_is_stored_or_handed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_secret_is_stored_or_handed_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     handed: list[str] = []
     monkeypatch.setattr("esen.study.ablation.tracking._LONGEST_WAIT", 0.1)
     monkeypatch.setattr("esen.track.mlflow_tracker.CLOSE_SECONDS", 0.1)
     monkeypatch.setattr(QueueOfThisProcess, "run", lambda self, *_: handed.extend(self.environment.values()))
     run(tmp_path, "http://me:s3cret@127.0.0.1:9/", "secret-study")
+    assert "MLFLOW_TRACKING_URI" in caplog.text
+    assert "s3cret" not in caplog.text
     (text,) = handed
     assert json.loads(text)["uri"] == "http://127.0.0.1:9/"
     assert not [p for p in (tmp_path / "out").rglob("*") if p.is_file() and b"s3cret" in p.read_bytes()]
