@@ -34,9 +34,10 @@ RESULT = "result.json"
 """File of the results of a command."""
 LOCK = ".lock"
 """File of the lock in a folder; a folder that holds nothing else counts as empty."""
-_SIGNALS = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-)  # Ctrl-C, the scheduler, a terminal that is closed (Windows has no such signal)
+STOPPING = ("SIGTERM", "SIGHUP")
+"""Signals of a scheduler, and of a terminal that is closed (which Windows has not)."""
+_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", *STOPPING) if hasattr(signal, name))
+"""The same and Ctrl-C."""
 
 
 @contextmanager
@@ -223,15 +224,20 @@ def read_arrays_as(path: Path, kind: type[T]) -> T:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, file: str = LOCK, *, wait: bool = False) -> Iterator[None]:
     """Lock a folder against other processes, and remove what killed processes left half written in it.
 
     The operating system lifts the lock of a process that is killed. A file system without locks is used without.
 
+    Args:
+        folder: it.
+        file: of the lock, in the folder.
+        wait: whether to wait for a process that holds the lock.
+
     Raises:
-        InputError: another process holds the lock.
+        InputError: another process holds the lock, and is not waited for.
     """
-    lock = FileLock(folder / LOCK, blocking=False)
+    lock = FileLock(folder / file, blocking=wait)
     try:
         lock.acquire()
     except Timeout as error:
@@ -260,6 +266,9 @@ class Interrupted(KeyboardInterrupt):
 
 class StopSignal:
     """Within the block, the first Ctrl-C, SIGTERM or SIGHUP only sets `raised`; a second one interrupts at once.
+
+    In a worker process, further signals change nothing: a signal to the whole group of processes reaches the worker,
+    and its parent, which stops the worker once more, and kills it if the user is in a hurry.
 
     Args:
         tell: called once after the first signal, by a thread, because a signal handler must not print.
@@ -291,7 +300,8 @@ class StopSignal:
             self._teller.join()
 
     def _heard(self, number: int, frame: FrameType | None) -> None:
-        if self.raised and time.monotonic() - self._heard_at >= self._grace:
+        is_second = time.monotonic() - self._heard_at >= self._grace
+        if self.raised and is_second and parent_process() is None:
             raise KeyboardInterrupt
         if self.raised:
             return
@@ -331,9 +341,28 @@ def signals_ignored() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
+@contextmanager
+def signals_blocked(*names: str) -> Iterator[None]:
+    """Block signals within the block; a process that is started there does not get them until it unblocks them."""
+    known = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    if not hasattr(signal, "pthread_sigmask"):  # on Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, known)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def end_with_parent() -> None:
-    """Let this worker process end when its parent is killed, and not by Ctrl-C, which is for the parent."""
+    """Let this worker process end when its parent is killed or by SIGTERM, and not by Ctrl-C, which is for the parent.
+
+    A signal to end that has come while it was blocked ends the process now.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [getattr(signal, name) for name in STOPPING])
 
     def wait() -> None:
         parent = parent_process()

@@ -4,27 +4,28 @@ A cell is a folder. Its record, `cell.json`, is written last, so that it says th
 computed under a lock by the process that it runs in, so that several processes may work on one study.
 """
 
+import hashlib
 import os
 import re
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
-from filelock import FileLock
-
-from esen.errors import InputError
-from esen.files import RESULT, end_with_parent, read_json, remove_partial_files, write_json
+from esen.errors import InputError, typed_line
+from esen.files import RESULT, end_with_parent, locked, read_json, write_json
 from esen.recipe.study import TRAIN, Study, Variant
 from esen.text import printable
 from esen.track import cell_of_study
 
 COMPARISON = "comparison"
 """Folder of the comparison of all variants, beside those of the variants."""
+STUDY = "study.json"
 RECORD = "cell.json"
 LOG = "cell.log"
 _LOCK = ".cell.lock"
@@ -32,6 +33,9 @@ _CLAIMS = ("last.safetensors", "recipe.yaml", "manifest.json")
 """Files with which a training or a test begins."""
 _INTERRUPTED = 130
 _LONGEST_NAME = 80
+_HASH_DIGITS = 8
+_OF_STUDY = (COMPARISON, STUDY, "study.yaml", "report.html", "slurm", "tracking.json")
+"""Names in the folder of a study, which no folder of a variant or system can have."""
 State = Literal["done", "failed"]
 
 
@@ -152,9 +156,10 @@ class Cell:
         """How it ended; None if it did not, or if its record is damaged, so that it is computed again."""
         if not (self.folder / RECORD).exists():
             return None
-        with suppress(InputError, TypeError):
+        with suppress(InputError, TypeError, KeyError):
             found = read_json(self.folder / RECORD, "")
-            return Record(**found | {"argv": tuple(found["argv"])})
+            record = Record(**found | {"argv": tuple(found["argv"])})
+            return record if record.state in get_args(State) else None
         return None
 
     def ended(self, argv: Sequence[str], failure: str | None, code: int | None, seconds: float) -> Record:
@@ -175,18 +180,18 @@ class Cell:
             retry: whether a cell that failed is computed again.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.folder / _LOCK):
+        with locked(self.folder, _LOCK, wait=True):
             known = self.record()
             if known is not None and known.is_final(retry=retry):
                 return
-            remove_partial_files(self.folder)
+            (self.folder / RECORD).unlink(missing_ok=True)  # it is not of this attempt, which may be killed
             argv, start = self.argv(retry=retry), time.monotonic()
             title = " ".join(filter(None, (self.system, self.variant, f"seed {self.seed}", self.test)))
             with cell_of_study(title, self.tags), _output_to(self.folder / LOG):
-                code = runner(argv)
+                code, defect = _exit_code(runner, argv)
             if code == _INTERRUPTED:
                 sys.exit(code)
-            self.ended(argv, self._failure(code), code, time.monotonic() - start)
+            self.ended(argv, defect or self._failure(code), code, time.monotonic() - start)
 
     def _failure(self, code: int) -> str | None:
         """Why there are no results. Exit code 1 says of a test that its results are bad, and is no failure."""
@@ -244,6 +249,15 @@ def exit_reason(code: int | None) -> str:
     return f"the process ended with exit code {code}"
 
 
+def _exit_code(runner: Callable[[Sequence[str]], int], argv: Sequence[str]) -> tuple[int, str | None]:
+    """Run a command. Its exit code, and the error if it is a defect of the command, with which no other cell ends."""
+    try:
+        return runner(argv), None
+    except Exception as error:
+        traceback.print_exc()
+        return 1, typed_line(error)
+
+
 def last_error(log: Path) -> str | None:
     """Return the last line of a log that says what is wrong, or its last line; None if there is none."""
     with suppress(OSError):
@@ -268,19 +282,20 @@ def _check_names(study: Study) -> None:
         dict.fromkeys(variant.name for variant in study.variants),
         dict.fromkeys((TRAIN, *(test.name for test in study.tests))),
     ):
-        taken: dict[str, str] = {COMPARISON: "the comparison"} if names is not systems or any(names) else {}
+        taken = {} if TRAIN in names else dict.fromkeys(_OF_STUDY, "a file of the study itself")
         for name in names:
-            other = taken.setdefault(_safe(name).lower(), name)
-            if other != name:
-                raise InputError(
-                    f"{study.path}: {name!r} and {other!r} would have the same folder; rename one"
-                )
+            other = taken.setdefault(_safe(name).lower(), repr(name))
+            if other != repr(name):
+                raise InputError(f"{study.path}: {name!r} would have the same folder as {other}; rename it")
 
 
 def _safe(name: str) -> str:
-    """A name of a folder for a name of the user."""
-    kept = re.sub(r"[^\w.,=+-]", "_", name, flags=re.ASCII)
-    return kept.lstrip(".")[:_LONGEST_NAME] or ("_" if name else "")
+    """A name of a folder for a name of the user. A long one is cut off, and differs by its hash."""
+    kept = re.sub(r"[^\w.,=+-]", "_", name, flags=re.ASCII).lstrip(".") or ("_" if name else "")
+    if len(kept) <= _LONGEST_NAME:
+        return kept
+    digest = hashlib.sha256(name.encode(errors="backslashreplace")).hexdigest()[:_HASH_DIGITS]
+    return f"{kept[: _LONGEST_NAME - _HASH_DIGITS - 1]}-{digest}"
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """The local queue: cells in processes of their own, as many at a time as the machine has GPUs or cores for."""
 
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +13,7 @@ from typing import Any, Protocol
 
 import psutil
 
-from esen.files import StopSignal, signals_ignored
+from esen.files import STOPPING, StopSignal, signals_blocked, signals_ignored
 from esen.recipe.study import LocalSpec
 from esen.study.ablation.cells import Cell, Record, exit_reason, run_in_process
 
@@ -168,8 +167,9 @@ class LocalQueue:
             changes["CUDA_VISIBLE_DEVICES"] = gpu
         arguments = (cell, self.runner, self.retry, changes)
         process: BaseProcess = _context().Process(target=run_in_process, args=arguments, name=cell.name)
-        # Ctrl-C is for this process, also while the cell imports, and so is the signal before the time limit of Slurm
-        with _environment(changes), signals_ignored(), _blocked("SIGUSR2"):
+        # Ctrl-C is for this process, also while the cell imports, and so is the signal before the time limit of Slurm.
+        # SIGTERM to all processes must not end the server of forks, by which this one knows that a cell has ended.
+        with _environment(changes), signals_ignored(), signals_blocked("SIGUSR2", *STOPPING):
             process.start()
         return process
 
@@ -193,24 +193,14 @@ def _end(processes: Sequence[BaseProcess]) -> None:
     for process in processes:
         process.terminate()
     limit = time.monotonic() + _GRACE_SECONDS
-    for process in processes:
-        process.join(max(0.0, limit - time.monotonic()))
-        if process.exitcode is None:
-            process.kill()
-            process.join()
-
-
-@contextmanager
-def _blocked(name: str) -> Iterator[None]:
-    """Block a signal within the block; a process that is started there never gets it."""
-    if not hasattr(signal, name):  # on Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [getattr(signal, name)])
     try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for process in processes:
+            process.join(max(0.0, limit - time.monotonic()))
+    finally:  # also if the user repeats the signal
+        for process in processes:
+            if process.exitcode is None:
+                process.kill()
+                process.join()
 
 
 @contextmanager
