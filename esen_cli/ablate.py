@@ -1,7 +1,8 @@
 """`esen ablate`."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +14,7 @@ from esen_cli.options import Device, output_option
 from esen_cli.output import RUNS, print_paths, print_table, say, writable
 
 if TYPE_CHECKING:
-    from esen.recipe.study import Study
+    from esen.recipe.study import Study, Test
     from esen.study.ablation.cells import Cell, CommandLine
 
 Lines = dict[tuple[str, str], "CommandLine"]
@@ -52,27 +53,25 @@ def ablate(
 
     Example: esen ablate recipes/ablation/quick-study.yaml --only default,direct
     """
-    from esen.recipe.advice import missing_data
     from esen.recipe.shipped import find_study
     from esen.recipe.study import load_study
 
     path = find_study(study)
     loaded = load_study(path)
-    missing: dict[str, None] = {}
-    for variant in loaded.variants:
-        absent = missing_data(variant.seeds[loaded.spec.seeds[0]], variant.recipe.parent)
-        missing |= dict.fromkeys(f"{variant.recipe}: {line}" for line in absent)
-    lines = _lines(loaded, missing.setdefault)
+    absent: set[tuple[str, str, str]] = set()
+    lines = _lines(loaded, absent)
     folder = writable((output or RUNS / loaded.name).expanduser())
 
-    from esen.study.ablation.cells import cells_of
+    from esen.study.ablation.cells import cells_of, needed_of
     from esen.study.ablation.run import run_study
 
-    chosen = _chosen(only, cells_of(loaded, folder, lines))
+    cells = cells_of(loaded, folder, lines)
+    chosen = _chosen(only, cells)
+    missing = _missing(loaded, needed_of(cells, chosen), absent)
     if dry_run:
         from esen.study.ablation.forecast import forecast_study
 
-        forecast = forecast_study(loaded, folder, lines, chosen, device=device)
+        forecast = forecast_study(loaded, folder, lines, chosen, retry=retry, device=device)
         for rows in forecast.tables:
             print_table(rows)
         say(*forecast.lines, *(f"warning: {line}" for line in missing))
@@ -111,8 +110,30 @@ def run_command(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _lines(study: "Study", missing: Callable[[str], None]) -> Lines:
-    """The command lines of all tests, by system and test.
+def _missing(study: "Study", cells: Sequence["Cell"], absent: Collection[tuple[str, str, str]]) -> list[str]:
+    """The lines about data that cells need and that are not there, each once.
+
+    Args:
+        study: of the cells.
+        cells: to compute.
+        absent: system, test and line of the files that tests need.
+    """
+    from esen.recipe.advice import missing_data
+
+    trained = {(cell.system, cell.variant) for cell in cells if cell.is_training}
+    tested = {(cell.system, cell.test) for cell in cells}
+    recipes = [
+        f"{variant.recipe}: {line}"
+        for variant in study.variants
+        if (variant.system, variant.name) in trained
+        for line in missing_data(variant.seeds[study.spec.seeds[0]], variant.recipe.parent)
+    ]
+    files = [line for system, test, line in sorted(absent) if (system, test) in tested]
+    return list(dict.fromkeys(recipes + files))
+
+
+def _lines(study: "Study", absent: set[tuple[str, str, str]]) -> Lines:
+    """The command lines of all tests, by system and test. The files that are not there are added to `absent`.
 
     Raises:
         InputError: of all mistakes, one line each.
@@ -128,13 +149,17 @@ def _lines(study: "Study", missing: Callable[[str], None]) -> Lines:
         files = next((found for other in siblings if (found := structure_files(other.options))), [])
         try:
             lines[test.system, test.name] = command_line(
-                test, group, study.path.parent, others=files, need=missing
+                test, group, study.path.parent, others=files, need=partial(_add, absent, test)
             )
         except InputError as error:
             mistakes += error.args
     if mistakes:
         raise InputError(*dict.fromkeys(mistakes))
     return lines
+
+
+def _add(absent: set[tuple[str, str, str]], test: "Test", line: str) -> None:
+    absent.add((test.system, test.name, line))
 
 
 def _chosen(only: str | None, cells: Sequence["Cell"]) -> Callable[["Cell"], bool]:

@@ -1,14 +1,16 @@
 """Options of a command that stand in a study, as the command line that the command itself reads."""
 
 import glob
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from esen.data.readers.frame import parse_slice
+from esen.data.supercells import parse_supercell
 from esen.errors import InputError
 from esen.recipe.mistakes import nearest
-from esen.recipe.schema import one_of
 from esen.recipe.shipped import recipe_folder
 
 if TYPE_CHECKING:
@@ -77,13 +79,18 @@ def command_line(
         given["allow-direct"] = True  # a study is there to compare them
     options: list[str] = []
     arguments: list[str] = []
+    if twice := next(
+        (key for key in given if sum(parameters[key] is parameters[k] for k in given) > 1), None
+    ):
+        raise InputError(f"{test.where}.{twice}: given twice, under two names of one option; leave one out")
     for key, value in given.items():
         parameter = parameters[key]
+        _check_value(parameter, value, test.where, key)
         values = [_file(v, parameter, test.where, folder, need) for v in _listed(value)]
         if _is_argument(parameter):
             arguments += values
         else:
-            options += _option(parameter, value, values, f"{test.where}.{key}")
+            options += _option(parameter, value, values)
     line = (*options, "--", "POTENTIAL", *arguments)
     try:
         with command.make_context(test.command, list(line)):
@@ -132,21 +139,69 @@ def _is_argument(parameter: Parameter) -> bool:
     return bool(parameter.param_type_name == "argument")
 
 
+def _words(parameter: Parameter) -> str:
+    return str(parameter.metavar or "").strip("[].")
+
+
 def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _option(parameter: Parameter, value: Any, values: Sequence[Any], where: str) -> list[str]:
+def _check_value(parameter: Parameter, value: Any, where: str, key: str) -> None:
+    """Refuse a value of the wrong kind, and a text that the command would refuse when the training is done.
+
+    Raises:
+        InputError: it is one of these.
+    """
+    if not _is_argument(parameter) and parameter.is_flag:
+        if not isinstance(value, bool):
+            raise InputError(f"{where}.{key}: given {json.dumps(value)}, expected true or false")
+        return
+    values = _listed(value)
+    kind = "name of a file" if _words(parameter) in _FILES else "value"
+    expected: tuple[type, ...] = (str,) if _words(parameter) in _FILES else (str, int, float)
+    if not values or not all(isinstance(v, expected) and not isinstance(v, bool) and v != "" for v in values):
+        raise InputError(f"{where}.{key}: given {json.dumps(value)}, expected a {kind} or a list of such")
+    text = ",".join(map(str, values))
+    if parameter.metavar in _POSITIVE and not _is_positive(text):
+        raise InputError(f"{where}.{key}: given {json.dumps(value)}, expected a number above 0")
+    if parameter.metavar in _READERS:
+        try:
+            _READERS[parameter.metavar](text)
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from None
+
+
+def _read_laws(text: str) -> object:
+    from esen.evaluate.laws.run import choose_laws
+
+    return choose_laws([name.strip() for name in text.split(",")])
+
+
+def _is_positive(text: str) -> bool:
+    try:
+        return all(float(part) > 0 for part in text.split(","))
+    except ValueError:
+        return False
+
+
+_POSITIVE = ("Å", "Å,Å,...", "K,K,...", "FS", "PS", "eV/Å", "EV/Å")
+"""Words of the help for numbers above 0."""
+_READERS: dict[str, Callable[[str], object]] = {
+    "SLICE": parse_slice,
+    "N,N,N": parse_supercell,
+    "LAW,LAW,...": _read_laws,
+}
+"""By the word for a value in the help, what reads the value. It raises InputError."""
+
+
+def _option(parameter: Parameter, value: Any, values: Sequence[Any]) -> list[str]:
     """An option with its value, as a user would type it."""
     name = next(name for name in parameter.opts if name.startswith("--"))
     if parameter.is_flag:
-        if not isinstance(value, bool):
-            raise InputError(f"{where}: given {value!r}, expected true or false")
         if value:
             return [name]
         return list(parameter.secondary_opts[:1])
-    if value is None or any(isinstance(v, bool | dict | list) or v is None for v in values):
-        raise InputError(f"{where}: given {value!r}, expected {one_of(['a value', 'a list of values'])}")
     texts = [str(v) for v in values]
     if parameter.multiple:
         return [part for text in texts for part in (name, text)]
@@ -155,9 +210,8 @@ def _option(parameter: Parameter, value: Any, values: Sequence[Any], where: str)
 
 def _file(value: Any, parameter: Parameter, where: str, folder: Path, need: Callable[[str], None]) -> Any:
     """The absolute path of a file of the study, of the working directory, or of esen."""
-    words = str(parameter.metavar or "").strip("[].")
-    is_folder = words == "FOLDER" and not _is_argument(parameter)
-    if not isinstance(value, str) or not (words in _FILES or is_folder):
+    is_folder = _words(parameter) == "FOLDER" and not _is_argument(parameter)
+    if not isinstance(value, str) or not (_words(parameter) in _FILES or is_folder):
         return str(value) if _is_argument(parameter) else value
     shipped = recipe_folder()
     places = (folder, Path(), shipped, *sorted((shipped / "data").glob("*/")))

@@ -38,11 +38,16 @@ def parse_override(text: str) -> Override:
     ('train', 'stages', '0', 'epochs')
     """
     key, equals, value = text.partition("=")
-    parts = tuple(re.sub(r"\[(\d+)\]", r".\1", key.strip()).split("."))
+    parts = parts_of(key)
     label = f"--set {cut(text, _LONGEST_LABEL)}"
     if not equals or not all(parts):
         raise InputError(f"{label}: expected KEY=VALUE, such as model.lmax=3")
     return Override(label, parts, parse_value(value, label))
+
+
+def parts_of(key: str) -> tuple[str, ...]:
+    """Divide a dotted key; `stages[0]` is `stages.0`."""
+    return tuple(re.sub(r"\[(\d+)\]", r".\1", key.strip()).split("."))
 
 
 def apply_override(data: dict[str, Any], override: Override) -> KeyPath:

@@ -14,7 +14,7 @@ from esen.recipe.base import Spec
 from esen.recipe.document import Document, KeyPath, parse_document, plain_scalar
 from esen.recipe.load import load_recipe, read_text, resolve_paths
 from esen.recipe.mistakes import find_mistakes, nearest
-from esen.recipe.overrides import Override
+from esen.recipe.overrides import Override, parts_of
 from esen.recipe.recipe import Recipe
 from esen.recipe.schema import show_path
 from esen.recipe.shipped import find_recipe, no_such_recipe
@@ -117,6 +117,9 @@ class StudySpec(Spec):
             raise ValueError("base: expected the recipe to vary, or `systems` with a base each, but not both")
         if repeated := sorted({seed for seed in self.seeds if self.seeds.count(seed) > 1}):
             raise ValueError(f"seeds has {repeated[0]} twice; every seed is trained once")
+        for key in ("systems", "variants", "tests"):
+            if any(not name.strip() for name in getattr(self, key)):
+                raise ValueError(f"{key} has an entry without a name; expected a name of yours")
         return self
 
 
@@ -309,6 +312,8 @@ class _Reader:
             return None
         known = list(self._combinations(system, place))
         listed = names if isinstance(names, list) else [names]
+        if not listed:
+            raise InputError(f"{where}.variants: names no variant (variants: {', '.join(known)})")
         for name in listed:
             if name not in known:
                 near = nearest(str(name), known)
@@ -336,21 +341,24 @@ class _Reader:
                 raise InputError(f"{self._where(at)}: {show_path(at)}: the study has this variant as well")
             for point in itertools.product(*grid):
                 words = [f"{_short(key)}={_written(value)}" for key, value in point]
-                known = [name] if self.spec.variants != {_DEFAULT: {}} or not words else []
+                known = [name] if len(every | own_ones) > 1 or changes or not words else []
                 own = tuple(self._overrides(changes, (), at))
                 varied = tuple(
                     override
                     for key, value in point
                     for override in self._overrides({key: value}, (), ("vary", key))
                 )
-                found[" ".join(known + words)] = own + varied
+                full = " ".join(known + words)
+                if full in found:
+                    raise InputError(f"{self._where(('vary',))}: vary: makes the variant {full!r} twice")
+                found[full] = own + varied
         return found
 
     def _overrides(
         self, changes: Mapping[str, Any], parts: tuple[str, ...], at: KeyPath
     ) -> Iterator[Override]:
         for key, value in changes.items():
-            path = (*parts, *key.split("."))
+            path = (*parts, *parts_of(key))
             if isinstance(value, dict) and value:
                 yield from self._overrides(value, path, (*at, key))
             else:

@@ -44,6 +44,12 @@ def ablate(tests: str, folder: Path, *options: str) -> tuple[int, str]:
         ("md-drift: {output: x}", ["tests.md-drift", "the study sets this option"]),
         ("fast: {command: md-drft}", ["tests.fast", "did you mean md-drift?"]),
         ("check: {laws: {a: 1}}", ["tests.check.laws", "expected"]),
+        ("check: {laws: [rotatin]}", ["tests.check", "did you mean 'rotation'?"]),
+        ("md-drift: {supercell: 2x2}", ["tests.md-drift", "--supercell", "2,2,2"]),
+        ("md-drift: {timestep: -1}", ["tests.md-drift.timestep", "-1", "above 0"]),
+        ("md-drift: {order-test: true, order_test: false}", ["tests.md-drift.order-test", "twice"]),
+        ("mae: {data: null}", ["tests.mae.data", "null", "name of a file"]),
+        ("mae: {data: [[mgo.xyz]]}", ["tests.mae.data", "name of a file"]),
     ],
 )
 def test_mistakes_in_tests(tests: str, words: list[str], tmp_path: Path) -> None:
@@ -58,6 +64,13 @@ def test_only_names_something_of_the_study(tmp_path: Path) -> None:
     code, output = ablate("check:", tmp_path, "--only", "dirct")
     assert code == 2
     assert "did you mean direct?" in output
+
+
+def test_data_that_no_chosen_cell_needs_may_be_missing(tmp_path: Path) -> None:
+    tests = "check:\n  mae: {data: [nowhere.xyz]}"
+    code, output = ablate(tests, tmp_path, "--dry-run", "--only", "default,check")
+    assert (code, "nowhere" in output) == (0, False)
+    assert "2 cells, " in output  # with the training that the check needs
 
 
 def test_dry_run_counts_cells_and_measures_steps(tmp_path: Path) -> None:

@@ -52,6 +52,21 @@ def test_vary_makes_every_combination(tmp_path: Path) -> None:
     assert found[3] == (3, "model.radial.count=512")
 
 
+def test_vary_keeps_the_variants_of_a_system(tmp_path: Path) -> None:
+    text = (
+        "systems: {a: {base: quickstart, variants: {wide: {model.cutoff: 5}}}}\nvary: {model.lmax: [2, 3]}\n"
+    )
+    study = load(text, tmp_path)
+    found = [(v.seeds[0].model.cutoff == 5, v.seeds[0].model.lmax) for v in study.variants]
+    assert found == [(False, 2), (False, 3), (True, 2), (True, 3)]
+    assert len({v.name for v in study.variants}) == 4
+
+
+def test_an_entry_of_a_list_is_named_as_by_set(tmp_path: Path) -> None:
+    study = load(f"{BASE}variants: {{a: {{'train.stages[0].epochs': 3}}}}", tmp_path)
+    assert study.variants[0].seeds[0].train.stages[0].epochs == 3
+
+
 def test_a_system_may_have_variants_and_a_test_only_some(tmp_path: Path) -> None:
     text = """
 systems:
@@ -104,6 +119,9 @@ tests: {check: }
         ("base: quikstart\n", 1, ["did you mean quickstart?"]),
         ("variants: {a: {}}\n", 1, ["base"]),
         (f"{BASE}systems: {{a: {{base: quickstart}}}}\n", 1, ["base", "not both"]),
+        (f"{BASE}variants: {{'': {{}}}}\n", 2, ["variants", "without a name"]),
+        (f"{BASE}vary: {{model.lmax: [2, 2]}}\n", 2, ["vary", "lmax=2", "twice"]),
+        (f"{BASE}tests: {{check: {{variants: []}}}}\n", 2, ["tests.check.variants", "no variant"]),
     ],
 )
 def test_a_mistake_is_one_line_with_its_place(text: str, line: int, words: list[str], tmp_path: Path) -> None:

@@ -230,6 +230,20 @@ def cells_of(
     return cells
 
 
+def needed_of(cells: Sequence[Cell], chosen: Callable[[Cell], bool]) -> list[Cell]:
+    """Return the cells that a user has chosen, and the trainings that these need."""
+    asked = {cell for cell in cells if chosen(cell)}
+    trainings = {cell.potential for cell in asked}
+    return [cell for cell in cells if cell in asked or str(cell.folder) in trainings]
+
+
+def work_of(cells: Sequence[Cell], kept: Mapping[Cell, Record], chosen: Callable[[Cell], bool]) -> list[Cell]:
+    """Return the cells to compute: those that are needed and not kept, but no test of a training that has failed."""
+    failed = {str(cell.folder) for cell, one in kept.items() if cell.is_training and one.state == "failed"}
+    needed = needed_of(cells, chosen)
+    return [cell for cell in needed if cell not in kept and cell.potential not in failed]
+
+
 def run_in_process(
     cell: Cell, runner: Callable[[Sequence[str]], int], retry: bool, environment: Mapping[str, str]
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from esen.recipe.advice import missing_data
 from esen.recipe.study import LocalSpec, Study
-from esen.study.ablation.cells import Cell, CommandLine, Record, cells_of
+from esen.study.ablation.cells import Cell, CommandLine, Record, cells_of, needed_of, work_of
 from esen.study.ablation.local import choose_slots
 from esen.study.forecast import forecast_training
 from esen.study.tracked import parameters_of
@@ -36,6 +36,7 @@ def forecast_study(
     lines: Mapping[tuple[str, str], CommandLine],
     chosen: Callable[[Cell], bool],
     *,
+    retry: bool = False,
     device: str = "auto",
 ) -> StudyForecast:
     """Forecast the time of the cells that are not computed yet: of trainings from a step or two of each variant.
@@ -47,6 +48,7 @@ def forecast_study(
         output: folder of the study.
         lines: by system and test, the command of the test.
         chosen: which cells are computed.
+        retry: whether cells that failed are computed again.
         device: `auto`, `cpu` or `cuda`.
 
     Raises:
@@ -60,8 +62,11 @@ def forecast_study(
     else:
         at_a_time = launch.array_parallelism
         where = f"one job of a Slurm array per variant and seed, {at_a_time} at a time"
-    cells = [cell for cell in cells_of(study, output, lines) if chosen(cell)]
-    records = {cell: record for cell in cells if (record := cell.record()) is not None}
+    everything = cells_of(study, output, lines)
+    cells = needed_of(everything, chosen)
+    records = {cell: record for cell in everything if (record := cell.record()) is not None}
+    kept = {cell: record for cell, record in records.items() if record.is_final(retry=retry)}
+    work = work_of(everything, kept, chosen)
     rows: list[Row] = []
     seconds: dict[tuple[str, str], float | None] = {}
     for variant in study.variants:
@@ -79,12 +84,13 @@ def forecast_study(
             row |= {"time of a step": duration(step), "time of a training": duration(known)}
         seconds[variant.system, variant.name] = known
         rows.append(({"system": variant.system} if variant.system else {}) | row)
-    by_test = _by_test(cells, records, seconds)
+    by_test = _by_test(cells, work, records, seconds)
     return StudyForecast((rows, by_test), _total(by_test, len(cells), where, at_a_time))
 
 
 def _by_test(
     cells: Sequence[Cell],
+    work: Sequence[Cell],
     records: Mapping[Cell, Record],
     trainings: Mapping[tuple[str, str], float | None],
 ) -> list[Row]:
@@ -92,8 +98,12 @@ def _by_test(
     rows: list[Row] = []
     for system, test in dict.fromkeys((cell.system, cell.test) for cell in cells):
         mine = [cell for cell in cells if (cell.system, cell.test) == (system, test)]
-        left = [cell for cell in mine if cell not in records]
-        done = [records[cell].seconds for cell in mine if cell in records and records[cell].state == "done"]
+        left = [cell for cell in mine if cell in work]
+        done = [
+            record.seconds
+            for cell, record in records.items()
+            if (cell.system, cell.test) == (system, test) and record.state == "done"
+        ]
         mean = sum(done) / len(done) if done else None
         times = [trainings[cell.system, cell.variant] if cell.is_training else mean for cell in left]
         total = None if any(time is None for time in times) else sum(time or 0.0 for time in times)

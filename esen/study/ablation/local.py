@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.process import BaseProcess
 from typing import Any, Protocol
 
@@ -169,6 +169,7 @@ class LocalQueue:
         process: BaseProcess = _context().Process(target=run_in_process, args=arguments, name=cell.name)
         # Ctrl-C is for this process, also while the cell imports, and so is the signal before the time limit of Slurm.
         # SIGTERM to all processes must not end the server of forks, by which this one knows that a cell has ended.
+        resource_tracker.ensure_running()  # which would unblock SIGTERM
         with _environment(changes), signals_ignored(), signals_blocked("SIGUSR2", *STOPPING):
             process.start()
         return process

@@ -12,10 +12,21 @@ from rich.progress import BarColumn
 from esen import __version__
 from esen.errors import InputError
 from esen.files import Interrupted, StopSignal, read_json, write_atomically, write_json
+from esen.md.calculator import choose_device
 from esen.recipe import flatten
 from esen.recipe.load import merged
 from esen.recipe.study import TRAIN, SlurmSpec, Study
-from esen.study.ablation.cells import COMPARISON, LOG, RECORD, Cell, CommandLine, Record, cells_of
+from esen.study.ablation.cells import (
+    COMPARISON,
+    LOG,
+    RECORD,
+    STUDY,
+    Cell,
+    CommandLine,
+    Record,
+    cells_of,
+    work_of,
+)
 from esen.study.ablation.local import LocalQueue, Runner, choose_slots
 from esen.study.ablation.slurm import Chain, StudyJob, submit
 from esen.study.ablation.tracking import StudyTracking
@@ -25,7 +36,6 @@ from esen.terminal import make_console, progress_bar
 from esen.text import duration
 from esen.train.progress import reporter
 
-STUDY = "study.json"
 _STOPPING = "stopping: the running cells save their state; repeat the signal to stop at once"
 _SHOWN_RUNNING = 3
 
@@ -79,7 +89,7 @@ def run_study(
         device: `auto`, `cpu` or `cuda`, for all cells.
 
     Raises:
-        InputError: the folder holds another study.
+        InputError: the folder holds another study, or there is no such device.
         Interrupted: by the user; everything is saved.
     """
     with StudyTracking(study, output, command=command, device=device) as tracking:
@@ -110,16 +120,14 @@ def _run(
     launch = study.spec.launch
     if isinstance(launch, SlurmSpec):
         output = output.absolute()  # a job starts in another folder
+    else:
+        choose_device(device)
     cells = cells_of(study, output, lines, device="" if device == "auto" else device)
     claim(study, output, lines)
     tracking.begin()
     known = {cell: record for cell in cells if (record := cell.record()) is not None}
     kept = {cell: record for cell, record in known.items() if record.is_final(retry=retry)}
-    asked = [cell for cell in cells if chosen(cell)]
-    trainings = {cell.potential for cell in asked if not cell.is_training}
-    lost = {str(cell.folder) for cell, one in kept.items() if cell.is_training and one.state == "failed"}
-    wanted = [c for c in cells if c not in kept and (c in asked or str(c.folder) in trainings)]
-    work = [cell for cell in wanted if cell.potential not in lost]
+    work = work_of(cells, kept, chosen)
     remarks: list[str] = []
     if isinstance(launch, SlurmSpec):
         remarks += _submit(launch, study, output, runner, work, known, tracking)
@@ -204,8 +212,8 @@ def claim(study: Study, output: Path, lines: Lines) -> None:
             f"{output}: the folder holds something else than a study; give another with --output"
         )
     output.mkdir(parents=True, exist_ok=True)
+    write_json(path, now)  # first, because it says that the folder is that of a study
     write_atomically(output / "study.yaml", study.text)
-    write_json(path, now)
 
 
 def description(study: Study, lines: Lines) -> dict[str, Any]:

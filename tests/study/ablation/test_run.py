@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -56,6 +58,47 @@ def test_a_cell_that_is_killed_is_reported_and_computed_by_the_next_call(tmp_pat
     assert len(result.records) == 8
     assert not any("SIGKILL" in line for line in run(study, output).failures)
     assert calls(output)["default/seed-0/mae"] == 2
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"argv": null}', '{"argv": [], "state": "done"}'])
+def test_a_damaged_record_is_computed_again(content: str, tmp_path: Path) -> None:
+    study, output = small_study(tmp_path), tmp_path / "out"
+    cell = cells_of(study, output, LINES)[0]
+    cell.folder.mkdir(parents=True)
+    (cell.folder / "cell.json").write_text(content, encoding="utf-8")
+    assert cell.record() is None
+    cell.run(runner)
+    assert calls(output) == {"default/seed-0/train": 1}
+    record = cell.record()
+    assert record is not None
+    assert record.state == "done"
+
+
+def test_a_defect_of_a_command_is_a_failure_of_its_cell(tmp_path: Path) -> None:
+    def broken(arguments: Sequence[str]) -> int:
+        raise RuntimeError("no such thing")
+
+    cell = cells_of(small_study(tmp_path), tmp_path / "out", LINES)[1]
+    cell.run(broken)
+    record = cell.record()
+    assert record is not None
+    assert record.failure == "RuntimeError: no such thing"
+
+
+def test_long_names_have_folders_of_their_own(tmp_path: Path) -> None:
+    study = small_study(tmp_path)
+    first, second = (replace(study.variants[0], name="a" * 200 + end) for end in "bc")
+    cells = cells_of(replace(study, variants=(first, second)), tmp_path, LINES)
+    assert len({cell.folder for cell in cells}) == len(cells)
+    assert all(len(part) < 100 for cell in cells for part in cell.folder.parts)
+
+
+@pytest.mark.parametrize("name", ["study.json", "slurm", "Comparison"])
+def test_a_variant_has_no_name_of_a_file_of_the_study(name: str, tmp_path: Path) -> None:
+    study = small_study(tmp_path)
+    taken = replace(study.variants[0], name=name)
+    with pytest.raises(InputError, match="same folder"):
+        cells_of(replace(study, variants=(taken,)), tmp_path, LINES)
 
 
 def test_variants_may_be_added_but_not_changed(tmp_path: Path) -> None:
