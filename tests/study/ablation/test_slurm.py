@@ -100,6 +100,7 @@ def test_one_array_has_a_job_per_variant_and_seed(cluster: Path, tmp_path: Path)
     assert not result.records
 
 
+@pytest.mark.slow
 def test_the_body_computes_the_cells_and_a_second_call_compares_them(cluster: Path, tmp_path: Path) -> None:
     submit(tmp_path)
     processes = [start(cluster, task) for task in range(2)]
