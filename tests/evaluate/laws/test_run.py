@@ -137,7 +137,7 @@ def test_what_cannot_be_computed_at_all_is_the_users_mistake() -> None:
 def test_laws_may_be_named_as_their_rows_are(of_all_laws: Report) -> None:
     """Whatever a finding is called is taken, and gives that finding again."""
     rows = {finding.law for finding in of_all_laws.findings}
-    assert rows >= set(LAW_OF)
+    assert rows >= set(LAW_OF) - {"equal calls"}  # which only a potential has whose equal calls differ
     for row in rows:
         (law,) = choose_laws([row])
         assert law == LAW_OF.get(row, row)
