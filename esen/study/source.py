@@ -18,7 +18,8 @@ from esen.text import without_secrets
 from esen.train.resume import is_finished, run_model
 from esen.train.run_files import LAST
 
-_KEPT = "source.json"
+SOURCE = "source.json"
+"""File in the folder of a run that says which recipe the user gave, and what `--set` changed."""
 _LONGEST_NAME = 120
 
 
@@ -79,7 +80,7 @@ class RunSource:
         """Write it to the folder of a run, so that it can be resumed by the recipe's name and compared with it."""
         overrides = [without_secrets(text) for text in self.overrides]
         kept = {"recipe": str(self.recipe.absolute()), "set": overrides, "base": self.base()}
-        write_json(folder / _KEPT, kept)
+        write_json(folder / SOURCE, kept)
 
     def base(self) -> dict[str, str | int | float | bool]:
         """Return the values by key of the recipe without `--set`; of that which it extends, if it extends one."""
@@ -166,7 +167,7 @@ def _running(folder: Path) -> bool:
 def _kept(folder: Path) -> tuple[str, tuple[str, ...]]:
     """The recipe's file and what `--set` changed; nothing if it is not known."""
     try:
-        known = read_json(folder / _KEPT, "")
+        known = read_json(folder / SOURCE, "")
         recipe, changes = str(known["recipe"]), known["set"]
     except (InputError, KeyError):
         return "", ()

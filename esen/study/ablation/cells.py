@@ -22,6 +22,7 @@ from esen.files import RESULT, end_with_parent, locked, read_json, write_json
 from esen.recipe.study import TRAIN, Study, Variant
 from esen.text import printable
 from esen.track import cell_of_study
+from esen.train.run_files import LAST
 
 COMPARISON = "comparison"
 """Folder of the comparison of all variants, beside those of the variants."""
@@ -29,7 +30,7 @@ STUDY = "study.json"
 RECORD = "cell.json"
 LOG = "cell.log"
 _LOCK = ".cell.lock"
-_CLAIMS = ("last.safetensors", "recipe.yaml", "manifest.json")
+_CLAIMS = (LAST, "recipe.yaml", "manifest.json")
 """Files with which a training or a test begins."""
 _INTERRUPTED = 130
 _LONGEST_NAME = 80

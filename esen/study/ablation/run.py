@@ -19,7 +19,6 @@ from esen.recipe.study import TRAIN, SlurmSpec, Study
 from esen.study.ablation.cells import (
     COMPARISON,
     LOG,
-    RECORD,
     STUDY,
     Cell,
     CommandLine,
@@ -175,8 +174,6 @@ def _submit(
     environment = tracking.variables() if work else {}
     for chain in dict.fromkeys((cell.system, cell.variant, cell.seed) for cell in work):
         mine = tuple(cell for cell in work if (cell.system, cell.variant, cell.seed) == chain)
-        for cell in mine:  # a failed one is computed again
-            (cell.folder / RECORD).unlink(missing_ok=True)
         others = {cell: one for cell, one in known.items() if (cell.system, cell.variant, cell.seed) == chain}
         kept = {cell: one for cell, one in others.items() if cell not in mine}
         jobs[chain] = StudyJob(mine, kept, runner, spec.cpus_per_task, environment)

@@ -13,7 +13,7 @@ from typing import Any
 from esen.errors import InputError, typed_line
 from esen.files import StopSignal, read_json, write_json
 from esen.recipe.study import SlurmSpec
-from esen.study.ablation.cells import Cell, Record
+from esen.study.ablation.cells import RECORD, Cell, Record
 from esen.study.ablation.local import LocalQueue, Runner, Slots, visible_gpus
 
 FOLDER = "slurm"
@@ -84,6 +84,9 @@ def submit(spec: SlurmSpec, name: str, output: Path, jobs: Mapping[Chain, StudyJ
     new = {chain: job for chain, job in jobs.items() if chain not in queued.values()}
     if new:
         executor = _executor(submitit, spec, name, folder)
+        for job in new.values():
+            for cell in job.cells:  # a failed one is computed again
+                (cell.folder / RECORD).unlink(missing_ok=True)
         try:
             with executor.batch():
                 made = [executor.submit(job) for job in new.values()]

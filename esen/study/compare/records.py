@@ -16,13 +16,12 @@ from typing import Any
 from esen.errors import InputError, typed_line
 from esen.files import RESULT, read_json, sha256_of
 from esen.recipe.document import parse_document
+from esen.study.ablation.cells import RECORD, STUDY
 from esen.study.compare.quantities import Row
 from esen.study.report.stored import StoredColumn, StoredResult, parse_stored
+from esen.study.source import SOURCE
 from esen.text import first_few
 
-CELL = "cell.json"
-STUDY = "study.json"
-_SOURCE = "source.json"
 _RECIPE = "recipe.yaml"
 _CURE = "run the command again, or move the file away"
 _SEED = "train.seed"
@@ -141,7 +140,7 @@ def read_records(folders: Sequence[Path]) -> Found:
             f"{where}: no results (no {RESULT} of a command of esen); give folders of runs, tests or studies"
         )
     cells: list[Who] = []
-    for path in _files(folders, CELL, required=False):
+    for path in _files(folders, RECORD, required=False):
         cell = _cell(path.parent)
         if cell is None:
             continue
@@ -279,7 +278,7 @@ def _who(origin: _Origin, cell: Mapping[str, Any] | None, remark: Callable[[str]
     if origin.command != "train" and source.get("sha256") != _hash(folder / weights.name):
         remark(f"{folder / weights.name} has changed since it was tested by {origin.command}")
     if (kept := _cell(folder)) is not None:
-        return _who_of_cell(kept, folder / CELL)
+        return _who_of_cell(kept, folder / RECORD)
     if not (folder / _RECIPE).is_file():
         return named  # imported weights
     name, unchanged = _variant(folder)
@@ -299,9 +298,9 @@ def _hash(path: Path) -> str:
 
 def _variant(folder: Path) -> tuple[str, bool]:
     """Return the name of the variant of a run, and whether it is its recipe as it stands."""
-    if not (folder / _SOURCE).is_file():
+    if not (folder / SOURCE).is_file():
         return folder.resolve().name, False
-    source = read_json(folder / _SOURCE, _CURE)
+    source = read_json(folder / SOURCE, _CURE)
     given = source.get("set")
     changes = list(map(str, given)) if isinstance(given, list) else []
     kept = [change for change in changes if not change.startswith((f"{_SEED}=", *_NOT_OF_VARIANT))]
@@ -328,14 +327,14 @@ def _seed(folder: Path) -> int:
 
 def _cell(folder: Path) -> dict[str, Any] | None:
     """Return `cell.json` of a folder; None if it has none."""
-    return read_json(folder / CELL, _CURE) if (folder / CELL).is_file() else None
+    return read_json(folder / RECORD, _CURE) if (folder / RECORD).is_file() else None
 
 
 def _who_of_cell(cell: Mapping[str, Any], path: Path) -> Who:
     variant, seed = cell.get("variant"), cell.get("seed")
     if not isinstance(variant, str) or not isinstance(seed, int | None):
         raise InputError(
-            f"{path.parent / CELL}: expected variant (a name) and seed (an integer); run esen ablate again"
+            f"{path.parent / RECORD}: expected variant (a name) and seed (an integer); run esen ablate again"
         )
     return Who(str(cell.get("system") or ""), variant, seed, study=str(cell.get("study") or ""))
 
@@ -365,7 +364,7 @@ def _studies(folders: Sequence[Path], remark: Callable[[str], None]) -> tuple[li
         bases |= {str(study["base"])} if study.get("base") else set()
         ended = {
             (*_who_of_cell(cell, one).key, cell.get("test"))
-            for one in _files([path.parent], CELL)
+            for one in _files([path.parent], RECORD)
             if (cell := _cell(one.parent)) is not None
         }
         missing = [

@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from esen.files import RESULT
+from esen.study.ablation.cells import RECORD
+
 _MOST_BYTES = 2_000_000
 """Bytes of all images of a page, which keep it below 3 MB."""
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -97,6 +100,6 @@ def _images(folder: Path, own: frozenset[str]) -> Iterator[Path]:
     """The images of a folder and of its subfolders that are not results of their own."""
     yield from sorted(path for path in folder.glob("*.png") if path.is_file())
     for inner in sorted(path for path in folder.iterdir() if path.is_dir()):
-        has_own = any((inner / name).exists() for name in ("result.json", "cell.json", "recipe.yaml"))
+        has_own = any((inner / name).exists() for name in (RESULT, RECORD, "recipe.yaml"))
         if inner.name in own or not has_own:
             yield from sorted(path for path in inner.glob("*.png") if path.is_file())

@@ -13,6 +13,7 @@ from esen import __version__
 from esen.data.targets import TARGETS
 from esen.errors import InputError
 from esen.files import RESULT, read_json, write_atomically
+from esen.study.ablation.cells import RECORD, STUDY
 from esen.study.report.figures import Figure, find_figures
 from esen.study.report.recipe import recipe_of
 from esen.study.report.sheet import (
@@ -37,7 +38,7 @@ from esen.study.report.stored import (
     read_stored,
     tables_of,
 )
-from esen.study.report.study import CELL, STUDY, address, study_state
+from esen.study.report.study import address, study_state
 from esen.text import duration, first_few, printable_lines, without_secrets
 
 COMPARISON = "comparison.json"
@@ -123,8 +124,8 @@ def _page(folder: Path) -> Page:
         _add_result(page, folder)
     if any((folder / name).is_file() for name in ("recipe.yaml", _SUMMARY)):
         _add_training(page, folder)
-    if (folder / CELL).is_file():
-        _add_cell(page, read_stored(folder / CELL, StoredCell))
+    if (folder / RECORD).is_file():
+        _add_cell(page, read_stored(folder / RECORD, StoredCell))
     page.figures, page.figures_note = find_figures(folder, frozenset({"comparison"}))
     page.commands.append(("Make this page again", shlex.join(["esen", "report", str(folder)])))
     page.files = _files(folder)

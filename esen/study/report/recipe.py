@@ -11,11 +11,10 @@ from esen.files import read_json
 from esen.recipe import load_recipe
 from esen.recipe.load import flatten
 from esen.study.report.sheet import Sheet, listing, sheet_of
-from esen.study.source import RunSource
+from esen.study.source import SOURCE, RunSource
 from esen.text import without_secrets
 
 RECIPE = "recipe.yaml"
-_SOURCE = "source.json"
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ def recipe_of(folder: Path) -> RecipeOfRun | None:
 
 def _source(folder: Path) -> dict[str, Any]:
     try:
-        return read_json(folder / _SOURCE, "")
+        return read_json(folder / SOURCE, "")
     except InputError:
         return {}  # of an imported checkpoint, or an older version
 

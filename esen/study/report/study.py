@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from esen.study.ablation.cells import RECORD, STUDY
 from esen.study.report.sheet import Cell, Mark, Sheet, mark_of, sheet_of
 from esen.study.report.stored import REPORT, StoredCell, StoredStudy, read_stored
 from esen.text import duration
 
-STUDY, CELL = "study.json", "cell.json"
 TRAIN = "train"
 
 _Key = tuple[str, str, int | None, str]
@@ -42,7 +42,7 @@ def study_state(folder: Path) -> StudyState:
     """
     study = read_stored(folder / STUDY, StoredStudy)
     cells: dict[_Key, tuple[StoredCell, Path]] = {}
-    for path in sorted(folder.rglob(CELL)):
+    for path in sorted(folder.rglob(RECORD)):
         one = read_stored(path, StoredCell)
         cells[one.system, one.variant, one.seed, one.test] = (one, path.parent)
     rows = [
@@ -102,4 +102,4 @@ def _failures(
         place = cells[one.system, one.variant, one.seed, one.test][1]
         where = Cell(os.path.relpath(place, folder), link=address(place, folder))
         rows.append([where, one.state, one.failure or "no reason was recorded"])
-    return sheet_of("Failures", ["cell", "state", "reason"], rows, whole=f"{CELL} of each cell")
+    return sheet_of("Failures", ["cell", "state", "reason"], rows, whole=f"{RECORD} of each cell")
