@@ -46,10 +46,19 @@ def ablate(
         ),
     ] = None,
     retry: Annotated[bool, output_option("--retry", help="Compute failed cells again.")] = False,
+    recompute: Annotated[
+        bool,
+        output_option(
+            "--recompute",
+            help="Compute cells again whose recipe or options have changed; their earlier files are kept"
+            " in FOLDER/earlier.",
+        ),
+    ] = False,
 ) -> None:
     """Train variants of a recipe with several seeds, test each, and compare them.
 
-    A second call goes on where the first was stopped. Exit code 1: a cell failed.
+    A second call goes on where the first was stopped. Exit code 1: a cell failed, or is left out because its recipe or
+    options have changed since.
 
     Example: esen ablate recipes/ablation/quick-study.yaml --only default,direct
     """
@@ -63,15 +72,16 @@ def ablate(
     folder = writable((output or RUNS / loaded.name).expanduser())
 
     from esen.study.ablation.cells import cells_of, needed_of
+    from esen.study.ablation.plan import Again
     from esen.study.ablation.run import run_study
 
     cells = cells_of(loaded, folder, lines)
-    chosen = _chosen(only, cells)
+    chosen, again = _chosen(only, cells), Again(retry, recompute)
     missing = _missing(loaded, needed_of(cells, chosen), absent)
     if dry_run:
         from esen.study.ablation.forecast import forecast_study
 
-        forecast = forecast_study(loaded, folder, lines, chosen, retry=retry, device=device)
+        forecast = forecast_study(loaded, folder, lines, chosen, again=again, device=device)
         for rows in forecast.tables:
             print_table(rows)
         say(*forecast.lines, *(f"warning: {line}" for line in missing))
@@ -86,7 +96,7 @@ def ablate(
         runner=run_command,
         command=[*command, *([] if device == "auto" else ["--device", device])],
         chosen=chosen,
-        retry=retry,
+        again=again,
         device=device,
     )
     if result.comparison is not None:
@@ -95,6 +105,7 @@ def ablate(
     print_paths(result.paths, result.links)
     if result.failures:
         say("", *result.failures, "The same command with --retry computes the failed cells again.")
+    if result.failures or not result.is_complete:
         raise typer.Exit(1)
 
 

@@ -1,15 +1,20 @@
 """With what a result was computed: the command, and the versions and machine that its last digits depend on."""
 
+import hashlib
 import platform
 import re
 import sys
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from esen import __version__
 from esen.text import without_secrets
+
+_DIGITS = 8
 
 
 def environment() -> dict[str, Any]:
@@ -33,6 +38,20 @@ def environment() -> dict[str, Any]:
         "cpu": cpu_name(),
         "gpu of the machine": gpu,
     }
+
+
+@cache
+def code_version() -> str:
+    """Return the version of esen with a digest of its source files, which tells two states of a checkout apart.
+
+    The digest is of the names and contents of all Python files of the package, and does not depend on its place.
+    """
+    package = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(package).as_posix()}\0{len(content)}\0".encode() + content)
+    return f"{__version__}, code {digest.hexdigest()[:_DIGITS]}"
 
 
 def cpu_name() -> str:

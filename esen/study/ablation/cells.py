@@ -13,29 +13,35 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from esen.errors import InputError, typed_line
 from esen.files import RESULT, end_with_parent, locked, read_json, write_json
+from esen.recipe import Recipe
 from esen.recipe.study import TRAIN, Study, Variant
+from esen.study.ablation.changes import difference
+from esen.study.environment import code_version
 from esen.text import printable
 from esen.track import cell_of_study
 from esen.train.run_files import LAST
 
 COMPARISON = "comparison"
 """Folder of the comparison of all variants, beside those of the variants."""
+EARLIER = "earlier"
+"""Folder of the results of cells that were computed again, because the study had changed."""
 STUDY = "study.json"
 RECORD = "cell.json"
+SETTINGS = "cell.settings.json"
 LOG = "cell.log"
-_LOCK = ".cell.lock"
+LOCK = ".cell.lock"
 _CLAIMS = (LAST, "recipe.yaml", "manifest.json")
 """Files with which a training or a test begins."""
 _INTERRUPTED = 130
 _LONGEST_NAME = 80
 _HASH_DIGITS = 8
-_OF_STUDY = (COMPARISON, STUDY, "study.yaml", "report.html", "slurm", "tracking.json")
+_OF_STUDY = (COMPARISON, EARLIER, STUDY, "study.yaml", "report.html", "slurm", "tracking.json")
 """Names in the folder of a study, which no folder of a variant or system can have."""
 State = Literal["done", "failed"]
 
@@ -75,6 +81,8 @@ class Record:
         failure: why there are none, in one line.
         exit_code: of the command.
         seconds: that the last process took.
+        versions: of esen that computed it, with digests of the code; several if the cell was resumed with another.
+        outdated: what the study has changed since, so that the results are not of the study as it is now; or None.
     """
 
     study: str
@@ -88,6 +96,8 @@ class Record:
     failure: str | None
     exit_code: int | None
     seconds: float
+    versions: tuple[str, ...] = ()
+    outdated: str | None = None
 
     def is_final(self, *, retry: bool) -> bool:
         """Whether the cell is not computed again: it is by a user who asks for it, or if its process was lost."""
@@ -109,6 +119,7 @@ class Cell:
         potential: the folder of the training, for a test; empty for a training.
         device: where it runs; empty for the command's default.
         tracked: whether the run is kept in MLflow.
+        recipe: of a training.
     """
 
     study: str
@@ -121,6 +132,7 @@ class Cell:
     potential: str = ""
     device: str = ""
     tracked: bool = True
+    recipe: Recipe | None = field(default=None, compare=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -143,6 +155,29 @@ class Cell:
         """Whether an earlier process claimed the folder for the command."""
         return any((self.folder / name).exists() for name in _CLAIMS)
 
+    @property
+    def has_files(self) -> bool:
+        """Whether the folder holds results, or a part of them."""
+        return self.begun or (self.folder / RECORD).exists()
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What a user may change in the study and the results depend on."""
+        if self.recipe is not None:
+            return {"recipe": self.recipe.model_dump(mode="json", exclude={"tracking"})}
+        line = self.line
+        return {"command": line.command, "options": [*line.options], "arguments": [*line.arguments]}
+
+    def kept(self) -> dict[str, Any]:
+        """The settings and versions with which the cell was begun last; nothing if they are not known."""
+        if not (self.folder / SETTINGS).exists():
+            return {}
+        return read_json(self.folder / SETTINGS, f"remove {self.folder} to compute the cell again")
+
+    def keep(self, versions: Sequence[str]) -> None:
+        """Write the settings and the versions."""
+        write_json(self.folder / SETTINGS, {"versions": [*versions], **self.settings})
+
     def argv(self, *, retry: bool = False) -> tuple[str, ...]:
         """The command as it is run now; another one goes on with what the folder holds."""
         line = self.line
@@ -159,7 +194,8 @@ class Cell:
             return None
         with suppress(InputError, TypeError, KeyError):
             found = read_json(self.folder / RECORD, "")
-            record = Record(**found | {"argv": tuple(found["argv"])})
+            tuples = {"argv": tuple(found["argv"]), "versions": tuple(found.get("versions", ()))}
+            record = Record(**found | tuples)
             return record if record.state in get_args(State) else None
         return None
 
@@ -167,9 +203,17 @@ class Cell:
         """Write the record, and return it."""
         state: State = "done" if failure is None else "failed"
         where = (self.study, self.system, self.variant, self.seed, self.test)
-        record = Record(*where, self.line.command, tuple(argv), state, failure, code, round(seconds, 3))
+        versions = tuple(self.kept().get("versions", ()))
+        record = Record(
+            *where, self.line.command, tuple(argv), state, failure, code, round(seconds, 3), versions
+        )
         write_json(self.folder / RECORD, asdict(record))
         return record
+
+    def mark(self, outdated: str | None) -> None:
+        """Say in the record, if there is one, what the study has changed since."""
+        if (record := self.record()) is not None and record.outdated != outdated:
+            write_json(self.folder / RECORD, asdict(replace(record, outdated=outdated)))
 
     def run(self, runner: Callable[[Sequence[str]], int], *, retry: bool = False) -> None:
         """Run the command in this process, with its output in `cell.log`, and write the record.
@@ -181,11 +225,16 @@ class Cell:
             retry: whether a cell that failed is computed again.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with locked(self.folder, _LOCK, wait=True):
+        with locked(self.folder, LOCK, wait=True):
             known = self.record()
             if known is not None and known.is_final(retry=retry):
                 return
+            before = self.kept() if self.has_files else {}
+            if before and (why := difference(before, self.settings)):  # a job queued before the study changed
+                self.ended((), f"{why} since the folder was begun", None, 0.0)
+                return
             (self.folder / RECORD).unlink(missing_ok=True)  # it is not of this attempt, which may be killed
+            self.keep(list(dict.fromkeys([*before.get("versions", ()), code_version()])))
             argv, start = self.argv(retry=retry), time.monotonic()
             title = " ".join(filter(None, (self.system, self.variant, f"seed {self.seed}", self.test)))
             with cell_of_study(title, self.tags), _output_to(self.folder / LOG):
@@ -222,7 +271,8 @@ def cells_of(
             folder = output / _safe(variant.system) / _safe(variant.name) / f"seed-{seed}"
             tracked = variant.seeds[seed].tracking.enabled
             where = (study.name, variant.system, variant.name, seed)
-            training = Cell(*where, TRAIN, folder / TRAIN, _training(variant, seed), "", device, tracked)
+            recipe, line = variant.seeds[seed], _training(variant, seed)
+            training = Cell(*where, TRAIN, folder / TRAIN, line, "", device, tracked, recipe)
             cells.append(training)
             for test in study.tests_of(variant.system, variant.name):
                 own = folder / _safe(test.name)

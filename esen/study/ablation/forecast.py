@@ -7,8 +7,9 @@ from typing import Any
 
 from esen.recipe.advice import missing_data
 from esen.recipe.study import LocalSpec, Study
-from esen.study.ablation.cells import Cell, CommandLine, Record, cells_of, needed_of, work_of
+from esen.study.ablation.cells import Cell, CommandLine, Record, cells_of
 from esen.study.ablation.local import choose_slots
+from esen.study.ablation.plan import NOTHING_AGAIN, Again, make_plan
 from esen.study.forecast import forecast_training
 from esen.study.tracked import parameters_of
 from esen.text import duration
@@ -36,7 +37,7 @@ def forecast_study(
     lines: Mapping[tuple[str, str], CommandLine],
     chosen: Callable[[Cell], bool],
     *,
-    retry: bool = False,
+    again: Again = NOTHING_AGAIN,
     device: str = "auto",
 ) -> StudyForecast:
     """Forecast the time of the cells that are not computed yet: of trainings from a step or two of each variant.
@@ -48,7 +49,7 @@ def forecast_study(
         output: folder of the study.
         lines: by system and test, the command of the test.
         chosen: which cells are computed.
-        retry: whether cells that failed are computed again.
+        again: which cells are computed although they have ended.
         device: `auto`, `cpu` or `cuda`.
 
     Raises:
@@ -63,10 +64,9 @@ def forecast_study(
         at_a_time = launch.array_parallelism
         where = f"one job of a Slurm array per variant and seed, {at_a_time} at a time"
     everything = cells_of(study, output, lines)
-    cells = needed_of(everything, chosen)
+    plan = make_plan(everything, chosen, again)
+    cells, work = plan.needed, plan.work
     records = {cell: record for cell in everything if (record := cell.record()) is not None}
-    kept = {cell: record for cell, record in records.items() if record.is_final(retry=retry)}
-    work = work_of(everything, kept, chosen)
     rows: list[Row] = []
     seconds: dict[tuple[str, str], float | None] = {}
     for variant in study.variants:
@@ -85,7 +85,7 @@ def forecast_study(
         seconds[variant.system, variant.name] = known
         rows.append(({"system": variant.system} if variant.system else {}) | row)
     by_test = _by_test(cells, work, records, seconds)
-    return StudyForecast((rows, by_test), _total(by_test, len(cells), where, at_a_time))
+    return StudyForecast((rows, by_test), [*plan.lines, *_total(by_test, len(cells), where, at_a_time)])
 
 
 def _by_test(

@@ -14,20 +14,28 @@ from esen.errors import InputError
 from esen.files import Interrupted, StopSignal, read_json, write_atomically, write_json
 from esen.md.calculator import choose_device
 from esen.recipe import flatten
-from esen.recipe.load import merged
 from esen.recipe.study import TRAIN, SlurmSpec, Study
 from esen.study.ablation.cells import (
     COMPARISON,
     LOG,
+    SETTINGS,
     STUDY,
     Cell,
     CommandLine,
     Record,
     cells_of,
-    work_of,
 )
 from esen.study.ablation.local import LocalQueue, Runner, choose_slots
-from esen.study.ablation.slurm import Chain, StudyJob, submit
+from esen.study.ablation.plan import (
+    NOTHING_AGAIN,
+    Again,
+    Plan,
+    make_plan,
+    mark_changed,
+    move_away,
+    refuse_queued,
+)
+from esen.study.ablation.slurm import Chain, StudyJob, queued_jobs, submit
 from esen.study.ablation.tracking import StudyTracking
 from esen.study.compare import Comparison, compare, read_measurements, write_comparison
 from esen.study.report import finish
@@ -53,6 +61,7 @@ class StudyResult:
         lines: remarks.
         paths: files that were written, by what they are.
         links: where MLflow shows the study.
+        is_complete: whether no chosen cell is left out because the study has changed since.
     """
 
     records: Mapping[Cell, Record]
@@ -62,6 +71,7 @@ class StudyResult:
     lines: Sequence[str] = ()
     paths: Mapping[str, Path] = field(default_factory=dict)
     links: Mapping[str, str] = field(default_factory=dict)
+    is_complete: bool = True
 
 
 def run_study(
@@ -72,7 +82,7 @@ def run_study(
     runner: Runner,
     command: Sequence[str],
     chosen: Callable[[Cell], bool],
-    retry: bool = False,
+    again: Again = NOTHING_AGAIN,
     device: str = "auto",
 ) -> StudyResult:
     """Compute the cells that have no record, on this machine or by Slurm, and compare all that have results.
@@ -84,7 +94,7 @@ def run_study(
         runner: runs a command of esen.
         command: with which the user resumes the study.
         chosen: which cells to compute.
-        retry: whether to compute cells again that failed.
+        again: which cells to compute although they have ended.
         device: `auto`, `cpu` or `cuda`, for all cells.
 
     Raises:
@@ -93,7 +103,7 @@ def run_study(
     """
     with StudyTracking(study, output, command=command, device=device) as tracking:
         result = _run(
-            study, output, lines, tracking, runner=runner, chosen=chosen, retry=retry, device=device
+            study, output, lines, tracking, runner=runner, chosen=chosen, again=again, device=device
         )
         tracking.report(
             cells=f"{len(result.records)} of {result.cells}",
@@ -112,7 +122,7 @@ def _run(
     *,
     runner: Runner,
     chosen: Callable[[Cell], bool],
-    retry: bool,
+    again: Again,
     device: str,
 ) -> StudyResult:
     """Compute the cells and compare the variants."""
@@ -122,27 +132,34 @@ def _run(
     else:
         choose_device(device)
     cells = cells_of(study, output, lines, device="" if device == "auto" else device)
-    claim(study, output, lines)
+    claim(study, output, lines, cells)
     tracking.begin()
-    known = {cell: record for cell in cells if (record := cell.record()) is not None}
-    kept = {cell: record for cell, record in known.items() if record.is_final(retry=retry)}
-    work = work_of(cells, kept, chosen)
-    remarks: list[str] = []
+    plan = make_plan(cells, chosen, again)
+    if isinstance(launch, SlurmSpec) and plan.replaced:
+        refuse_queued(plan.replaced, queued_jobs(output))
+    earlier = move_away(plan.replaced, output)
+    mark_changed(cells)
+    remarks = [*plan.lines, *([] if earlier is None else [f"the earlier files are in {quote(str(earlier))}"])]
     if isinstance(launch, SlurmSpec):
-        remarks += _submit(launch, study, output, runner, work, known, tracking)
-    elif work:
+        remarks += _submit(launch, study, output, runner, plan, tracking, retry=again.retry)
+    elif plan.work:
         slots = choose_slots(launch, device)
-        with StopSignal(lambda: say(_STOPPING)) as stop, _Display(work, len(slots.devices)) as shown:
+        with StopSignal(lambda: say(_STOPPING)) as stop, _Display(plan.work, len(slots.devices)) as shown:
             say = shown.say
             say(
-                f"{len(cells)} cells, {len(kept)} of them computed earlier, {len(work)} to compute; {slots.text};"
-                f" into {output}"
+                f"{len(cells)} cells, {len(plan.kept)} of them computed earlier, {len(plan.work)} to compute;"
+                f" {slots.text}; into {output}"
             )
-            queue = LocalQueue(runner, slots, shown, tracking.variables(stop), retry)
-            queue.run(work, kept, stop)
+            for line in remarks:
+                say(line)
+            queue = LocalQueue(runner, slots, shown, tracking.variables(stop), again.retry)
+            queue.run(plan.work, plan.kept, stop)
             if stop.raised:
                 raise Interrupted(f"stopped; resume with: {join(tracking.command)}")
-    records = {cell: record for cell in cells if (record := cell.record()) is not None}
+    changed = mark_changed(cells)
+    records = {
+        cell: record for cell in cells if cell not in changed and (record := cell.record()) is not None
+    }
     failures = [
         f"{cell.name}: {record.failure} (see {quote(str(cell.folder / LOG))})"
         for cell, record in records.items()
@@ -157,7 +174,15 @@ def _run(
             paths |= write_comparison(comparison, output / COMPARISON)
         except InputError as error:  # the cells are complete without it
             remarks.append(f"no comparison: {error}")
-    return StudyResult(records, failures, len(cells), comparison, remarks, finish(output, paths))
+    return StudyResult(
+        records,
+        failures,
+        len(cells),
+        comparison,
+        remarks,
+        finish(output, paths),
+        is_complete=plan.is_complete,
+    )
 
 
 def _submit(
@@ -165,18 +190,18 @@ def _submit(
     study: Study,
     output: Path,
     runner: Runner,
-    work: Sequence[Cell],
-    known: Mapping[Cell, Record],
+    plan: Plan,
     tracking: StudyTracking,
+    *,
+    retry: bool,
 ) -> list[str]:
     """Submit the cells to Slurm, and return what the user is told."""
     jobs: dict[Chain, StudyJob] = {}
-    environment = tracking.variables() if work else {}
-    for chain in dict.fromkeys((cell.system, cell.variant, cell.seed) for cell in work):
-        mine = tuple(cell for cell in work if (cell.system, cell.variant, cell.seed) == chain)
-        others = {cell: one for cell, one in known.items() if (cell.system, cell.variant, cell.seed) == chain}
-        kept = {cell: one for cell, one in others.items() if cell not in mine}
-        jobs[chain] = StudyJob(mine, kept, runner, spec.cpus_per_task, environment)
+    environment = tracking.variables() if plan.work else {}
+    for chain in dict.fromkeys((cell.system, cell.variant, cell.seed) for cell in plan.work):
+        mine = tuple(cell for cell in plan.work if (cell.system, cell.variant, cell.seed) == chain)
+        others = {c: one for c, one in plan.kept.items() if (c.system, c.variant, c.seed) == chain}
+        jobs[chain] = StudyJob(mine, others, runner, spec.cpus_per_task, environment, retry)
     if not jobs:
         return []
     queued = submit(spec, study.name, output, jobs)
@@ -186,24 +211,18 @@ def _submit(
     return [*lines, "The same command shows what has been computed, and compares it.", ""]
 
 
-def claim(study: Study, output: Path, lines: Lines) -> None:
-    """Write `study.yaml` and `study.json`. Variants, seeds and tests may have been added since an earlier call.
+def claim(study: Study, output: Path, lines: Lines, cells: Sequence[Cell]) -> None:
+    """Write `study.yaml` and `study.json`, which describe the study as it is now and what the folder has besides.
 
     Raises:
-        InputError: something that results in the folder depend on has changed.
+        InputError: the folder holds something else, or cells of an earlier version of esen whose settings have changed.
     """
     now = description(study, lines)
     path = output / STUDY
     if path.exists():
         before = read_json(path, f"remove {output} to compute the study anew")
-        if changed := _changed(before, now):
-            raise InputError(f"{output}: holds another study: {changed}; give another folder with --output")
-        now = merged(before, now)
-        now["seeds"] = sorted({*before.get("seeds", ()), *now["seeds"]})
-        for system, name in ((s, n) for s, variants in before.get("cells", {}).items() for n in variants):
-            now["cells"][system][name] = list(
-                dict.fromkeys([*before["cells"][system][name], *now["cells"][system][name]])
-            )
+        _adopt(cells, before, now, output)
+        now = _with_earlier(before, now)
     elif output.is_dir() and any(output.iterdir()):
         raise InputError(
             f"{output}: the folder holds something else than a study; give another with --output"
@@ -238,6 +257,39 @@ def description(study: Study, lines: Lines) -> dict[str, Any]:
         "cells": cells,
         "recipes": recipes,
     }
+
+
+def _with_earlier(before: Mapping[str, Any], now: dict[str, Any]) -> dict[str, Any]:
+    """Return the description with the variants, seeds and tests that only an earlier call had."""
+    whole = {**before, **now, "seeds": sorted({*before.get("seeds", ()), *now["seeds"]})}
+    for section in ("systems", "variants"):
+        whole[section] = {**before.get(section, {}), **now[section]}
+    for section in ("tests", "recipes", "cells"):
+        earlier = before.get(section, {})
+        whole[section] = {
+            system: {**earlier.get(system, {}), **now[section].get(system, {})}
+            for system in dict.fromkeys([*earlier, *now[section]])
+        }
+    for system, variants in before.get("cells", {}).items():
+        for name, tests in variants.items():
+            whole["cells"][system][name] = list(dict.fromkeys([*tests, *whole["cells"][system][name]]))
+    return whole
+
+
+def _adopt(cells: Sequence[Cell], before: Mapping[str, Any], now: Mapping[str, Any], output: Path) -> None:
+    """Keep the settings of cells that were begun before cells kept their own. `study.json` has the same ones.
+
+    Raises:
+        InputError: they have changed since.
+    """
+    found = [cell for cell in cells if cell.has_files and not (cell.folder / SETTINGS).exists()]
+    if found and (changed := _changed(before, now)):
+        raise InputError(
+            f"{output}: {changed}, and the folder is of an earlier version of esen, which cannot compute single"
+            " cells again; give another folder with --output"
+        )
+    for cell in found:
+        cell.keep([str(before["version"])] if "version" in before else [])
 
 
 def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:

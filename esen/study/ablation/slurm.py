@@ -36,6 +36,7 @@ class StudyJob:
         runner: runs a command of esen.
         threads: CPU threads.
         environment: variables of the cells.
+        retry: whether a command goes on with a cell that failed, and computes its failed items again.
     """
 
     cells: tuple[Cell, ...]
@@ -43,13 +44,14 @@ class StudyJob:
     runner: Runner
     threads: int
     environment: Mapping[str, str] = field(default_factory=dict)
+    retry: bool = False
 
     def __call__(self) -> dict[str, str]:
         """Compute the cells, and return how they ended, by name."""
         gpus = visible_gpus()
         slots = Slots((gpus[0] if gpus else None,), self.threads)
         shown = _Log()
-        queue = LocalQueue(self.runner, slots, shown, self.environment)
+        queue = LocalQueue(self.runner, slots, shown, self.environment, self.retry)
         ended = {cell: record for cell in self.cells if (record := cell.record()) is not None}
         final = {cell: record for cell, record in ended.items() if record.is_final(retry=False)}
         left = [cell for cell in self.cells if cell not in final]
@@ -80,7 +82,7 @@ def submit(spec: SlurmSpec, name: str, output: Path, jobs: Mapping[Chain, StudyJ
     """
     folder = output.absolute() / FOLDER
     submitit = _submitit()
-    queued = {job: chain for job, chain in _submitted(folder).items() if _is_queued(submitit, folder, job)}
+    queued = queued_jobs(output)
     new = {chain: job for chain, job in jobs.items() if chain not in queued.values()}
     if new:
         executor = _executor(submitit, spec, name, folder)
@@ -95,6 +97,16 @@ def submit(spec: SlurmSpec, name: str, output: Path, jobs: Mapping[Chain, StudyJ
         queued |= {str(job.job_id): chain for job, chain in zip(made, new, strict=True)}
         write_json(folder / _JOBS, _submitted(folder) | queued)
     return queued
+
+
+def queued_jobs(output: Path) -> dict[str, Chain]:
+    """Return the jobs of a study that wait or run, with what they compute.
+
+    Raises:
+        InputError: submitit is not installed.
+    """
+    folder, submitit = output.absolute() / FOLDER, _submitit()
+    return {job: chain for job, chain in _submitted(folder).items() if _is_queued(submitit, folder, job)}
 
 
 def _executor(submitit: Any, spec: SlurmSpec, name: str, folder: Path) -> Any:

@@ -16,7 +16,7 @@ from typing import Any
 from esen.errors import InputError, typed_line
 from esen.files import RESULT, read_json, sha256_of
 from esen.recipe.document import parse_document
-from esen.study.ablation.cells import RECORD, STUDY
+from esen.study.ablation.cells import EARLIER, RECORD, STUDY
 from esen.study.compare.quantities import Row
 from esen.study.report.stored import StoredColumn, StoredResult, parse_stored
 from esen.study.source import SOURCE
@@ -128,12 +128,20 @@ def read_records(folders: Sequence[Path]) -> Found:
     """
     records: list[Record] = []
     remarks: list[str] = []
+    outdated = 0
     for path in _files(folders, RESULT):
+        if _is_outdated(_cell(path.parent)):
+            outdated += EARLIER not in path.parts  # the user has computed those again
+            continue
         content = read_json(path, _CURE)
         if not {"command", "potentials", "columns", "rows"} <= content.keys():
             remarks.append(f"{path} is left out, because it is no result of esen")
             continue
         records += _records(path, parse_stored(path, content, StoredResult), remarks.append)
+    if outdated:
+        remarks.append(
+            f"{outdated} result{'s are' if outdated > 1 else ' is'} left out, because the study has changed since"
+        )
     if not records:
         where = ", ".join(map(str, folders))
         raise InputError(
@@ -142,12 +150,13 @@ def read_records(folders: Sequence[Path]) -> Found:
     cells: list[Who] = []
     for path in _files(folders, RECORD, required=False):
         cell = _cell(path.parent)
-        if cell is None:
+        if cell is None or _is_outdated(cell):
             continue
         cells.append(_who_of_cell(cell, path))
         if cell.get("state") != "done":
             why = f": {cell['failure']}" if cell.get("failure") else ""
             remarks.append(f"{cells[-1]}: {cell.get('test')} {cell.get('state')}{why}")
+    remarks += _mixed_versions(folders)
     variants, base = _studies(folders, remarks.append)
     if len({who.study for who in cells if who.study}) > 1:
         records = [replace(record, who=_in_study(record.who)) for record in records]
@@ -330,6 +339,11 @@ def _cell(folder: Path) -> dict[str, Any] | None:
     return read_json(folder / RECORD, _CURE) if (folder / RECORD).is_file() else None
 
 
+def _is_outdated(cell: Mapping[str, Any] | None) -> bool:
+    """Whether a study has changed since the cell was computed, so that it is no part of it."""
+    return cell is not None and bool(cell.get("outdated"))
+
+
 def _who_of_cell(cell: Mapping[str, Any], path: Path) -> Who:
     variant, seed = cell.get("variant"), cell.get("seed")
     if not isinstance(variant, str) or not isinstance(seed, int | None):
@@ -337,6 +351,28 @@ def _who_of_cell(cell: Mapping[str, Any], path: Path) -> Who:
             f"{path.parent / RECORD}: expected variant (a name) and seed (an integer); run esen ablate again"
         )
     return Who(str(cell.get("system") or ""), variant, seed, study=str(cell.get("study") or ""))
+
+
+def _mixed_versions(folders: Sequence[Path]) -> list[str]:
+    """Return a line per study whose cells were computed with several versions of esen."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for path in _files(folders, RECORD, required=False):
+        cell = _cell(path.parent)
+        if cell is None or _is_outdated(cell):
+            continue
+        versions = cell.get("versions")
+        for version in map(str, versions if isinstance(versions, list) else []):
+            mine = found.setdefault(str(cell.get("study") or ""), {})
+            mine.setdefault(version, []).append(f"{_who_of_cell(cell, path)}, {cell.get('test')}")
+    return [
+        f"the cells of {study} were computed with {len(versions)} versions of esen: "
+        + "; ".join(
+            f"{version}: {len(names)} cell{'s' * (len(names) > 1)} ({first_few(names, between='; ')})"
+            for version, names in versions.items()
+        )
+        for study, versions in found.items()
+        if len(versions) > 1
+    ]
 
 
 def _studies(folders: Sequence[Path], remark: Callable[[str], None]) -> tuple[list[str], str | None]:
@@ -365,7 +401,7 @@ def _studies(folders: Sequence[Path], remark: Callable[[str], None]) -> tuple[li
         ended = {
             (*_who_of_cell(cell, one).key, cell.get("test"))
             for one in _files([path.parent], RECORD)
-            if (cell := _cell(one.parent)) is not None
+            if (cell := _cell(one.parent)) is not None and not _is_outdated(cell)
         }
         missing = [
             ", ".join([*([system] if system else []), variant, f"seed {seed}", test])

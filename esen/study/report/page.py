@@ -309,6 +309,10 @@ def _add_cell(page: Page, one: StoredCell) -> None:
     page.remarks.insert(
         0, f"Cell of the study {one.study}: {system}{one.variant}, seed {one.seed}, {one.test}: {one.state}."
     )
+    if one.outdated:
+        page.remarks.insert(1, f"The study has changed since: {one.outdated}.")
+    if one.versions:
+        page.versions["esen of the cell"] = "; ".join(one.versions)
     if one.failure:
         page.remarks.insert(1, one.failure)
         page.mark = "bad"

@@ -71,6 +71,8 @@ class StoredCell(BaseModel):
     state: str
     failure: str | None = None
     seconds: float | None = None
+    versions: list[str] = Field(default_factory=list)
+    outdated: str | None = None
 
 
 class StoredTest(BaseModel):

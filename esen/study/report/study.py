@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from esen.study.ablation.cells import RECORD, STUDY
+from esen.study.ablation.cells import EARLIER, RECORD, STUDY
 from esen.study.report.sheet import Cell, Mark, Sheet, mark_of, sheet_of
 from esen.study.report.stored import REPORT, StoredCell, StoredStudy, read_stored
 from esen.text import duration
@@ -44,6 +44,8 @@ def study_state(folder: Path) -> StudyState:
     cells: dict[_Key, tuple[StoredCell, Path]] = {}
     for path in sorted(folder.rglob(RECORD)):
         one = read_stored(path, StoredCell)
+        if EARLIER in path.relative_to(folder).parts[:1]:
+            continue
         cells[one.system, one.variant, one.seed, one.test] = (one, path.parent)
     rows = [
         (system, variant, seed)
@@ -62,17 +64,20 @@ def study_state(folder: Path) -> StudyState:
             _state(cells.get((*row, test)), folder) if (*row, test) in wanted else Cell("") for test in tests
         ]
         matrix.append([*labels, *states])
-    found = [cells[key][0] for key in wanted if key in cells]
+    every = [cells[key][0] for key in wanted if key in cells]
+    found = [one for one in every if not one.outdated]
     failures = [one for one in found if one.state != "done"]
     done = len(found) - len(failures)
     summary = f"{done} of {len(wanted)} cells done"
     summary += f", {len(failures)} failed" if failures else ""
-    missing = len(wanted) - len(found)
+    outdated = len(every) - len(found)
+    summary += f", {outdated} outdated" if outdated else ""
+    missing = len(wanted) - len(every)
     summary += f", {missing} not run" if missing else ""
     sheets = [sheet_of("Cells", [*names, *tests], matrix, whole="the folders of the cells")]
     if failures:
         sheets.append(_failures(failures, cells, folder))
-    mark: Mark = "bad" if failures else "doubtful" if missing else "good"
+    mark: Mark = "bad" if failures else "doubtful" if missing or outdated else "good"
     return StudyState(study, f"{summary}.", mark, sheets)
 
 
@@ -85,6 +90,8 @@ def _state(known: tuple[StoredCell, Path] | None, folder: Path) -> Cell:
     if known is None:
         return Cell("not run", mark="doubtful")
     one, place = known
+    if one.outdated:
+        return Cell("outdated", mark="doubtful", link=address(place, folder))
     time = "" if one.seconds is None else f" ({duration(one.seconds)})"
     report = place / REPORT
     return Cell(

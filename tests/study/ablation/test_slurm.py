@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import re
 import signal
 import subprocess
@@ -15,7 +16,10 @@ import pytest
 
 from esen.errors import InputError
 from esen.recipe.study import Study
-from esen.study.ablation.run import StudyResult, run_study
+from esen.study.ablation.cells import CommandLine, cells_of
+from esen.study.ablation.plan import NOTHING_AGAIN, Again
+from esen.study.ablation.run import Lines, StudyResult, run_study
+from esen.study.ablation.slurm import StudyJob
 from tests.study.ablation.small import LINES, calls, records, runner, small_study
 
 pytest.importorskip("submitit")
@@ -62,9 +66,15 @@ def study_of(folder: Path) -> Study:
     return small_study(folder, _LAUNCH)
 
 
-def submit(folder: Path) -> StudyResult:
+def submit(folder: Path, again: Again = NOTHING_AGAIN, lines: Lines = LINES) -> StudyResult:
     return run_study(
-        study_of(folder), folder / "out", LINES, runner=runner, command=["again"], chosen=lambda cell: True
+        study_of(folder),
+        folder / "out",
+        lines,
+        runner=runner,
+        command=["again"],
+        chosen=lambda cell: True,
+        again=again,
     )
 
 
@@ -142,6 +152,39 @@ def test_a_job_whose_time_is_over_is_queued_again_and_resumes(cluster: Path, tmp
     assert again.returncode == 0
     assert records(output) == {f"default/seed-0/{test}": "done" for test in ("train", "mae", "check")}
     assert calls(output)["default/seed-0/train"] == 2
+
+
+def test_a_failed_cell_is_retried_by_its_command(cluster: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    lines = {("", "mae"): CommandLine("mae", retries=True), ("", "check"): CommandLine("check")}
+    training, mae, *_ = cells_of(study_of(tmp_path), output, lines)
+    training.run(runner)
+    known = training.record()
+    assert known is not None
+    StudyJob((mae,), {training: known}, runner, 1, retry=True)()
+    record = mae.record()
+    assert record is not None
+    assert "--retry" in record.argv
+    (output / "study.json").write_text("{}", encoding="utf-8")
+    submit(tmp_path, Again(retry=True), lines)
+    with (next((output / "slurm").glob("*submitted.pkl"))).open("rb") as file:
+        assert pickle.load(file).function.retry
+
+
+def test_cells_that_a_queued_job_would_compute_otherwise_are_not_computed_again(
+    cluster: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "out"
+    for cell in cells_of(study_of(tmp_path), output, LINES)[:2]:
+        cell.run(runner)
+    (output / "study.json").write_text("{}", encoding="utf-8")
+    submit(tmp_path)
+    monkeypatch.setattr("esen.study.ablation.slurm._is_queued", lambda *_: True)
+    lines = {**LINES, ("", "mae"): CommandLine("mae", ("--frames", ":2"))}
+    with pytest.raises(InputError, match="scancel 4711_0"):
+        submit(tmp_path, Again(recompute=True), lines)
+    assert set(calls(output).values()) == {1}
+    assert not (output / "earlier").exists()
 
 
 def test_without_slurm_one_line_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
