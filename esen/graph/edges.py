@@ -6,7 +6,7 @@ from functools import partial
 from typing import assert_never
 
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 from torch import Tensor
 
 from esen.data.neighbours import neighbour_list
@@ -22,6 +22,11 @@ def edge_vectors(graph: Graph) -> Float64[Tensor, "E 3"]:
     cell = graph.cell[graph.structure[graph.receiver]]  # (E, 3, 3)
     offset = (graph.shift.unsqueeze(1) @ cell).squeeze(1)
     return graph.positions[graph.sender] + offset - graph.positions[graph.receiver]
+
+
+def count_of(index: Int64[Tensor, " items"], count: int) -> Int64[Tensor, " {count}"]:
+    """Return how often each of 0 … count − 1 occurs. Unlike `torch.bincount`, it does not wait for a GPU."""
+    return index.new_zeros(count).index_add(0, index, torch.ones_like(index))
 
 
 TIE = 1e-6
@@ -43,7 +48,7 @@ def nearest_edges(graph: Graph, k: int) -> Graph:
         distance = edge_vectors(graph).norm(dim=1)
         by_distance = torch.argsort(distance, stable=True)
         order = by_distance[torch.argsort(graph.receiver[by_distance], stable=True)]
-        counts = torch.bincount(graph.receiver, minlength=graph.num_atoms)
+        counts = count_of(graph.receiver, graph.num_atoms)
         last = counts.cumsum(0) - counts + (k - 1)  # place of the k-th edge of each atom in `order`
         limit = distance.new_full((graph.num_atoms,), float("inf"))
         limited = counts > k
@@ -67,4 +72,4 @@ def make_edge_selection(spec: GraphSpec) -> Callable[[Graph], Graph]:
             assert_never(spec)
 
 
-__all__ = ["edge_vectors", "make_edge_selection", "nearest_edges", "neighbour_list"]
+__all__ = ["count_of", "edge_vectors", "make_edge_selection", "nearest_edges", "neighbour_list"]

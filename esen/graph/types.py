@@ -66,7 +66,8 @@ class Graph(OnDevice):
     @property
     def volume(self) -> Float64[Tensor, " B"]:
         """|det cell| in Å³, whatever the periodicity; 0 for structures whose lattice vectors span no volume."""
-        volume = torch.linalg.det(self.cell).abs()
+        first, second, third = self.cell.unbind(dim=1)
+        volume = (first * torch.linalg.cross(second, third)).sum(dim=1).abs()
         spanned = volume > FLAT * torch.linalg.vector_norm(self.cell, dim=2).prod(dim=1)
         return torch.where(spanned, volume, torch.zeros_like(volume))
 

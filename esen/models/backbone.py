@@ -77,7 +77,7 @@ class Backbone(nn.Module):
     def edge_chunks(self, graph: Graph, vectors: Float64[Tensor, "E 3"]) -> EdgeChunks:
         """Return the frames of all edges, which every block uses."""
         if self.single_chunk:
-            tables = _SpeciesTables(graph.numbers, self.sender_species.weight, self.receiver_species.weight)
+            tables = self._species_tables(graph.numbers)
             return EdgeChunks((self.edge_frame(vectors, graph.sender, graph.receiver, tables),), lean=False)
         weight = self.species.weight
         lean = is_lean(
@@ -88,8 +88,7 @@ class Backbone(nn.Module):
             device=weight.device,
             training=self.training,
         )
-        present, species = graph.numbers.unique(return_inverse=True)
-        tables = _SpeciesTables(species, self.sender_species(present), self.receiver_species(present))
+        tables = self._species_tables(graph.numbers)
         sizes = chunk_sizes(graph.num_edges, weight.device)
         drawn: Sequence[Tensor | None] = [None] * len(sizes)
         if self.roll is not None:  # for all chunks at once, so that a chunk computed again has the same roll
@@ -99,12 +98,19 @@ class Backbone(nn.Module):
         chunks = zip(split(vectors, sizes, dim=0), senders, receivers, drawn, strict=True)
         return EdgeChunks(tuple(make(v, s, r, tables, random) for v, s, r, random in chunks), lean)
 
+    def _species_tables(self, numbers: Int64[Tensor, " N"]) -> _SpeciesTables:
+        """Return tables of the species that occur, or on a GPU, which would have to be waited for, of all."""
+        if self.single_chunk or numbers.is_cuda:
+            return _SpeciesTables(numbers, self.sender_species.weight, self.receiver_species.weight)
+        present, species = numbers.unique(return_inverse=True)
+        return _SpeciesTables(species, self.sender_species(present), self.receiver_species(present))
+
     def edge_frame(
         self,
         vectors: Float64[Tensor, "E 3"],
         sender: Int64[Tensor, " E"],
         receiver: Int64[Tensor, " E"],
-        tables: "_SpeciesTables",
+        tables: _SpeciesTables,
         drawn: Float64[Tensor, "E 3"] | None = None,
     ) -> EdgeFrame:
         """Return the frames of some edges.

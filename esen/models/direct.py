@@ -12,7 +12,9 @@ from e3nn import o3
 from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
+from esen.graph.edges import count_of
 from esen.graph.types import Graph
+from esen.models.constants import constant
 from esen.models.mlp import mlp
 from esen.models.norm import EquivariantRMSNorm
 from esen.models.so3 import VectorHead
@@ -137,18 +139,19 @@ class DirectHeads(nn.Module):
             else:
                 trace, others = components.split([1, 5], dim=1)
                 components = torch.cat([trace * isotropic + self.pressure, others * anisotropic], dim=1)
-                components = components @ _CHANGE.to(components)
+                components = components @ _change_of_basis(components.device)
             stress = components.view(-1, 3, 3)
         return self.forces(x).double() * forces, stress
 
 
 def _mean(values: Float[Tensor, "E *F"], index: Tensor, count: int) -> Float[Tensor, "N *F"]:
     sums = values.new_zeros(count, *values.shape[1:]).index_add(0, index, values)
-    counts = torch.bincount(index, minlength=count).clamp(min=1)
+    counts = count_of(index, count).clamp(min=1)
     return sums / counts.view(-1, *[1] * (values.dim() - 1))
 
 
-def _change_of_basis() -> Float64[Tensor, "6 9"]:
+@constant
+def _change_of_basis(device: torch.device) -> Float64[Tensor, "6 9"]:
     """Return the orthonormal symmetric tensors of l = 0 and of l = 2 with m = −2 … 2 as rows."""
     basis = torch.zeros(6, 3, 3, dtype=torch.float64)
     basis[0] = torch.eye(3, dtype=torch.float64) / sqrt(3)
@@ -157,7 +160,4 @@ def _change_of_basis() -> Float64[Tensor, "6 9"]:
         basis[row, a, b] = basis[row, b, a] = 1 / sqrt(2)
     basis[3] = torch.diag(torch.tensor([-1.0, 2.0, -1.0], dtype=torch.float64)) / sqrt(6)
     basis[5] = torch.diag(torch.tensor([-1.0, 0.0, 1.0], dtype=torch.float64)) / sqrt(2)
-    return basis.view(6, 9)
-
-
-_CHANGE = _change_of_basis()
+    return basis.view(6, 9).to(device)

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from esen.models.concatenation import concatenate, split
+from esen.models.constants import constant
 from esen.models.mlp import mlp
 from esen.models.so2 import Orders
 
@@ -57,6 +58,20 @@ def grid_matrices(
     return (sample * weight)[:, kept], (project * weight)[:, kept]
 
 
+@constant
+def _matrices_for(
+    lmax: int,
+    mmax: int,
+    resolution: int | None,
+    order: tuple[int, ...] | None,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> tuple[Float[Tensor, "P K"], Float[Tensor, "P K"]]:
+    """Return `grid_matrices` in a precision and on a device, with the columns in `order`."""
+    sample, project = (matrix.to(device, dtype) for matrix in grid_matrices(lmax, mmax, resolution))
+    return (sample, project) if order is None else (sample[:, list(order)], project[:, list(order)])
+
+
 class GridFeedForward(nn.Module):
     """Sample, mix the channels at every point (Linear – SiLU – Linear – SiLU – Linear, no biases), project back.
 
@@ -74,7 +89,7 @@ class GridFeedForward(nn.Module):
 
     def forward(self, x: Float[Tensor, "N K C"]) -> Float[Tensor, "N K C"]:
         """Return the update of every atom."""
-        sample, project = (matrix.to(x) for matrix in grid_matrices(*self.grid))
+        sample, project = _matrices_for(*self.grid, None, x.dtype, x.device)
         update: Tensor = project.T @ self.mix(sample @ x)
         return update
 
@@ -99,14 +114,14 @@ class GridEdges(nn.Module):
         self.grid = (lmax, mmax, resolution)
         reduced = [(l, m) for l in range(lmax + 1) for m in range(-l, l + 1) if abs(m) <= mmax]
         signs = [s for m in range(mmax + 1) for s in ((m, -m) if m else (0,))]
-        self.order = [reduced.index((l, s)) for s in signs for l in range(abs(s), lmax + 1)]
+        self.order = tuple(reduced.index((l, s)) for s in signs for l in range(abs(s), lmax + 1))
 
     def forward(self, extra: Float[Tensor, "E extra"], orders: Orders) -> Orders:
         """Apply the nonlinearity to features in the edge frame."""
         rows = concatenate(
             [x.flatten(1, 2) for x in orders], dim=1
         )  # (E, K, C), in the order of `self.order`
-        sample, project = (matrix.to(rows)[:, self.order] for matrix in grid_matrices(*self.grid))
+        sample, project = _matrices_for(*self.grid, self.order, rows.dtype, rows.device)
         activated = project.T @ nn.functional.silu(sample @ rows)
         _, others = split(activated, [1, rows.shape[1] - 1], dim=1)
         activated = concatenate([nn.functional.silu(extra).unsqueeze(1), others], dim=1)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.autograd import Function
 
 from esen.models.concatenation import concatenate
+from esen.models.constants import constant
 from esen.models.so3 import expand_degrees, split_scalars
 
 
@@ -37,11 +38,18 @@ class EquivariantRMSNorm(nn.Module):
         """Normalise the features of every atom."""
         scalars, rest = split_scalars(x)
         x = concatenate([scalars - scalars.mean(dim=2, keepdim=True), rest], dim=1)
-        share = [1 / ((2 * l + 1) * (self.lmax + 1)) for l in range(self.lmax + 1) for _ in range(2 * l + 1)]
-        mean_square = (x.square().mean(dim=2) * x.new_tensor(share)).sum(dim=1)  # (N,)
+        shares = _shares_of_rows(self.lmax, x.dtype, x.device)
+        mean_square = (x.square().mean(dim=2) * shares).sum(dim=1)  # (N,)
         scale = torch.rsqrt(mean_square + self.eps)
         scalars, rest = split_scalars(x * scale[:, None, None] * expand_degrees(self.weight))
         return concatenate([scalars + self.bias, rest], dim=1)
+
+
+@constant
+def _shares_of_rows(lmax: int, dtype: torch.dtype, device: torch.device) -> Float[Tensor, " K"]:
+    """Return 1 / ((2l + 1)(lmax + 1)) for every (l, m)."""
+    shares = [1 / ((2 * l + 1) * (lmax + 1)) for l in range(lmax + 1) for _ in range(2 * l + 1)]
+    return torch.tensor(shares, dtype=dtype, device=device)
 
 
 class _LayerNorm(Function):

@@ -12,7 +12,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
 from esen.errors import InputError
-from esen.graph.edges import edge_vectors, make_edge_selection
+from esen.graph.edges import count_of, edge_vectors, make_edge_selection
 from esen.graph.types import Graph, Prediction
 from esen.models.backbone import EnergyNetwork
 from esen.models.compiled import CompiledNetwork
@@ -54,6 +54,7 @@ class EsenPotential(nn.Module):
         self.backend: Backend = spec.graph.backend
         self.elements = elements
         self._compiled: CompiledNetwork | None = None
+        self._checked: tuple[Tensor | None, object] = (None, None)
         self.select_edges = make_edge_selection(spec.graph)
         self.network = EnergyNetwork(spec)
         self.direct = DirectHeads(spec, spec.forces) if isinstance(spec.forces, DirectSpec) else None
@@ -131,9 +132,15 @@ class EsenPotential(nn.Module):
     def check_elements(self, graph: Graph) -> None:
         """Check that the potential was trained on all elements of a graph.
 
+        A tensor of atomic numbers that was checked by the last call is not checked again: on a GPU a check waits for
+        all operations before it.
+
         Raises:
             InputError: it was not; the message names the elements.
         """
+        state = (self.elements, None if graph.numbers.is_inference() else graph.numbers._version)
+        if graph.numbers is self._checked[0] and state == self._checked[1]:
+            return
         known = set(self.elements) if self.elements is not None else set(range(1, self.spec.max_elements))
         unknown = sorted(set(graph.numbers.unique().tolist()) - known)
         if unknown:
@@ -142,6 +149,8 @@ class EsenPotential(nn.Module):
             raise InputError(
                 f"this potential does not know {names}; it knows {trained}{', …' if len(known) > 12 else ''}"
             )
+        if state[1] is not None:  # tensors of inference mode do not count their changes
+            self._checked = (graph.numbers, state)
 
     def atomic_energies(self, graph: Graph, vectors: Float64[Tensor, "E 3"]) -> Float64[Tensor, " N"]:
         """Return the energy of every atom in eV."""
@@ -172,7 +181,7 @@ class EsenPotential(nn.Module):
     def _in_ev(self, energies: Float[Tensor, " N"], graph: Graph) -> Float64[Tensor, " N"]:
         energies = energies.double() * self.scale
         if self.mean_energy:
-            energies = energies / torch.bincount(graph.structure)[graph.structure]
+            energies = energies / count_of(graph.structure, graph.num_structures)[graph.structure]
         return energies + self.references[graph.numbers]
 
     def forward(self, graph: Graph) -> Prediction:

@@ -6,10 +6,11 @@ The features of the atoms are x: (N, K, C) with K = (lmax + 1)², ordered by deg
 from math import isqrt
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from esen.models.concatenation import concatenate, split
+from esen.models.constants import constant
 
 
 def by_degree(x: Float[Tensor, "N K C"]) -> tuple[Float[Tensor, "N _orders C"], ...]:
@@ -26,9 +27,14 @@ def split_scalars(x: Float[Tensor, "N K C"]) -> tuple[Float[Tensor, "N 1 C"], Fl
 
 def expand_degrees(values: Float[Tensor, "... degrees C"], first: int = 0) -> Float[Tensor, "... rows C"]:
     """Repeat the row of each degree l = first, first + 1, … 2l + 1 times, once per order."""
-    degrees = range(first, first + values.shape[-2])
-    index = [i for i, l in enumerate(degrees) for _ in range(2 * l + 1)]
-    return values.index_select(-2, torch.tensor(index, device=values.device))
+    return values.index_select(-2, _row_degrees(first, values.shape[-2], values.device))
+
+
+@constant
+def _row_degrees(first: int, degrees: int, device: torch.device) -> Int64[Tensor, " rows"]:
+    """Return the index of the degree of each row, for degrees l = first, first + 1, … with 2l + 1 rows each."""
+    index = [i for i in range(degrees) for _ in range(2 * (first + i) + 1)]
+    return torch.tensor(index, device=device)
 
 
 class SO3Linear(nn.Module):

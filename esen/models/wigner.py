@@ -25,6 +25,8 @@ from e3nn import o3
 from jaxtyping import Float64, Int64
 from torch import Tensor
 
+from esen.models.constants import constant
+
 Polynomial = dict[tuple[int, int, int], np.ndarray]  # exponents of (w, x, z) -> coefficients (2l+1, 2l+1)
 
 
@@ -64,11 +66,11 @@ def edge_wigner(
     blocks = []
     for l in range(lmax + 1):
         if l:
-            lower, factors = (i.to(direction.device) for i in _products(l))
+            lower, factors = _products(l, direction.device)
             monomials = monomials.index_select(1, lower) * pairs.index_select(1, factors)
-        coefficients, turned = _coefficients(l, min(l, mmax))
-        matrix = monomials @ coefficients.to(direction.device)  # (E, rows * columns)
-        signs = torch.where(upper == 1, 1.0, turned.to(direction.device))  # (E, columns)
+        coefficients, turned = _coefficients(l, min(l, mmax), direction.device)
+        matrix = monomials @ coefficients  # (E, rows * columns)
+        signs = torch.where(upper == 1, 1.0, turned)  # (E, columns)
         blocks.append(matrix.unflatten(1, (-1, 2 * l + 1)) * signs.unsqueeze(1))
     return tuple(blocks)
 
@@ -81,8 +83,10 @@ def _exponents(degree: int) -> list[tuple[int, int, int]]:
     return [(i, j, degree - i - j) for i in range(degree + 1) for j in range(degree + 1 - i)]
 
 
-@lru_cache
-def _products(l: int) -> tuple[Int64[Tensor, " monomials"], Int64[Tensor, " monomials"]]:
+@constant
+def _products(
+    l: int, device: torch.device
+) -> tuple[Int64[Tensor, " monomials"], Int64[Tensor, " monomials"]]:
     """Return, for each monomial of degree 2l, indices of a monomial of degree 2l − 2 and of a pair that give it."""
     index = {e: i for i, e in enumerate(_exponents(2 * l - 2))}
     lower, factors = [], []
@@ -95,12 +99,12 @@ def _products(l: int) -> tuple[Int64[Tensor, " monomials"], Int64[Tensor, " mono
                 lower.append(index[tuple(rest)])  # type: ignore[index]  # three entries, as the keys have
                 factors.append(p)
                 break
-    return torch.tensor(lower), torch.tensor(factors)
+    return torch.tensor(lower, device=device), torch.tensor(factors, device=device)
 
 
-@lru_cache
+@constant
 def _coefficients(
-    l: int, mmax: int
+    l: int, mmax: int, device: torch.device
 ) -> tuple[Float64[Tensor, "monomials entries"], Float64[Tensor, " columns"]]:
     """Return the matrix from monomials to the entries of D^l in rows |m'| ≤ mmax, and D^l of a rotation by π about x.
 
@@ -111,7 +115,7 @@ def _coefficients(
     zero = np.zeros((2 * l + 1, 2 * l + 1))
     table = np.stack([polynomial.get(e, zero)[keep].reshape(-1) for e in _exponents(2 * l)])
     turned = np.diag(polynomial.get((0, 2 * l, 0), zero)) if l else np.ones(1)  # at q = (0, 1, 0, 0)
-    return torch.from_numpy(table), torch.from_numpy(np.sign(turned))
+    return torch.from_numpy(table).to(device), torch.from_numpy(np.sign(turned)).to(device)
 
 
 @lru_cache

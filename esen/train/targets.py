@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float64
 from torch import Tensor
 
 from esen.data.targets import ENERGY, FORCES, STRESS, TARGETS, Target
+from esen.graph.edges import count_of
 from esen.graph.types import Graph, Labels, Prediction
 from esen.recipe.train import LossSpec
 
@@ -103,7 +104,7 @@ def training_loss(
             the weights: a factor of ½ is half the gradient, whatever else is in the batch.
     """
     counts = counts or label_counts([labels])
-    atoms = torch.bincount(graph.structure, minlength=graph.num_structures).clamp(min=1)
+    atoms = count_of(graph.structure, graph.num_structures).clamp(min=1)
     of_atoms = None if weights is None else weights[graph.structure]
     terms = []
     for target, size in ERROR_SIZES.items():

@@ -1,0 +1,198 @@
+"""Predictions on a GPU as one CUDA graph, for graphs whose number of edges changes from call to call.
+
+A prediction consists of thousands of small operations, and for a few hundred atoms the processor needs more time to
+start them than the GPU to compute them. A CUDA graph starts them all at once, but all sizes must be the same at every
+call. Therefore one isolated atom is appended to the batch as a structure of its own, and edges from this atom to its
+own periodic images, longer than the cutoff, fill the graph up to a fixed number of edges. No edge joins this atom to
+another one, so the predictions for the other atoms differ by rounding alone.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from esen.graph.types import Graph, Prediction
+from esen.models.memory import is_lean
+from esen.models.potential import EsenPotential
+from esen.recipe.model import Backend, CutoffGraphSpec
+
+MARGIN = 0.03
+"""Share of further edges for which there is room when a graph is captured."""
+_ROUND = 256
+"""Numbers of edges are multiples of this."""
+_SMALLEST = 0.7
+"""A graph that fills less than this share of its edges is captured again with fewer."""
+_MOST_GRAPHS = 2
+"""Number of graphs that are kept. Each holds the memory of its intermediate results."""
+
+
+def captured(potential: EsenPotential) -> "EsenPotential | CapturedPotential":
+    """Return the potential as `CapturedPotential` if it is on a GPU and can be captured, or itself."""
+    return (
+        CapturedPotential(potential) if potential.scale.is_cuda and can_be_captured(potential) else potential
+    )
+
+
+def can_be_captured(potential: EsenPotential) -> bool:
+    """Return whether all sizes depend on the sizes of the graph alone.
+
+    They do not if edges are selected by their lengths (`graph.kind: knn`), and random edge frames are drawn on the
+    processor.
+    """
+    return isinstance(potential.spec.graph, CutoffGraphSpec) and not potential.is_random
+
+
+class CapturedPotential:
+    """A potential whose predictions are replayed from a CUDA graph. It is captured again when sizes change.
+
+    The weights, their precision and the memory mode must not change afterwards. It is not thread-safe.
+
+    Args:
+        potential: the potential, which need not be on a GPU: without one its predictions for the same filled-up graphs
+            are computed directly.
+
+    Attributes:
+        captures: number of captures so far.
+    """
+
+    def __init__(self, potential: EsenPotential) -> None:
+        self.potential = potential.eval()
+        self.captures = 0
+        self._captured: OrderedDict[tuple[int, int], _Captured] = OrderedDict()
+
+    @property
+    def cutoff(self) -> float:
+        """See `Potential`."""
+        return self.potential.cutoff
+
+    @property
+    def backend(self) -> Backend:
+        """See `Potential`."""
+        return self.potential.backend
+
+    def __call__(self, graph: Graph) -> Prediction:
+        """Predict energy, forces and stress.
+
+        Raises:
+            InputError: as `EsenPotential.check_elements`.
+        """
+        self.potential.check_elements(graph)
+        if not graph.num_atoms:
+            return self.potential(graph)
+        sizes = (graph.num_atoms, graph.num_structures)
+        found = self._captured.pop(sizes, None)
+        if found is None or not found.has_room_for(graph):
+            del found  # its memory is reused
+            while len(self._captured) >= _MOST_GRAPHS:
+                self._captured.popitem(last=False)
+            found = _Captured.of(self.potential, graph)
+            self.captures += 1
+        self._captured[sizes] = found
+        return found(graph)
+
+
+@dataclass(eq=False)
+class _Captured:
+    """A filled-up graph at fixed addresses, and the prediction for it.
+
+    Attributes:
+        potential: the potential.
+        inputs: the filled-up graph, in whose tensors the graph of each call is written.
+        replay: the CUDA graph; None if there is no GPU.
+        outputs: the tensors that it writes.
+    """
+
+    potential: EsenPotential
+    inputs: Graph
+    replay: torch.cuda.CUDAGraph | None = None
+    outputs: Prediction | None = None
+
+    @classmethod
+    def of(cls, potential: EsenPotential, graph: Graph) -> Self:
+        """Return a new one with room for the graph and some edges more."""
+        edges = -(-int(graph.num_edges * (1 + MARGIN) + 1) // _ROUND) * _ROUND
+        made = cls(potential, _filled(graph, edges, potential.cutoff))
+        if graph.positions.is_cuda:
+            made._capture()
+        return made
+
+    def has_room_for(self, graph: Graph) -> bool:
+        """Return whether the edges of a graph fit and use most of the room."""
+        room = self.inputs.num_edges
+        return graph.num_edges <= room and (graph.num_edges >= _SMALLEST * room or room == _ROUND)
+
+    def __call__(self, graph: Graph) -> Prediction:
+        """Return the prediction for a graph of the same numbers of atoms and structures."""
+        self._write(graph)
+        if self.replay is None:
+            whole = self.potential(self.inputs)
+        else:
+            self.replay.replay()
+            assert self.outputs is not None
+            whole = self.outputs.map(torch.clone)
+        atoms, structures = graph.num_atoms, graph.num_structures
+        return Prediction(
+            energy=whole.energy[:structures],
+            forces=whole.forces[:atoms],
+            stress=whole.stress[:structures],
+            energies=whole.energies[:atoms],
+            virial=whole.virial[:structures],
+        )
+
+    def _write(self, graph: Graph) -> None:
+        inputs, edges = self.inputs, graph.num_edges
+        for name in ("numbers", "positions", "cell", "pbc", "structure"):
+            given: Tensor = getattr(graph, name)
+            getattr(inputs, name)[:-1].copy_(given)
+        for name in ("sender", "receiver", "shift"):
+            getattr(inputs, name)[:edges].copy_(getattr(graph, name))
+        inputs.sender[edges:].fill_(graph.num_atoms)
+        inputs.receiver[edges:].fill_(graph.num_atoms)
+        inputs.shift[edges:].fill_(1.0)
+
+    def _capture(self) -> None:
+        backbone = self.potential.network.backbone
+        mode = backbone.memory
+        lean = is_lean(
+            mode,
+            self.potential.spec,
+            self.inputs.num_edges,
+            dtype=backbone.species.weight.dtype,
+            device=backbone.species.weight.device,
+            training=False,
+        )
+        self.potential.use_memory(
+            "lean" if lean else "fast"
+        )  # free memory must not be asked for in a capture
+        try:
+            side = torch.cuda.Stream()
+            side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(side):  # a first call loads kernels and makes constants
+                self.potential(self.inputs)
+            torch.cuda.current_stream().wait_stream(side)
+            self.replay = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self.replay):
+                self.outputs = self.potential(self.inputs)
+        finally:
+            self.potential.use_memory(mode)
+
+
+def _filled(graph: Graph, edges: int, cutoff: float) -> Graph:
+    """Return a copy of the graph with one more atom, a structure of its own, and with `edges` edges."""
+    missing = edges - graph.num_edges
+    ends = graph.sender.new_full((missing,), graph.num_atoms)
+    box = 4 * cutoff * torch.eye(3, dtype=graph.cell.dtype, device=graph.cell.device)
+    return replace(
+        graph,
+        numbers=torch.cat([graph.numbers, graph.numbers[:1]]),
+        positions=torch.cat([graph.positions, torch.zeros_like(graph.positions[:1])]),
+        cell=torch.cat([graph.cell, box.unsqueeze(0)]),
+        pbc=torch.cat([graph.pbc, torch.ones_like(graph.pbc[:1])]),
+        structure=torch.cat([graph.structure, graph.structure.new_full((1,), graph.num_structures)]),
+        sender=torch.cat([graph.sender, ends]),
+        receiver=torch.cat([graph.receiver, ends]),
+        shift=torch.cat([graph.shift, graph.shift.new_ones(missing, 3)]),
+    )
