@@ -60,18 +60,10 @@ class CapturedPotential:
 
     def __init__(self, potential: EsenPotential) -> None:
         self.potential = potential.eval()
+        self.cutoff = potential.cutoff
+        self.backend: Backend = potential.backend
         self.captures = 0
         self._captured: OrderedDict[tuple[int, int], _Captured] = OrderedDict()
-
-    @property
-    def cutoff(self) -> float:
-        """See `Potential`."""
-        return self.potential.cutoff
-
-    @property
-    def backend(self) -> Backend:
-        """See `Potential`."""
-        return self.potential.backend
 
     def __call__(self, graph: Graph) -> Prediction:
         """Predict energy, forces and stress.

@@ -24,6 +24,7 @@ from esen.evaluate.relax import forget_failure
 from esen.files import sha256_of
 from esen.graph.types import Graph, Potential, Prediction
 from esen.md.calculator import AsePotential, choose_device, choose_dtype, find_weights
+from esen.models.captured import captured
 from esen.models.checkpoint import load_potential
 from esen.models.potential import EsenPotential
 from esen.recipe.document import parse_value
@@ -107,6 +108,11 @@ class Resolved:
         if not isinstance(self.potential, EsenPotential):
             return None
         return deepcopy(self.potential).requires_grad_(False).train()
+
+    @property
+    def for_dynamics(self) -> Potential:
+        """The potential for many predictions of the same atoms, on a GPU as one CUDA graph where that is possible."""
+        return captured(self.potential) if isinstance(self.potential, EsenPotential) else self.potential
 
     @property
     def rounded(self) -> Potential | None:

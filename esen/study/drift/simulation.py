@@ -233,7 +233,7 @@ class Simulation:
         if potential.calculator is not None:
             return AseNve(potential.calculator, starts[0], timestep_fs)
         return BatchNve(
-            potential.potential, starts, timestep_fs, device=potential.device, skin=self.options.skin
+            potential.for_dynamics, starts, timestep_fs, device=potential.device, skin=self.options.skin
         )
 
     def _interrupted(self, where: str) -> Interrupted:

@@ -1,0 +1,101 @@
+"""What all parts share: the systems, timing on a GPU or CPU, peak memory, and rows of results."""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from ase.build import bulk
+
+from esen.data.atoms import from_atoms
+from esen.data.structure import Structure
+from esen.graph.batch import make_graph
+from esen.graph.types import Graph
+from esen.models.potential import EsenPotential, make_potential
+from esen.recipe.model import ModelSpec
+
+SPECS = {
+    "3.2M": ModelSpec(),
+    "30M": ModelSpec(layers=10, lmax=3),
+    "tiny": ModelSpec(cutoff=4.0, sphere_channels=8, hidden_channels=8, edge_channels=8),
+}
+
+
+def options(description: str) -> argparse.Namespace:
+    """Return the options that every part has."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument(
+        "--small", action="store_true", help="tiny networks and systems, to rehearse on a CPU"
+    )
+    return parser.parse_args()
+
+
+def silicon(atoms: int) -> Structure:
+    """Return rattled silicon with 8, 64, 216, 512, 1000, … atoms."""
+    crystal = bulk("Si", cubic=True).repeat(round((atoms / 8) ** (1 / 3)))
+    assert len(crystal) == atoms
+    crystal.rattle(0.05, seed=0)
+    return replace(from_atoms(crystal, "Si"), energy=0.0)
+
+
+def graph_of(atoms: int, cutoff: float, device: str) -> Graph:
+    """Return the graph of `silicon` on a device."""
+    return make_graph(silicon(atoms), cutoff).to(device)
+
+
+def network(name: str, device: str, dtype: torch.dtype = torch.float32) -> EsenPotential:
+    """Return a network with random weights for predictions."""
+    return make_potential(SPECS[name], seed=0).to(device=device, dtype=dtype).eval().requires_grad_(False)
+
+
+def synchronize(device: str) -> None:
+    """Wait for the GPU."""
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+
+
+def timed(call: Callable[[], object], device: str, *, budget: float = 2.0, most: int = 50) -> dict[str, Any]:
+    """Return the median wall time of a call in ms, its spread, and the peak of the memory in MiB.
+
+    Every call is waited for. There are two calls before, and at least five, or as many as fit in `budget` seconds.
+    """
+    if device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats()
+    for _ in range(2):
+        call()
+    synchronize(device)
+    times: list[float] = []
+    begun = time.perf_counter()
+    while len(times) < 5 or (time.perf_counter() - begun < budget and len(times) < most):
+        start = time.perf_counter()
+        call()
+        synchronize(device)
+        times.append(1000 * (time.perf_counter() - start))
+    low, middle, high = statistics.quantiles(times, n=4)
+    row: dict[str, Any] = {"ms": round(middle, 3), "quartiles": [round(low, 3), round(high, 3)]}
+    if device.startswith("cuda"):
+        row["peak_MiB"] = round(torch.cuda.max_memory_allocated() / 2**20)
+    return row
+
+
+def row(**values: Any) -> None:
+    """Print one result as a line of JSON."""
+    print(json.dumps(values), flush=True)
+
+
+def attempt(what: dict[str, Any], measure: Callable[[], dict[str, Any]]) -> None:
+    """Print the result of a measurement, or why there is none, so that the next one is made in any case."""
+    try:
+        row(**what, **measure())
+    except Exception as error:
+        traceback.print_exc(file=sys.stderr)
+        row(**what, error=f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}")
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
