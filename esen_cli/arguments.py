@@ -3,15 +3,16 @@
 import glob
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from esen.data.readers.frame import parse_slice
-from esen.data.supercells import parse_supercell
 from esen.errors import InputError
 from esen.recipe.mistakes import nearest
 from esen.recipe.shipped import recipe_folder
+from esen_cli.output import OptionsAreRight, only_checks
 
 if TYPE_CHECKING:
     from esen.recipe.study import Test
@@ -77,30 +78,71 @@ def command_line(
     _fill_structures(given, command, test, others)
     if "allow-direct" in parameters and not {"allow-direct", "allow_direct"} & set(given):
         given["allow-direct"] = True  # a study is there to compare them
-    options: list[str] = []
-    arguments: list[str] = []
     if twice := next(
         (key for key in given if sum(parameters[key] is parameters[k] for k in given) > 1), None
     ):
         raise InputError(f"{test.where}.{twice}: given twice, under two names of one option; leave one out")
+    absent: list[str] = []
+    options: dict[str, list[str]] = {}
+    arguments: list[str] = []
     for key, value in given.items():
         parameter = parameters[key]
         _check_value(parameter, value, test.where, key)
-        values = [_file(v, parameter, test.where, folder, need) for v in _listed(value)]
+        values = [_file(v, parameter, test.where, folder, absent.append) for v in _listed(value)]
         if _is_argument(parameter):
             arguments += values
         else:
-            options += _option(parameter, value, values)
-    line = (*options, "--", "POTENTIAL", *arguments)
+            options[key] = _option(parameter, value, values)
+    for line in absent:
+        need(line)
+    if mistakes := list(_mistakes(command, options, arguments, read=not absent)):
+        raise InputError(*(f"{test.where}: {mistake}" for mistake in mistakes))
+    names = {parameter.name for parameter in command.params}
+    every = tuple(part for parts in options.values() for part in parts)
+    return CommandLine(test.command, every, tuple(arguments), "resume" in names, "retry" in names)
+
+
+def _mistakes(
+    command: Command, options: Mapping[str, Sequence[str]], arguments: Sequence[str], *, read: bool
+) -> Iterator[str]:
+    """What the command itself says of its options and files: it runs up to where it would compute.
+
+    An option of which it complains is left out, so that it says what is wrong with the others.
+
+    Args:
+        command: of the test.
+        options: words of the command line, by option.
+        arguments: files after the potential.
+        read: whether all files are there, so that the command can check them together with the options.
+    """
+    left = dict(options)
+    while (mistake := _mistake(command, left, arguments, read=read)) is not None:
+        yield mistake
+        named = [key for key, words in left.items() if words and re.search(rf"{words[0]}(?![\w-])", mistake)]
+        if not named or named[0] in _STRUCTURES:
+            return
+        del left[named[0]]
+
+
+def _mistake(
+    command: Command, options: Mapping[str, Sequence[str]], arguments: Sequence[str], *, read: bool
+) -> str | None:
+    """The first mistake that the command finds; None if there is none."""
+    words = [word for parts in options.values() for word in parts]
     try:
-        with command.make_context(test.command, list(line)):
-            pass
+        with command.make_context(command.name, [*words, "--", "POTENTIAL", *arguments]) as context:
+            if read:
+                with only_checks():
+                    command.invoke(context)
+    except OptionsAreRight:
+        return None
+    except InputError as error:
+        return str(error)
     except Exception as error:
         if not hasattr(error, "format_message"):  # not one about the arguments
             raise
-        raise InputError(f"{test.where}: {error.format_message()}") from error
-    names = {parameter.name for parameter in command.params}
-    return CommandLine(test.command, tuple(options), tuple(arguments), "resume" in names, "retry" in names)
+        return str(error.format_message())
+    return None
 
 
 def structure_files(options: Mapping[str, Any]) -> list[str]:
@@ -163,8 +205,6 @@ def _check_value(parameter: Parameter, value: Any, where: str, key: str) -> None
     if not values or not all(isinstance(v, expected) and not isinstance(v, bool) and v != "" for v in values):
         raise InputError(f"{where}.{key}: given {json.dumps(value)}, expected a {kind} or a list of such")
     text = ",".join(map(str, values))
-    if parameter.metavar in _POSITIVE and not _is_positive(text):
-        raise InputError(f"{where}.{key}: given {json.dumps(value)}, expected a number above 0")
     if parameter.metavar in _READERS:
         try:
             _READERS[parameter.metavar](text)
@@ -178,21 +218,11 @@ def _read_laws(text: str) -> object:
     return choose_laws([name.strip() for name in text.split(",")])
 
 
-def _is_positive(text: str) -> bool:
-    try:
-        return all(float(part) > 0 for part in text.split(","))
-    except ValueError:
-        return False
-
-
-_POSITIVE = ("Å", "Å,Å,...", "K,K,...", "FS", "PS", "eV/Å", "EV/Å")
-"""Words of the help for numbers above 0."""
 _READERS: dict[str, Callable[[str], object]] = {
     "SLICE": parse_slice,
-    "N,N,N": parse_supercell,
     "LAW,LAW,...": _read_laws,
 }
-"""By the word for a value in the help, what reads the value. It raises InputError."""
+"""By the word for a value in the help, what reads a value that its command checks only when it computes."""
 
 
 def _option(parameter: Parameter, value: Any, values: Sequence[Any]) -> list[str]:

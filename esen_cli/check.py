@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from esen_cli import options as opt
-from esen_cli.output import potential_name, print_paths, print_table, result_folder, say
+from esen_cli.output import open_test, potential_name, print_paths, print_table, result_folder, say
 
 
 def check(  # noqa: PLR0913, PLR0917  # the options of a command are its arguments
@@ -44,9 +44,8 @@ def check(  # noqa: PLR0913, PLR0917  # the options of a command are its argumen
     folder = result_folder(output, f"check-{potential_name(potential)}")
 
     from esen.study.check import run_check
-    from esen.study.tracked import open_test
 
-    with open_test("check", [potential], folder, device=device, enabled=track) as tracker:
+    with open_test("check", [potential], folder, device=device, track=track) as tracker:
         result = run_check(
             potential,
             structures or (),

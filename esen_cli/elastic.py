@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from esen_cli import options as opt
-from esen_cli.output import campaign_run, print_campaign
+from esen_cli.output import above_zero, campaign_run, print_campaign
 
 
 def elastic(  # noqa: PLR0913, PLR0917  # the options of a command are its arguments
@@ -62,6 +62,8 @@ def elastic(  # noqa: PLR0913, PLR0917  # the options of a command are its argum
 
     Example: esen elastic runs/quickstart MgO.cif --eos
     """
+    above_zero("--fmax", fmax, "a force in eV/Å, such as 1e-5")
+
     from dataclasses import replace
 
     from esen.evaluate.elastic import TIGHT, ElasticSpec

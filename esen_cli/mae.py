@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import typer
 
 from esen_cli import options as opt
-from esen_cli.output import potential_name, print_paths, print_table, result_folder
+from esen_cli.output import open_test, potential_name, print_paths, print_table, result_folder
 
 
 def mae(  # noqa: PLR0913, PLR0917  # the options of a command are its arguments
@@ -67,9 +67,8 @@ def mae(  # noqa: PLR0913, PLR0917  # the options of a command are its arguments
     folder = result_folder(output, f"mae-{potential_name(potential)}")
 
     from esen.study.mae import run_mae
-    from esen.study.tracked import open_test
 
-    with open_test("mae", [potential, *(also or ())], folder, device=device, enabled=track) as tracker:
+    with open_test("mae", [potential, *(also or ())], folder, device=device, track=track) as tracker:
         result = run_mae(
             [potential, *(also or ())],
             [SourceSpec(path=path, frames=frames) for path in data],

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from esen.errors import InputError
 from esen_cli import options as opt
-from esen_cli.output import print_campaign, result_folder
+from esen_cli.output import open_test, print_campaign, result_folder
 
 _STYLES = {"drifts": "bold red", "walks": "bold red", "stopped": "bold red"}
 _tests_option = opt.in_panel("Tests")
@@ -161,7 +161,6 @@ def md_drift(  # noqa: PLR0913, PLR0917  # the options of a command are its argu
     folder = result_folder(output, "md-drift")
 
     from esen.study.drift import DriftOptions, choose_runs, run_drift
-    from esen.study.tracked import open_test
 
     runs = choose_runs(
         structures or (),
@@ -188,7 +187,7 @@ def md_drift(  # noqa: PLR0913, PLR0917  # the options of a command are its argu
         batch_atoms=batch_atoms,
         plots=plots,
     )
-    with open_test("md-drift", potentials, folder, device=device, enabled=track) as tracker:
+    with open_test("md-drift", potentials, folder, device=device, track=track) as tracker:
         result = run_drift(
             potentials,
             runs,

@@ -1,9 +1,11 @@
 """Folders of results, and the tables and paths that a command prints."""
 
+import math
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,6 +18,7 @@ from esen.text import printable
 
 if TYPE_CHECKING:
     from esen.study.campaign import CampaignResult, CampaignRun
+    from esen.track import Tracker
 
 RUNS = Path("runs")
 LAST = "last.safetensors"
@@ -27,6 +30,26 @@ _LONG_HEADING = 12
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 _BRACKET = re.compile(r" (?=[(\[])")
 """Where a long heading is broken into lines."""
+
+
+_only_checks: ContextVar[bool] = ContextVar("only_checks", default=False)
+
+
+class OptionsAreRight(Exception):  # noqa: N818  # it is no error
+    """Ends a command whose options were only to be checked, where it would begin to compute."""
+
+
+@contextmanager
+def only_checks() -> Iterator[None]:
+    """Within the block, a command checks its options and input files and raises `OptionsAreRight`.
+
+    It neither looks at its potential nor writes anything.
+    """
+    token = _only_checks.set(True)
+    try:
+        yield
+    finally:
+        _only_checks.reset(token)
 
 
 class Grey(str):
@@ -84,6 +107,8 @@ def result_folder(given: Path | None, name: str) -> Path:
     Raises:
         InputError: The folder cannot be written to, or a training left its results there.
     """
+    if _only_checks.get():
+        return RUNS / name
     return fresh_folder(name) if given is None else not_a_run(given.expanduser())
 
 
@@ -98,6 +123,28 @@ def not_a_run(folder: Path) -> Path:
             f"--output {folder}: the folder holds a training, whose results would be overwritten; give another folder"
         )
     return writable(folder)
+
+
+def open_test(
+    command: str, potentials: Sequence[str], folder: Path, *, device: str, track: bool
+) -> "Tracker":
+    """Return the tracker of a test of potentials, which begins here.
+
+    Args:
+        command: its name.
+        potentials: as `resolve_potential` takes them.
+        folder: of the results.
+        device: as the user gave it.
+        track: whether the test is kept in MLflow.
+
+    Raises:
+        OptionsAreRight: they were only to be checked.
+    """
+    if _only_checks.get():
+        raise OptionsAreRight
+    from esen.study import tracked
+
+    return tracked.open_test(command, potentials, folder, device=device, enabled=track)
 
 
 @contextmanager
@@ -126,17 +173,19 @@ def campaign_run(
 
     Raises:
         InputError: the folder cannot be written to, or a training left its results there.
+        OptionsAreRight: they were only to be checked.
     """
+    if _only_checks.get():
+        raise OptionsAreRight
     from esen.study.campaign import CampaignOptions, CampaignRun
     from esen.study.potentials import PotentialOptions
     from esen.study.processes import torchrun_processes
-    from esen.study.tracked import open_test
 
     how = PotentialOptions(calculator_args=calculator_args or (), dtype=dtype, device=device)
     with torchrun_processes() as processes:
         folder = Path(processes.first_says("folder", lambda: str(result_folder(output, command))))
         with open_test(
-            command, potentials, folder, device=device, enabled=track and processes.is_first
+            command, potentials, folder, device=device, track=track and processes.is_first
         ) as tracker:
             yield CampaignRun(potentials, folder, tracker, CampaignOptions(**options), how, processes)
 
@@ -169,6 +218,16 @@ def print_campaign(
         say(f"The same command with --retry --output {written.parent} computes the failed items again.")
     if result.failed:
         raise typer.Exit(1)
+
+
+def above_zero(option: str, value: float, expected: str) -> None:
+    """Check the value of an option.
+
+    Raises:
+        InputError: It is not a finite number above 0.
+    """
+    if not 0 < value < math.inf:
+        raise InputError(f"{option} {value:g}: expected more than 0, {expected}")
 
 
 def writable(folder: Path) -> Path:

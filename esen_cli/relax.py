@@ -1,11 +1,9 @@
 """`esen relax`."""
 
-import math
 from typing import Annotated, Literal
 
-from esen.errors import InputError
 from esen_cli import options as opt
-from esen_cli.output import campaign_run, print_campaign
+from esen_cli.output import above_zero, campaign_run, print_campaign
 
 
 def relax(  # noqa: PLR0913, PLR0917  # the options of a command are its arguments
@@ -53,10 +51,10 @@ def relax(  # noqa: PLR0913, PLR0917  # the options of a command are its argumen
 
     Example: esen relax runs/mgo structures.xyz --fmax 0.001
     """
-    _above_zero("--fmax", fmax, "a force in eV/Å, such as 0.01")
-    _above_zero("--steps", steps, "a whole number, such as 500")
-    _above_zero("--symprec", 1e-4 if symprec is None else symprec, "a length in Å, such as 0.0001")
-    _above_zero("--batch-atoms", batch_atoms, "a whole number, such as 512")
+    above_zero("--fmax", fmax, "a force in eV/Å, such as 0.01")
+    above_zero("--steps", steps, "a whole number, such as 500")
+    above_zero("--symprec", 1e-4 if symprec is None else symprec, "a length in Å, such as 0.0001")
+    above_zero("--batch-atoms", batch_atoms, "a whole number, such as 512")
 
     from esen.evaluate.relax import RelaxSpec
     from esen.study.campaign import structure_items
@@ -79,8 +77,3 @@ def relax(  # noqa: PLR0913, PLR0917  # the options of a command are its argumen
     ) as run:
         result = run_relax(run, items, spec)
     print_campaign(result, run.tracker.links)
-
-
-def _above_zero(option: str, value: float, expected: str) -> None:
-    if not 0 < value < math.inf:
-        raise InputError(f"{option} {value:g}: expected more than 0, {expected}")

@@ -24,6 +24,7 @@ O 2.1 2.1 2.1
 def ablate(tests: str, folder: Path, *options: str) -> tuple[int, str]:
     (folder / "my-study.yaml").write_text(STUDY.format(tests=tests), encoding="utf-8")
     (folder / "mgo.xyz").write_text(MGO, encoding="utf-8")
+    (folder / "bad.xyz").write_text(MGO.replace("2.1 2.1 2.1\n", "2.1 2.1 oops\n"), encoding="utf-8")
     output = folder / "out"
     result = CliRunner().invoke(
         app, ["ablate", str(folder / "my-study.yaml"), "--output", str(output), *options]
@@ -46,7 +47,18 @@ def ablate(tests: str, folder: Path, *options: str) -> tuple[int, str]:
         ("check: {laws: {a: 1}}", ["tests.check.laws", "expected"]),
         ("check: {laws: [rotatin]}", ["tests.check", "did you mean 'rotation'?"]),
         ("md-drift: {supercell: 2x2}", ["tests.md-drift", "--supercell", "2,2,2"]),
-        ("md-drift: {timestep: -1}", ["tests.md-drift.timestep", "-1", "above 0"]),
+        ("md-drift: {timestep: -1}", ["tests.md-drift", "--timestep -1", "above 0"]),
+        ("md-drift: {temperature: -1}", ["tests.md-drift", "--temperature -1", "0 or more"]),
+        ("md-drift: {supercell: 0x1x1}", ["tests.md-drift", "--supercell", "above 0"]),
+        ("md-drift: {timestep: 20, duration: 0.01}", ["tests.md-drift", "--duration 0.01", "one step"]),
+        ("md-drift: {max-drift: 0}", ["tests.md-drift", "--max-drift 0", "above 0"]),
+        ("md-drift: {protocol: tm23}", ["tests.md-drift", "no data folder"]),
+        ("phonons: {displacements: [0]}", ["tests.phonons", "--displacements 0", "between 0 and 1"]),
+        ("phonons: {method: hessian, displacement: 0.1}", ["tests.phonons", "--method hessian"]),
+        ("elastic: {strain: [0.5]}", ["tests.elastic", "strain 0.5", "at most 0.1"]),
+        ("elastic: {fmax: .inf}", ["tests.elastic", "--fmax inf", "more than 0"]),
+        ("relax: {symprec: 0}", ["tests.relax", "--symprec 0", "more than 0"]),
+        ("elastic: {files: [bad.xyz]}", ["tests.elastic", "bad.xyz"]),
         ("md-drift: {order-test: true, order_test: false}", ["tests.md-drift.order-test", "twice"]),
         ("mae: {data: null}", ["tests.mae.data", "null", "name of a file"]),
         ("mae: {data: [[mgo.xyz]]}", ["tests.mae.data", "name of a file"]),
@@ -58,6 +70,37 @@ def test_mistakes_in_tests(tests: str, words: list[str], tmp_path: Path) -> None
     assert f"my-study.yaml:6: {words[0]}" in output
     for word in words:
         assert word in output
+
+
+def test_every_mistake_of_a_test_is_a_line(tmp_path: Path) -> None:
+    drift = "md-drift: {temperature: -1, timestep: 0, duration: .nan, supercell: 0x1x1}"
+    tests = f"{drift}\n  phonons: {{displacements: [2]}}"
+    code, output = ablate(tests, tmp_path)
+    assert code == 2
+    lines = [line.partition("my-study.yaml:")[2] for line in output.splitlines() if "my-study.yaml:" in line]
+    assert [line.partition(": expected")[0] for line in lines] == [
+        "6: tests.md-drift: --temperature -1.0",
+        "6: tests.md-drift: --supercell '0x1x1'",
+        "6: tests.md-drift: --timestep 0.0",
+        "6: tests.md-drift: --duration nan",
+        "7: tests.phonons: --displacements 2",
+    ]
+
+
+def test_every_command_that_tests_a_potential_checks_its_options_before_it_computes(tmp_path: Path) -> None:
+    import typer
+
+    from esen_cli.arguments import test_commands
+    from esen_cli.output import OptionsAreRight, only_checks
+
+    (tmp_path / "mgo.xyz").write_text(MGO, encoding="utf-8")
+    commands = test_commands(typer.main.get_command(app))
+    assert len(commands) >= 7
+    for name, command in commands.items():
+        files = ["--structures", str(tmp_path / "mgo.xyz")] if name == "md-drift" else []
+        words = [*files, "--", "no-such-potential", *([] if files else [str(tmp_path / "mgo.xyz")])]
+        with command.make_context(name, words) as context, only_checks(), pytest.raises(OptionsAreRight):
+            command.invoke(context)
 
 
 def test_only_names_something_of_the_study(tmp_path: Path) -> None:
