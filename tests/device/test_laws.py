@@ -38,7 +38,7 @@ def test_energy_and_forces_are_smooth(device: str) -> None:
         np.array([[2.9, 0.1, 0], [0, 3.0, 0.2], [0.1, 0, 3.2]]),
         np.ones(3, dtype=bool),
     )
-    found = findings("default", device, iron, ["smoothness"])
+    found = findings("one layer", device, iron, ["smoothness"])
     assert verdicts(found, "pass") == {"E is continuous", "F is continuous", "dF/dr is continuous"}, found
 
 

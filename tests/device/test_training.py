@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Sequence
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +16,16 @@ from esen.files import Interrupted
 from esen.graph.batch import make_graph
 from esen.models.checkpoint import load_potential
 from esen.models.potential import EsenPotential
-from esen.recipe import ConservativeSpec, DensSpec, DirectSpec
+from esen.recipe import BatchSpec, ConservativeSpec, DensSpec, DirectSpec
 from esen.recipe.model import ForcesSpec
 from esen.recipe.train import Precision, StageSpec, TrainSpec
+from esen.train.batches import Batches
 from esen.train.precision import matrix_products, prepared
 from esen.train.progress import TrainDisplay
 from esen.train.run_files import read_metrics
 from esen.train.step import MicroBatch, Objective
 from tests.device.small import predictions_apart
-from tests.train.small import crystals, press_ctrl_c, recipe_of, write_frames
+from tests.train.small import crystals, molecule, press_ctrl_c, recipe_of, write_frames
 from tests.train.test_step import ALL, LOSS, batches, potential_of
 
 DENS = DensSpec(corrupt_ratio=0.6)
@@ -52,6 +54,22 @@ def test_the_gradient_of_a_step(forces: ForcesSpec, seed: int | None, device: st
     whole, divided = Objective(LOSS, DENS), Objective(LOSS, DENS, atoms=5)
     expected = gradient(potential_of(forces), parts_of(whole, seed, "cpu"), whole)
     found = gradient(potential_of(forces).to(device), parts_of(divided, seed, device), divided)
+    assert float(expected.abs().max()) > 1e-3
+    assert float((found - expected).abs().max()) < 1e-8 * float(expected.abs().max())
+
+
+@each_head
+def test_a_batch_without_edges(forces: ForcesSpec, device: str) -> None:
+    """Its tensors of no elements are pinned and copied, too."""
+    alone = [replace(molecule(number), forces=np.full((1, 3), 0.1)) for number in (8, 12)]
+    frames, objective = Batches(alone, 3.5, BatchSpec(structures=2)), Objective(LOSS)
+    on_device, on_cpu = (
+        [part.ready_for(torch.device(place)) for part in objective.parts(frames, [0, 1])]
+        for place in (device, "cpu")
+    )
+    assert on_cpu[0].graph.num_edges == 0
+    expected = gradient(potential_of(forces), on_cpu, objective)
+    found = gradient(potential_of(forces).to(device), on_device, objective)
     assert float(expected.abs().max()) > 1e-3
     assert float((found - expected).abs().max()) < 1e-8 * float(expected.abs().max())
 

@@ -10,6 +10,7 @@ from esen.graph.types import Prediction
 from esen.models import chunks
 from esen.models.potential import EsenPotential
 from tests.device.small import ALL, batch, on_cpu, potential_on, predictions_apart, structures
+from tests.models.variants import isolated
 
 MANY_CHUNKS = ["default", "direct", "grid along edges, random frame"]
 """All variants have them in `tests/models/test_chunks.py`."""
@@ -38,6 +39,17 @@ def test_float64(variant: str, device: str) -> None:
 def test_float32(variant: str, device: str) -> None:
     pairs = zip(on_device(variant, torch.float32, device), one_by_one(variant), strict=True)
     assert 0 < max(predictions_apart(ours, expected) for ours, expected in pairs) < 2e-5
+
+
+@pytest.mark.parametrize("variant", ["default", "direct", "nearest", "grid along edges, random frame"])
+def test_a_graph_without_edges(variant: str, device: str) -> None:
+    atom = make_graph(isolated([8], [[0, 0, 0]]), 4.0)
+    expected = potential_on("cpu", variant)(atom)
+    potential = potential_on(device, variant).train()
+    found = potential(atom.to(device))
+    assert predictions_apart(on_cpu(found), expected, ["energy", "forces"]) < 1e-10
+    found.energy.sum().backward()
+    assert all(p.grad is None or bool(p.grad.isfinite().all()) for p in potential.parameters())
 
 
 @pytest.fixture
