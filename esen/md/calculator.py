@@ -24,6 +24,7 @@ from esen.files import sha256_of
 from esen.graph.batch import make_graph
 from esen.graph.edges import edge_vectors
 from esen.graph.types import Graph, Potential, Prediction
+from esen.models.captured import captured
 from esen.models.checkpoint import load_potential
 from esen.models.memory import memory_mode
 from esen.recipe.model import Backend
@@ -84,11 +85,13 @@ class EsenCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         self._warned = False
         memory = memory_mode(memory)
         self.potential: Potential
+        self._predict: Potential
         if isinstance(potential, str | Path):
             self.device = choose_device(device)
             weights = find_weights(Path(potential))
             loaded = load_potential(weights, dtype=choose_dtype(dtype), device=self.device, memory=memory)
             self.potential = loaded
+            self._predict = captured(loaded)
             self.parameters.update(
                 checkpoint=str(weights.absolute()),
                 sha256=sha256_of(weights),
@@ -101,7 +104,7 @@ class EsenCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
         if memory != "auto":
             raise InputError("EsenCalculator: memory is for a checkpoint; call the potential's use_memory")
         self.device = _device_of(potential) if device == "auto" else choose_device(device)
-        self.potential = potential
+        self.potential = self._predict = potential
 
     def calculate(
         self,
@@ -120,7 +123,7 @@ class EsenCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
             return nothing | ({"stress": np.zeros(6)} if structure.has_volume else {})
         check_elements(structure, len(chemical_symbols))
         graph = make_graph([structure], self.potential.cutoff, self.potential.backend)
-        prediction = self.potential(graph.to(self.device)).to("cpu")
+        prediction = self._predict(graph.to(self.device)).to("cpu")
         energy = float(prediction.energy[0])
         if not (np.isfinite(energy) and bool(prediction.forces.isfinite().all())):
             raise InputError(_why_not_finite(structure))

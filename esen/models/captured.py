@@ -25,6 +25,11 @@ _ROUND = 256
 """Numbers of edges are multiples of this."""
 _SMALLEST = 0.7
 """A graph that fills less than this share of its edges is captured again with fewer."""
+CALLS_BEFORE = 2
+"""Number of calls with the same numbers of atoms and structures that are computed directly before one is captured.
+
+A capture takes several times as long as a prediction, so it pays only if many follow.
+"""
 _MOST_GRAPHS = 2
 """Number of graphs that are kept. Each holds the memory of its intermediate results."""
 
@@ -46,7 +51,10 @@ def can_be_captured(potential: EsenPotential) -> bool:
 
 
 class CapturedPotential:
-    """A potential whose predictions are replayed from a CUDA graph. It is captured again when sizes change.
+    """A potential whose predictions are replayed from a CUDA graph when graphs of the same sizes follow one another.
+
+    The graph is captured at the third call with the same numbers of atoms and structures, and again when the edges do
+    not fit.
 
     The weights, their precision and the memory mode must not change afterwards. It is not thread-safe.
 
@@ -63,7 +71,12 @@ class CapturedPotential:
         self.cutoff = potential.cutoff
         self.backend: Backend = potential.backend
         self.captures = 0
+        self._recent: tuple[tuple[int, int] | None, int] = (None, 0)
         self._captured: OrderedDict[tuple[int, int], _Captured] = OrderedDict()
+
+    def __getstate__(self) -> dict[str, object]:
+        """Return the state of a copy, which captures for itself."""
+        return self.__dict__ | {"_captured": OrderedDict()}
 
     def __call__(self, graph: Graph) -> Prediction:
         """Predict energy, forces and stress.
@@ -72,9 +85,11 @@ class CapturedPotential:
             InputError: as `EsenPotential.check_elements`.
         """
         self.potential.check_elements(graph)
-        if not graph.num_atoms:
-            return self.potential(graph)
         sizes = (graph.num_atoms, graph.num_structures)
+        calls = self._recent[1] + 1 if self._recent[0] == sizes else 1
+        self._recent = (sizes, calls)
+        if not graph.num_atoms or (sizes not in self._captured and calls <= CALLS_BEFORE):
+            return self.potential(graph)
         found = self._captured.pop(sizes, None)
         if found is None or not found.has_room_for(graph):
             del found  # its memory is reused
