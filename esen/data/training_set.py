@@ -19,10 +19,9 @@ from collections.abc import Sequence
 from functools import cache, cached_property
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 from jaxtyping import Bool, Int64
 
 from esen.data.frames import DIGEST_BYTES, Facts, Frames, digest
@@ -30,6 +29,9 @@ from esen.data.structure import Structure
 from esen.errors import InputError, first_line
 from esen.files import parse_json, read_json
 from esen.text import printable
+
+if TYPE_CHECKING:
+    import pyarrow as pa  # imported where a set is read or written, since it is large
 
 PLAN, MANIFEST, SHARDS, INDEX = "plan.json", "manifest.json", "shards", "index"
 VERSION = 1
@@ -203,6 +205,8 @@ class Shard:
     """
 
     def __init__(self, path: Path) -> None:
+        import pyarrow as pa
+
         with path.open("rb") as file:
             self.map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         batch = pa.ipc.open_file(pa.py_buffer(self.map)).get_batch(0)
@@ -285,6 +289,8 @@ def open_shard(path: Path) -> Shard:
     Raises:
         InputError: the file is missing or damaged.
     """
+    import pyarrow as pa
+
     try:
         return Shard(path)
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
@@ -293,6 +299,8 @@ def open_shard(path: Path) -> Shard:
 
 def holds_frames(path: Path, sources: Sequence[str]) -> bool:
     """Whether a shard of an unfinished set is undamaged and holds the frames of these sources."""
+    import pyarrow as pa
+
     try:
         shard = open_shard(path)
         return shard.batch.column("source").to_pylist() == [*map(printable, sources)] and shard.is_whole()
@@ -300,13 +308,15 @@ def holds_frames(path: Path, sources: Sequence[str]) -> bool:
         return False
 
 
-def shard_bytes(structures: Sequence[Structure], edges: Int64[np.ndarray, " F"] | None = None) -> pa.Buffer:
+def shard_bytes(structures: Sequence[Structure], edges: Int64[np.ndarray, " F"] | None = None) -> "pa.Buffer":
     """Return the content of a shard.
 
     Args:
         structures: its frames, at least one.
         edges: number of edges of each frame, if counted.
     """
+    import pyarrow as pa
+
     facts = Facts.of(structures)
     numbers = [s.numbers.astype(np.uint8) for s in structures]
     has_forces = np.array([s.forces is not None for s in structures])
@@ -387,9 +397,11 @@ def _numpy(array: Any) -> np.ndarray:
 
 
 def _lists(
-    values: pa.Array, counts: Int64[np.ndarray, " F"], missing: Bool[np.ndarray, " F"] | None = None
-) -> pa.Array:
+    values: "pa.Array", counts: Int64[np.ndarray, " F"], missing: Bool[np.ndarray, " F"] | None = None
+) -> "pa.Array":
     """Divide values among frames by their counts."""
+    import pyarrow as pa
+
     ends = pa.array(np.concatenate([[0], np.cumsum(counts)]).astype(np.int64))
     return pa.LargeListArray.from_arrays(ends, values, mask=_mask(missing))
 
@@ -398,21 +410,27 @@ def _vectors(
     arrays: Sequence[np.ndarray],
     counts: Int64[np.ndarray, " F"],
     missing: Bool[np.ndarray, " F"] | None = None,
-) -> pa.Array:
+) -> "pa.Array":
     """Return vectors per atom; frames without them have no entry in `arrays`."""
+    import pyarrow as pa
+
     flat = np.concatenate(arrays).ravel() if arrays else np.zeros(0)
     return _lists(pa.FixedSizeListArray.from_arrays(pa.array(flat), 3), counts, missing)
 
 
 def _fixed(
     arrays: Sequence[np.ndarray], size: int, missing: Bool[np.ndarray, " F"] | None = None
-) -> pa.Array:
+) -> "pa.Array":
     """Return one array of `size` numbers per frame."""
+    import pyarrow as pa
+
     flat = pa.array(np.concatenate(arrays))
     return pa.FixedSizeListArray.from_arrays(flat, size, mask=_mask(missing))
 
 
-def _mask(missing: Bool[np.ndarray, " F"] | None) -> pa.Array | None:
+def _mask(missing: Bool[np.ndarray, " F"] | None) -> "pa.Array | None":
+    import pyarrow as pa
+
     return None if missing is None else pa.array(missing)
 
 
