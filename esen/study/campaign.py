@@ -723,15 +723,49 @@ def protocol_lines(protocol: Any, published: Mapping[str, Any]) -> list[str]:
     lines = [f"protocol {protocol.name}: {protocol.source}"]
     original = published.get(protocol.name, protocol)
     changed = [
-        f"{one.name} {getattr(protocol, one.name)}"
+        change_in_words(one.name, getattr(protocol, one.name))
         for one in fields(protocol)
         if getattr(protocol, one.name) != getattr(original, one.name)
     ]
     if changed:
         ours = protocol.source == "esen"
-        what = f"{protocol.name} with" if ours else f"{protocol.name}: NOT the protocol as published:"
-        lines.append(f"{what} {', '.join(changed)}")
+        what = "changed:" if ours else "NOT the protocol as published:"
+        lines.append(f"{protocol.name}, {what} {', '.join(changed)}")
     return lines
+
+
+def change_in_words(name: str, value: object) -> str:
+    """Return what a user has changed of a protocol, with its unit.
+
+    >>> [change_in_words("relax", None), change_in_words("isotopes", False), change_in_words("relax", "unit")]
+    ['no relaxation', 'no isotopes', 'relaxation (unit)']
+    >>> [change_in_words("timestep_fs", 2.0), change_in_words("temperatures", (300.0, 600.0))]
+    ['timestep 2 fs', 'temperatures 300, 600 K']
+    """
+    unit = _UNITS.get(name) or next((unit for end, unit in _UNITS.items() if name.endswith(f"_{end}")), "")
+    words = _WORDS.get(name) or name.removesuffix(f"_{unit}").replace("_", " ")
+    if value is None or value is False:
+        return f"no {words}"
+    if value is True:
+        return words
+    numbers = value if isinstance(value, tuple) else (value,)
+    shown = ", ".join(f"{one:g}" if isinstance(one, int | float) else str(one) for one in numbers)
+    if name == "relax":
+        return f"{words} ({shown})"
+    return f"{words} {shown} {unit}".strip()
+
+
+_WORDS = {"relax": "relaxation", "record_every": "a row of energies every"}
+"""What keys of a protocol are called, where they are not words."""
+_UNITS = {
+    "fs": "fs",
+    "ps": "ps",
+    "record_every": "steps",
+    "displacement": "Å",
+    "temperatures": "K",
+    "fmax": "eV/Å",
+    "symprec": "Å",
+}
 
 
 def remark_lines(label: str, remarks: Iterable[tuple[str, str]]) -> list[str]:

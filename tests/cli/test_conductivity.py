@@ -35,7 +35,7 @@ def test_aluminium_and_itself() -> None:
     assert code == 0
     assert "emt, al: displaced supercells: 1 of 27 atoms" in err
     assert "15 of 8" in err
-    changes = "tight with relax False, displacement 0.02, isotopes False"
+    changes = "tight, changed: no relaxation, displacement 0.02 Å, no isotopes"
     for words in ("κ_RTA", "3×3×3", " ok ", changes, "runs/conductivity/al.modes.png"):
         assert words in out
     manifest = json.loads(Path("runs/conductivity/manifest.json").read_text())
@@ -55,7 +55,7 @@ def test_aluminium_and_itself() -> None:
     assert code == 0
     for words in (
         "κ_SRME",
-        "phonondb-103: NOT the protocol",
+        "phonondb-103, NOT the protocol",
         "300 K, 400 K",
         "1 of the 1 materials",
     ):

@@ -53,7 +53,10 @@ def test_two_potentials_in_one_call() -> None:
 def test_the_quick_protocol_needs_nothing() -> None:
     code, out, _ = drift("emt", "--only", "cu, Al", *SHORT)
     assert code == 0
-    assert "quick: NOT the protocol as published: timestep_fs 2.0, duration_ps 0.06, record_every 2; " in out
+    assert (
+        "quick: NOT the protocol as published: timestep 2 fs, duration 0.06 ps, a row of energies every 2 steps; "
+        in out
+    )
     content = json.loads(Path("runs/md-drift/result.json").read_text())
     assert [row["system"] for row in content["rows"]] == ["Al", "Cu"]
 

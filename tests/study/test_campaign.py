@@ -96,7 +96,7 @@ def test_changes_of_a_published_protocol_are_said() -> None:
     published = {"theirs": Protocol()}
     assert protocol_lines(Protocol(), published) == ["protocol theirs: they"]
     changed = protocol_lines(replace(Protocol(), fmax=0.2), published)
-    assert changed == ["protocol theirs: they", "theirs: NOT the protocol as published: fmax 0.2"]
+    assert changed == ["protocol theirs: they", "theirs, NOT the protocol as published: fmax 0.2 eV/Å"]
     assert protocol_lines(Protocol("mine", "me"), published) == ["protocol mine: me"]
 
 

@@ -12,6 +12,7 @@ from esen.errors import InputError
 from esen.md.files import TrajectoryFormat
 from esen.md.protocols import PROTOCOLS, Protocol, protocol_runs
 from esen.md.systems import System, file_systems
+from esen.study.campaign import change_in_words
 from esen.study.potentials import distinct
 
 Runs = list[tuple[Protocol, list[System]]]
@@ -154,7 +155,7 @@ def changed_protocol(protocol: Protocol, changes: Mapping[str, Any]) -> Protocol
         return changed
     if "relaxation" in given:
         given["relaxation"] = not relaxes
-    return _marked(changed, ", ".join(f"{name} {value}" for name, value in given.items()))
+    return _marked(changed, ", ".join(change_in_words(name, value) for name, value in given.items()))
 
 
 def _marked(protocol: Protocol, change: str) -> Protocol:

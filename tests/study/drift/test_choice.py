@@ -54,7 +54,7 @@ def test_the_note_of_a_changed_protocol_lists_the_changes() -> None:
     tm23 = PROTOCOLS["tm23"]
     changed = changed_protocol(tm23, {"duration_ps": 1.0, "seed": 4, "relax": False})
     assert changed.note == (
-        f"NOT the protocol as published: duration_ps 1.0, seed 4, relaxation False; {tm23.note}"
+        f"NOT the protocol as published: duration 1 ps, seed 4, no relaxation; {tm23.note}"
     )
     assert (changed.duration_ps, changed.seed, changed.relaxation) == (1.0, 4, None)
     assert replace(changed, duration_ps=100.0, seed=0, relaxation=tm23.relaxation, note=tm23.note) == tm23
