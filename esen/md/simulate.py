@@ -71,16 +71,18 @@ def simulate(
         OSError: a file cannot be written.
     """
     recorder = _Recorder(starts, plan, files)
+    before = np.zeros(2)
     if resume and state.exists():
-        _restore(engine, starts, files, state)
+        before = _restore(engine, starts, files, state)
     else:
         recorder.record(engine)
+    begun = _clocks()
     saved = time.monotonic()
     while engine.step < plan.steps and engine.live:
         stopped = should_stop()
         if stopped or time.monotonic() - saved > plan.save_seconds:
             recorder.flush()
-            _save(engine, starts, files, state)
+            _save(engine, starts, files, state, before + _clocks() - begun)
             saved = time.monotonic()
         if stopped:
             raise StoppedError
@@ -88,7 +90,25 @@ def simulate(
         progress(engine.step)
         recorder.record(engine)
     recorder.flush()
-    _save(engine, starts, files, state)
+    _save(engine, starts, files, state, before + _clocks() - begun)
+
+
+def ms_per_step(saved: Arrays) -> tuple[float, float]:
+    """Return the time of a step in ms, by the clock and of all CPU threads; NaN if it is not known.
+
+    It includes neighbour searches and what is written, and is the mean over all steps, also those before the trajectory
+    was interrupted.
+
+    Args:
+        saved: a saved state.
+    """
+    steps, seconds = int(saved["step"]), saved.get("seconds", np.full(2, np.nan))
+    wall, cpu = (1000 * seconds / steps).tolist() if steps else (np.nan, np.nan)
+    return wall, cpu
+
+
+def _clocks() -> np.ndarray:
+    return np.array([time.perf_counter(), time.process_time()])
 
 
 class _Recorder:
@@ -138,9 +158,12 @@ class _Recorder:
         return step * self._plan.timestep_fs / 1000
 
 
-def _save(engine: Engine, starts: Sequence[Start], files: Sequence[SystemFiles], state: Path) -> None:
+def _save(
+    engine: Engine, starts: Sequence[Start], files: Sequence[SystemFiles], state: Path, seconds: np.ndarray
+) -> None:
     lengths = [growing.length() for file in files for growing in file.growing]
     arrays: dict[str, Any] = engine.save() | _species(starts) | {"marks": np.array(lengths, dtype=np.int64)}
+    arrays["seconds"] = seconds
     write_arrays(state, arrays, compressed=False)
 
 
@@ -152,7 +175,10 @@ def _species(starts: Sequence[Start]) -> Arrays:
     }
 
 
-def _restore(engine: Engine, starts: Sequence[Start], files: Sequence[SystemFiles], state: Path) -> None:
+def _restore(
+    engine: Engine, starts: Sequence[Start], files: Sequence[SystemFiles], state: Path
+) -> np.ndarray:
+    """Restore engine and files. Return the seconds that the steps took so far; NaN if they are not known."""
     arrays = read_arrays(state)
     growing = [each for file in files for each in file.growing]
     try:
@@ -166,3 +192,4 @@ def _restore(engine: Engine, starts: Sequence[Start], files: Sequence[SystemFile
         raise InputError(f"{state}: was saved by another engine, it has no {error}; begin anew") from error
     for file, length in zip(growing, lengths, strict=True):
         file.truncate(length)
+    return np.asarray(arrays.get("seconds", np.full(2, np.nan)))

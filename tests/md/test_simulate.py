@@ -131,7 +131,7 @@ def test_interrupted_and_resumed_it_leaves_the_same(
     assert found.failures == expected.failures
     assert len(found.failures) == (2 if make is failing else 0)
     for name, array in read_arrays(parts.state).items():
-        assert np.array_equal(array, read_arrays(whole.state)[name]), name
+        assert name == "seconds" or np.array_equal(array, read_arrays(whole.state)[name]), name
 
 
 @pytest.mark.parametrize("kind", ["extxyz", "traj"])

@@ -220,6 +220,14 @@ TABLE_1: tuple[Quantity, ...] = (
         part=_device,
         of_training=True,
     ),
+    Quantity(
+        "md_ms_per_step",
+        "md-drift",
+        "ms_per_step",
+        "",
+        "mean over the trajectories of the time of a step of dynamics; of a batch, the share by number of atoms",
+        part=_device,
+    ),
 )
 """What the table shows by default, in this order."""
 _PLACE = {quantity.name: place for place, quantity in enumerate(TABLE_1)}

@@ -60,6 +60,10 @@ class Trajectory:
         drift: what was measured, NaN without energies.
         failure: why the trajectory ended early; None if it did not.
         asymmetry: λ of the forces' Jacobian along the trajectory, if it was measured.
+        device: where it was computed, as torch calls it; None if that is not known.
+        ms_per_step: time of a step by the clock, in ms; of systems that are simulated in one batch, the share by number
+            of atoms. None if it is not known.
+        cpu_ms_per_step: the same of all CPU threads together; None on a GPU.
     """
 
     potential: str
@@ -77,6 +81,9 @@ class Trajectory:
     drift: Drift
     failure: Failure | None
     asymmetry: tuple[float, ...] = ()
+    device: str | None = None
+    ms_per_step: float | None = None
+    cpu_ms_per_step: float | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -292,6 +299,9 @@ COLUMNS: tuple[Column[Trajectory], ...] = (
     Column("temperature_end", "", "K", attrgetter("drift.temperature_end"), shown=False),
     Column("duration", "", "ps", attrgetter("drift.duration_ps"), shown=False),
     Column("rows", value=attrgetter("drift.rows"), shown=False),
+    Column("ms_per_step", "MD step", "ms", better="less", shown=False),
+    Column("cpu_ms_per_step", "MD step, CPU time", "ms", better="less", shown=False),
+    Column("device", shown=False),
     Column("asymmetry", value=lambda t: list(t.asymmetry) or None, shown=False),
     Column(
         "lambda_max",
@@ -438,7 +448,14 @@ def _trajectory_of_row(row: Mapping[str, Any], label: str, folder: Path, thresho
         drift=_drift_of_row(row),
         failure=Failure(row["failure_step"], row["failure_reason"]) if failed else None,
         asymmetry=tuple(math.nan if value is None else value for value in asymmetry),
+        device=row["device"] if isinstance(row.get("device"), str) else None,
+        ms_per_step=_known(row.get("ms_per_step")),
+        cpu_ms_per_step=_known(row.get("cpu_ms_per_step")),
     )
+
+
+def _known(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else value
 
 
 def _drift_of_row(row: Mapping[str, Any]) -> Drift:

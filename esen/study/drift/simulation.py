@@ -27,7 +27,7 @@ from esen.md.engine import Engine, Failure, Start, progress_of
 from esen.md.files import SystemFiles, TrajectoryFormat, read_series
 from esen.md.nve import BatchNve
 from esen.md.protocols import Protocol, Relaxation
-from esen.md.simulate import Plan, StoppedError, simulate
+from esen.md.simulate import Plan, StoppedError, ms_per_step, simulate
 from esen.md.systems import System
 from esen.md.velocities import maxwell_boltzmann, without_drift, without_rotation
 from esen.study.drift.choice import DriftOptions
@@ -115,12 +115,18 @@ class Simulation:
         folder.mkdir(parents=True, exist_ok=True)
         started, failures = self._start(label, potential, protocol, systems, folder / "starts.npz")
         frame_format = self.options.frame_format
-        failures |= self._simulate(label, potential, protocol, started, folder, frame_format)
+        stopped, times = self._simulate(label, potential, protocol, started, folder, frame_format)
+        failures |= stopped
         trajectories = []
         for system in systems:
             path = folder / f"{file_name(system.name)}.csv"
             failure = failures.get(system.name)
             found = trajectory_of(label, protocol, system, path, failure, self.options.threshold)
+            wall, cpu = times.get(system.name, (None, None))
+            on_cpu = potential.device == "cpu"
+            found = replace(
+                found, device=potential.device, ms_per_step=wall, cpu_ms_per_step=cpu if on_cpu else None
+            )
             if self.options.jacobian:
                 frames = path.with_name(f"{file_name(system.name)}.{frame_format}")
                 found = replace(found, asymmetry=asymmetries(potential, frames, self.options.jacobian))
@@ -191,13 +197,18 @@ class Simulation:
         started: Started,
         folder: Path,
         frame_format: TrajectoryFormat | None,
-    ) -> dict[str, Failure]:
-        """Simulate all systems to the end, in batches, and return why systems were stopped, by name."""
+    ) -> tuple[dict[str, Failure], dict[str, tuple[float | None, float | None]]]:
+        """Simulate all systems to the end, in batches.
+
+        Returns:
+            By name, why systems were stopped, and the share of each in the time of a step of its batch, in ms.
+        """
         frame_every = self.frame_every[protocol.name]
         plan = Plan(protocol.timestep_fs, protocol.steps, protocol.record_every, frame_every)
         sizes = [len(start.structure) for _, start in started]
         atoms = 1 if potential.calculator is not None else self.options.batch_atoms
         failures: dict[str, Failure] = {}
+        times: dict[str, tuple[float | None, float | None]] = {}
         for batch in pack_batches(sizes, atoms=atoms, structures=None, order=range(len(sizes))):
             names, starts = zip(*((started[i][0].name, started[i][1]) for i in batch), strict=True)
             stems = [folder / file_name(name) for name in names]
@@ -208,6 +219,7 @@ class Simulation:
                 step, live, failed = progress_of(saved)
                 if step >= plan.steps or not live:
                     failures |= {names[index]: failure for index, failure in failed.items()}
+                    times |= _shares(names, starts, ms_per_step(saved))
                     continue
             files = [SystemFiles(stem, frame_format, fresh=not resume) for stem in stems]
             engine = self._engine(potential, starts, plan.timestep_fs)
@@ -227,7 +239,8 @@ class Simulation:
                 where = f"at step {engine.step} of {plan.steps} ({label}, {', '.join(names)})"
                 raise self._interrupted(where) from None
             failures |= {names[index]: failure for index, failure in engine.failures.items()}
-        return failures
+            times |= _shares(names, starts, ms_per_step(read_arrays(state)))
+        return failures, times
 
     def _engine(self, potential: Resolved, starts: Sequence[Start], timestep_fs: float) -> Engine:
         if potential.calculator is not None:
@@ -240,6 +253,18 @@ class Simulation:
         return Interrupted(
             f"interrupted {where}, all is saved; resume with the same command, --output {self.output} and --resume"
         )
+
+
+def _shares(
+    names: Sequence[str], starts: Sequence[Start], times: Sequence[float]
+) -> dict[str, tuple[float | None, float | None]]:
+    """Divide the times of a batch among its systems by their numbers of atoms. None where a time is not known."""
+    atoms = sum(len(start.structure) for start in starts)
+    found = {}
+    for name, start in zip(names, starts, strict=True):
+        wall, cpu = (None if np.isnan(time) else time * len(start.structure) / atoms for time in times)
+        found[name] = (wall, cpu)
+    return found
 
 
 def make_start(structure: Structure, temperature_kelvin: float, protocol: Protocol) -> Start:

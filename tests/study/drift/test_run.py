@@ -1,6 +1,7 @@
 """`esen md-drift` from potentials and structures to files."""
 
 import csv
+import itertools
 import json
 import math
 from dataclasses import replace
@@ -140,12 +141,24 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, asked: int) -> None:
     )
 
 
-def content_of(folder: Path) -> dict[str, bytes]:
-    return {
+def content_of(folder: Path) -> dict[str, Any]:
+    """All files without the times of a step."""
+    found: dict[str, Any] = {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
         if path.suffix in (".csv", ".extxyz", ".json")
     }
+    for name in ("result.json", "drift.csv"):
+        if name in found:
+            text = found[name].decode()
+            rows = (
+                json.loads(text)["rows"] if name == "result.json" else list(csv.DictReader(text.splitlines()))
+            )
+            for row in rows:
+                for key in [key for key in row if "ms_per_step" in key]:
+                    text = text.replace(str(row[key]), "time")
+            found[name] = text
+    return found
 
 
 @pytest.mark.parametrize("potential", ["emt", "mine:pairs"])
@@ -175,6 +188,37 @@ def test_interrupted_and_resumed_it_leaves_the_same(
     parts = drift_of([potential], work / "parts", resume=True, **how)
     assert content_of(work / "parts") == content_of(work / "whole")
     assert parts.rows == whole.rows
+
+
+def test_the_time_of_a_step_counts_all_steps_also_of_a_resumed_run(
+    work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With clocks on which a second passes by whenever someone looks."""
+    seconds = itertools.count()
+    monkeypatch.setattr("esen.md.simulate._clocks", lambda: np.full(2, float(next(seconds))))
+    first = drift_of(["emt"], work / "out", "cu.xyz", changes={"duration_ps": 0.1})
+    (row,) = strict((work / "out" / "result.json").read_text())["rows"]
+    assert row["ms_per_step"] == row["cpu_ms_per_step"] == 1000 / 50
+    assert row["device"] == "cpu"
+    assert first.rows[0]["system"] == row["system"]
+    drift_of(["emt"], work / "out", "cu.xyz", changes={"duration_ps": 0.2}, resume=True)
+    (row,) = strict((work / "out" / "result.json").read_text())["rows"]
+    assert row["ms_per_step"] == 2000 / 100
+    drift_of(["emt"], work / "out", "cu.xyz", changes={"duration_ps": 0.2}, resume=True)
+    (row,) = strict((work / "out" / "result.json").read_text())["rows"]
+    assert row["ms_per_step"] == 2000 / 100
+
+
+def test_systems_of_a_batch_share_the_time_of_a_step_by_their_atoms(
+    work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = itertools.count()
+    monkeypatch.setattr("esen.md.simulate._clocks", lambda: np.full(2, float(next(seconds))))
+    drift_of(["mine:pairs"], work / "out", "cu.xyz", "al.xyz", changes={"duration_ps": 0.1})
+    rows = strict((work / "out" / "result.json").read_text())["rows"]
+    assert sum(row["ms_per_step"] for row in rows) == pytest.approx(20)
+    for row in rows:
+        assert row["ms_per_step"] == pytest.approx(20 * row["atoms"] / sum(row["atoms"] for row in rows))
 
 
 def test_a_finished_test_can_be_shown_again_and_made_longer(work: Path) -> None:
