@@ -34,8 +34,10 @@ class BatchSpec(Spec):
 
 
 class OptimizerSpec(Spec):
-    """AdamW; biases, norms and embeddings are not decayed."""
+    """AdamW or Muon; biases, norms and embeddings are not decayed."""
 
+    kind: Literal["adamw", "muon"] = "adamw"
+    """`muon`: steps of weight matrices are orthogonal matrices; all other weights are trained by AdamW."""
     learning_rate: Positive = 4e-4
     """Learning rate after the warm-up, dimensionless."""
     weight_decay: NonNegative = 1e-3
@@ -44,6 +46,8 @@ class OptimizerSpec(Spec):
     """Decay of the mean of the gradient per step."""
     beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
     """Decay of the mean of the squared gradient per step."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.95
+    """Decay of the sum of the gradients of matrices per step, for `muon`."""
     clip_norm: Positive = 100.0
     """Largest norm of the gradient; a longer one is scaled down to it."""
 
@@ -60,8 +64,12 @@ class ScheduleSpec(Spec):
 
 
 class LossSpec(Spec):
-    """λ_E·|ΔE|/N + λ_F·(force term) + λ_S·|Δσ|, errors in units of `model scale` as the network sees them."""
+    """λ_E·ℓ(ΔE/N) + λ_F·(force term) + λ_S·ℓ(Δσ), errors in units of `model scale` as the network sees them."""
 
+    kind: Literal["l1", "huber", "squared"] = "l1"
+    """ℓ(r) = |r| for `l1`, r² for `squared`, and for `huber` r²/2δ up to δ and |r| − δ/2 beyond."""
+    huber_delta: Positive = 0.01
+    """δ of `huber`, in units of the model scale."""
     energy: NonNegative = 20.0
     """Weight λ_E of the energy error per atom, dimensionless."""
     forces: NonNegative = 20.0
@@ -69,7 +77,7 @@ class LossSpec(Spec):
     stress: NonNegative = 5.0
     """Weight λ_S of the stress error, dimensionless; 0 if there are no stresses to learn."""
     force_norm: Literal["l2", "l2_squared"] = "l2"
-    """`l2`: mean over atoms of ‖ΔF‖. `l2_squared`: (1/3N) Σ ‖ΔF‖²."""
+    """`l2`: mean over atoms of ℓ(‖ΔF‖). `l2_squared`: (1/3N) Σ ‖ΔF‖², whatever `kind` is."""
 
 
 class DensSpec(Spec):

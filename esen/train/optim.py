@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from math import cos, pi
+from typing import Any, assert_never
 
 import torch
 from torch import Tensor, nn
@@ -85,21 +86,91 @@ def parts_of(names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(parts))
 
 
+class Muon(torch.optim.AdamW):
+    """AdamW whose groups with `momentum` are stepped by Muon: their weights are matrices, or stacks of matrices.
+
+    With the gradient g and the momentum μ,
+
+        b ← μ b + g,    w ← (1 − ηλ) w − 0.2 η √max(rows, columns) · O(g + μ b),
+
+    where O(x) is close to the orthogonal matrix U Vᵀ of the singular value decomposition x = U S Vᵀ. The factor gives
+    the steps the size of those of AdamW, so that both have the same learning rate η and decay λ. Each matrix of a stack
+    is stepped by itself. PyTorch's Muon refuses stacks and computes O in bfloat16.
+
+    Source: Jordan et al., "Muon" (2024); factor: Liu et al., "Muon is scalable for LLM training" (2025).
+    """
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # steps here have no closure
+        """Make one step with the gradients of the weights."""
+        groups = self.param_groups
+        try:
+            self.param_groups = [group for group in groups if "momentum" not in group]
+            super().step()
+        finally:
+            self.param_groups = groups
+        for group in groups:
+            if "momentum" not in group:
+                continue
+            for weight in group["params"]:
+                if weight.grad is None:
+                    continue
+                buffer = self.state[weight].setdefault("momentum_buffer", torch.zeros_like(weight))
+                buffer.mul_(group["momentum"]).add_(weight.grad)
+                direction = orthogonal(weight.grad.add(buffer, alpha=group["momentum"]))
+                weight.mul_(1 - group["lr"] * group["weight_decay"])
+                weight.add_(direction, alpha=-0.2 * group["lr"] * max(weight.shape[-2:]) ** 0.5)
+
+
+_QUINTIC = (3.4445, -4.7750, 2.0315)
+"""Coefficients (a, b, c) of Jordan et al.: five steps bring singular values between about 0.01 and 1 to 0.7 … 1.2."""
+
+
+def orthogonal(matrices: Tensor) -> Tensor:
+    """Return matrices with the same singular vectors and singular values near 1 (0.7 to 1.2), except very small ones.
+
+    Five Newton–Schulz steps x ← a x + b (x xᵀ) x + c (x xᵀ)² x, from x divided by its Frobenius norm.
+
+    Args:
+        matrices: one or a stack, (…, rows, columns).
+    """
+    a, b, c = _QUINTIC
+    x = matrices / (torch.linalg.matrix_norm(matrices, keepdim=True) + torch.finfo(matrices.dtype).tiny)
+    tall = x.shape[-2] > x.shape[-1]
+    x = x.mT if tall else x
+    for _ in range(5):
+        square = x @ x.mT
+        x = a * x + (b * square + c * square @ square) @ x
+    result: Tensor = x.mT if tall else x
+    return result
+
+
 def make_optimizer(potential: EsenPotential, spec: OptimizerSpec) -> torch.optim.AdamW:
-    """Return AdamW for the trained weights. Biases, norms, embeddings and Bessel frequencies are not decayed."""
+    """Return the optimiser of the trained weights. Biases, norms, embeddings and Bessel frequencies are not decayed."""
     decayed: list[nn.Parameter] = []
     free: list[nn.Parameter] = []
     for module in potential.modules():
         for name, parameter in module.named_parameters(recurse=False):
             if not parameter.requires_grad:
                 continue
-            is_vector = parameter.ndim == 1 or name == "bias"
+            is_vector = parameter.ndim < 2 or name == "bias"
             (free if is_vector or isinstance(module, _NOT_DECAYED) else decayed).append(parameter)
-    groups = [
-        {"params": decayed, "weight_decay": spec.weight_decay},
-        {"params": free, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=spec.learning_rate, betas=(spec.beta1, spec.beta2))
+    betas, decay = (spec.beta1, spec.beta2), {"weight_decay": spec.weight_decay}
+    groups: list[dict[str, Any]]
+    match spec.kind:
+        case "adamw":
+            groups = [{"params": decayed} | decay, {"params": free, "weight_decay": 0.0}]
+            return torch.optim.AdamW(groups, lr=spec.learning_rate, betas=betas)
+        case "muon":
+            rows = [
+                weight for weight in decayed if min(weight.shape[-2:]) == 1
+            ]  # as of the last layer of a head
+            matrices = [weight for weight in decayed if min(weight.shape[-2:]) > 1]
+            groups = [{"params": matrices, "momentum": spec.momentum} | decay]
+            groups += [{"params": rows} | decay, {"params": free, "weight_decay": 0.0}]
+            return Muon(groups, lr=spec.learning_rate, betas=betas)
+        case _:
+            assert_never(spec.kind)
 
 
 def learning_rate_factor(spec: ScheduleSpec, epoch: float, epochs: int) -> float:

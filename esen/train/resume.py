@@ -15,7 +15,7 @@ from esen.train.run_files import LAST
 from esen.train.state import Progress
 from esen.train.transfer import changed_keys, inherit_model
 
-_FIXED = ("model.", "data.references", "train.init_from", "train.renew")
+_FIXED = ("model.", "data.references", "train.init_from", "train.renew", "train.optimizer.kind")
 _FREE = ("model.graph.backend",)  # may change although `model.` is fixed: the edges are the same
 _MOST_CHANGES = 6
 
@@ -35,7 +35,7 @@ def read_resumable(folder: Path, recipe: Recipe) -> Checkpoint | None:
     begun = checkpoint.progress["stage"]
     recipe = inherit_model(recipe, run_model(checkpoint), str(path))[0]
     for key, (before, now) in recipe_changes(checkpoint, recipe, path).items():
-        if (key.startswith(_FIXED) and key not in _FREE) or _changes_network(key, before, now, begun):
+        if (key.startswith(_FIXED) and key not in _FREE) or _changes_stage(key, before, now, begun, recipe):
             raise InputError(
                 f"{path}: was trained with {key} = {before}, the recipe says {now};"
                 " resume with the recipe of that run, or train anew"
@@ -43,11 +43,14 @@ def read_resumable(folder: Path, recipe: Recipe) -> Checkpoint | None:
     return checkpoint
 
 
-def _changes_network(key: str, before: Any, now: Any, begun: int) -> bool:
-    """Tell whether a stage that was begun would have another network."""
-    found = re.match(r"train\.stages\.(\d+)\.(forces|dens)\b", key)
+def _changes_stage(key: str, before: Any, now: Any, begun: int, recipe: Recipe) -> bool:
+    """Tell whether a stage that was begun would have another network, or its optimiser another state."""
+    found = re.match(r"train\.stages\.(\d+)\.(forces|dens|optimizer\.kind)\b", key)
     if found is None or int(found[1]) > begun:
         return False
+    if found[2] == "optimizer.kind":  # none: that of the training
+        before, now = (recipe.train.optimizer.kind if kind == "none" else kind for kind in (before, now))
+        return bool(before != now)
     return found[2] == "forces" or "none" in (before, now)
 
 

@@ -7,6 +7,7 @@ target is the key of its name in `train.loss`. A new target needs an entry in ea
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import assert_never
 
 import torch
 from jaxtyping import Bool, Float64
@@ -18,18 +19,30 @@ from esen.graph.types import Graph, Labels, Prediction
 from esen.recipe.train import LossSpec
 
 
-def _absolute(error: Tensor, spec: LossSpec) -> Tensor:
-    return error.abs()
+def _size(error: Tensor, spec: LossSpec) -> Tensor:
+    """Return ℓ(error) of `LossSpec.kind` for every number."""
+    match spec.kind:
+        case "l1":
+            return error.abs()
+        case "squared":
+            return error.square()
+        case "huber":
+            size, delta = error.abs(), spec.huber_delta
+            return torch.where(size <= delta, error.square() / (2 * delta), size - delta / 2)
+        case _:
+            assert_never(spec.kind)
 
 
-def _length_or_squares(error: Tensor, spec: LossSpec) -> Tensor:
-    return torch.linalg.vector_norm(error, dim=1) if spec.force_norm == "l2" else error.square()
+def _size_of_vectors(error: Tensor, spec: LossSpec) -> Tensor:
+    if spec.force_norm == "l2_squared":
+        return error.square()
+    return _size(torch.linalg.vector_norm(error, dim=1), spec)
 
 
 ERROR_SIZES: dict[Target, Callable[[Tensor, LossSpec], Tensor]] = {
-    ENERGY: _absolute,
-    FORCES: _length_or_squares,
-    STRESS: _absolute,
+    ENERGY: _size,
+    FORCES: _size_of_vectors,
+    STRESS: _size,
 }
 """Sizes of the errors of a target, whose mean over labels (and components) is its term of the loss."""
 
@@ -86,11 +99,12 @@ def training_loss(
     counts: Mapping[str, int] | None = None,
     weights: Float64[Tensor, " B"] | None = None,
 ) -> LossTerms:
-    """Return L = λ_E ⟨|ΔE|/N⟩ + λ_F · (force term) + λ_S ⟨|Δσ|⟩, with errors in units of `scale`.
+    """Return L = λ_E ⟨ℓ(ΔE/N)⟩ + λ_F · (force term) + λ_S ⟨ℓ(Δσ)⟩, with errors in units of `scale`.
 
-    The force term is ⟨‖ΔF_i‖⟩ over atoms (`l2`, what the published code computes) or 1/(3N) Σ_i ‖ΔF_i‖² (`l2_squared`,
-    what the paper writes). ⟨|Δσ|⟩ is the mean over structures and the nine components. Missing labels are left out of
-    each mean, and a term of weight 0 is left out of the sum, even if it is NaN.
+    ℓ(r) is |r| (what the published code computes), r², or Huber's r²/2δ up to δ and |r| − δ/2 beyond. The force term is
+    ⟨ℓ(‖ΔF_i‖)⟩ over atoms (`l2`) or 1/(3N) Σ_i ‖ΔF_i‖² (`l2_squared`, what the paper writes). ⟨ℓ(Δσ)⟩ is the mean over
+    structures and the nine components. Missing labels are left out of each mean, and a term of weight 0 is left out of
+    the sum, even if it is NaN.
 
     Args:
         spec: Weights and the kind of force term.

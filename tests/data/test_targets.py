@@ -20,7 +20,7 @@ def test_every_type_with_targets_has_a_field_for_each() -> None:
     assert {field.name for field in fields(Labels)} == names
     for kind in (Structure, Prediction):
         assert names <= {field.name for field in fields(kind)}
-    assert names == set(LossSpec.model_fields) - {"force_norm"}
+    assert names == set(LossSpec.model_fields) - {"kind", "huber_delta", "force_norm"}
 
 
 def test_labels_have_the_declared_shapes() -> None:

@@ -14,6 +14,7 @@ from esen.train.optim import (
     make_average,
     make_optimizer,
     matches,
+    orthogonal,
 )
 
 SMALL = {"sphere_channels": 4, "hidden_channels": 5, "edge_channels": 6, "max_elements": 20}
@@ -132,3 +133,53 @@ def test_something_must_be_trained() -> None:
     with pytest.raises(InputError, match=r"train\.freeze.*nothing to train"):
         check_patterns(["network"], NAMES)
     check_patterns(["backbone"], NAMES)
+
+
+def test_orthogonal_keeps_the_singular_vectors() -> None:
+    generator = torch.Generator().manual_seed(0)
+    for shape in ((3, 7, 4), (5, 5), (4, 9)):
+        x = torch.randn(shape, generator=generator, dtype=torch.float64)
+        u, _, vh = torch.linalg.svd(x, full_matrices=False)
+        inside = u.mT @ orthogonal(x) @ vh.mT
+        values = inside.diagonal(dim1=-2, dim2=-1)
+        assert torch.allclose(inside, torch.diag_embed(values), atol=1e-12)
+        assert 0.6 < float(values.min()) <= float(values.max()) < 1.3
+    assert torch.equal(orthogonal(torch.zeros(2, 3)), torch.zeros(2, 3))
+
+
+def test_muon_steps_matrices_and_leaves_the_rest_to_adamw() -> None:
+    spec = OptimizerSpec(kind="muon", learning_rate=1e-2, weight_decay=0.1, momentum=0.5)
+    potential, other = (make_potential(ModelSpec(**SMALL), seed=0) for _ in range(2))
+    muon, adamw = (
+        make_optimizer(potential, spec),
+        make_optimizer(other, spec.model_copy(update={"kind": "adamw"})),
+    )
+    assert [len(group["params"]) > 0 for group in muon.param_groups] == [True, True, True]
+    generator = torch.Generator().manual_seed(1)
+    stepped = {id(weight) for weight in muon.param_groups[0]["params"]}
+    assert all(min(weight.shape[-2:]) > 1 for weight in muon.param_groups[0]["params"])
+    before = {name: weight.detach().clone() for name, weight in potential.named_parameters()}
+    gradients = [
+        {name: torch.randn(w.shape, generator=generator) for name, w in before.items()} for _ in range(2)
+    ]
+    for gradient in gradients:
+        for module in (potential, other):
+            for name, weight in module.named_parameters():
+                weight.grad = gradient[name].clone()
+        muon.step()
+        adamw.step()
+    theirs = dict(other.named_parameters())
+    for name, weight in potential.named_parameters():
+        if id(weight) not in stepped:
+            assert torch.equal(weight, theirs[name])
+            continue
+        first, second = (gradient[name] for gradient in gradients)
+        expected, buffer = before[name], torch.zeros_like(first)
+        for gradient in (first, second):
+            buffer = 0.5 * buffer + gradient
+            step = 0.2 * max(weight.shape[-2:]) ** 0.5 * orthogonal(gradient + 0.5 * buffer)
+            expected = (1 - 1e-3) * expected - 1e-2 * step
+        assert torch.allclose(weight, expected, atol=1e-6)
+    stack = next(weight for weight in muon.param_groups[0]["params"] if weight.ndim == 3)
+    one_by_one = torch.stack([orthogonal(matrix) for matrix in stack.detach()])
+    assert torch.allclose(orthogonal(stack.detach()), one_by_one, atol=1e-6)

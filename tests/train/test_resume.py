@@ -50,6 +50,7 @@ def test_a_run_without_a_checkpoint_begins_anew(recipe: Recipe, tmp_path: Path) 
         ("model__cutoff", 4.0, r"model\.cutoff = 3\.5.*4\.0"),
         ("model__radial", {"kind": "bessel"}, r"model\.radial\.kind = gaussian.*bessel"),
         ("data__references", "none", r"data\.references = least_squares.*none"),
+        ("train__optimizer", {"kind": "muon"}, r"train\.optimizer\.kind = adamw.*muon"),
     ],
 )
 def test_what_may_not_change(key: str, value: Any, message: str, recipe: Recipe, tmp_path: Path) -> None:
@@ -138,6 +139,8 @@ STAGES = [{"epochs": 2, "forces": {"kind": "direct"}, "dens": {}}, {"epochs": 1}
         (0, {"forces": None}, False),
         (1, {"forces": None}, False),  # the stage is over; what was trained stays as it was described
         (0, {"epochs": 7}, True),
+        (0, {"optimizer": {"beta1": 0.8}}, True),
+        (0, {"optimizer": {"kind": "muon"}}, False),
     ],
 )
 def test_a_stage_that_was_begun_keeps_its_network(
@@ -149,7 +152,7 @@ def test_a_stage_that_was_begun_keeps_its_network(
     if legal:
         assert read_resumable(tmp_path, now) is not None
     else:
-        with pytest.raises(InputError, match=r"train\.stages\.0\.(forces|dens)"):
+        with pytest.raises(InputError, match=r"train\.stages\.0\.(forces|dens|optimizer)"):
             read_resumable(tmp_path, now)
 
 

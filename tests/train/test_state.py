@@ -43,9 +43,9 @@ def recipe() -> Recipe:
     return recipe_of(Path("none.xyz"))
 
 
-@pytest.mark.parametrize("ema", [0.0, 0.9])
-def test_round_trip(ema: float, tmp_path: Path) -> None:
-    recipe = recipe_of(Path("none.xyz"), train__ema=ema)
+@pytest.mark.parametrize(("ema", "kind"), [(0.0, "adamw"), (0.9, "adamw"), (0.9, "muon")])
+def test_round_trip(ema: float, kind: str, tmp_path: Path) -> None:
+    recipe = recipe_of(Path("none.xyz"), train__ema=ema, train__optimizer={"kind": kind})
     state = begin(recipe, seed=1)
     advance(state, 3)
     state.progress = Progress(stage=1, epoch=2, batch=3, step=3, best=0.1 + 0.2, seconds=1.5, data="x")

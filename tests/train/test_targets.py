@@ -6,14 +6,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from esen.data.structure import Structure
+from esen.data.targets import ENERGY
 from esen.graph.batch import make_graph, make_labels
 from esen.graph.types import Graph, Labels, Prediction
 from esen.models.potential import make_potential
 from esen.recipe import ModelSpec
 from esen.recipe.train import LossSpec
-from esen.train.targets import training_loss
+from esen.train.targets import ERROR_SIZES, training_loss
 
 NAN = float("nan")
 
@@ -67,6 +70,34 @@ def test_the_three_terms(norm: str, forces: float) -> None:
     assert terms.named()["forces"] == pytest.approx(forces)
     assert terms.named()["stress"] == pytest.approx((0.9 + 0.3) / 2)
     assert float(terms.total) == pytest.approx(2 * 3.5 + 10 * forces + 100 * 0.6)
+
+
+@pytest.mark.parametrize(
+    ("kind", "energy", "forces", "stress"),
+    [
+        ("squared", (9 + 16) / 2, (25 + 1 + 9) / 3, (0.81 + 0.09) / 2),
+        # δ = 2: sizes 3, 4 | 5, 1, 3 | 0.9, 0.3
+        ("huber", (2 + 3) / 2, (4 + 0.25 + 2) / 3, (0.81 + 0.09) / 4 / 2),
+    ],
+)
+def test_other_sizes_of_errors(kind: str, energy: float, forces: float, stress: float) -> None:
+    spec = LossSpec.model_validate(SPEC.model_dump() | {"kind": kind, "huber_delta": 2.0})
+    terms = training_loss(spec, 1.0, PREDICTION, zeros(BATCH), BATCH)
+    assert terms.named()["energy"] == pytest.approx(energy)
+    assert terms.named()["forces"] == pytest.approx(forces)
+    assert terms.named()["stress"] == pytest.approx(stress)
+    assert float(terms.total) == pytest.approx(2 * energy + 10 * forces + 100 * stress)
+
+
+@given(error=st.floats(-10, 10), delta=st.floats(1e-3, 3))
+def test_huber_is_continuous_with_its_slope(error: float, delta: float) -> None:
+    spec = LossSpec(kind="huber", huber_delta=delta)
+    x = torch.tensor([error, delta * (1 - 1e-9), delta * (1 + 1e-9)], dtype=torch.float64, requires_grad=True)
+    size = ERROR_SIZES[ENERGY](x, spec)
+    (slope,) = torch.autograd.grad(size.sum(), x)
+    assert abs(float((size[2] - size[1]).detach())) < 1e-8 * delta
+    assert float(slope[1]) == pytest.approx(float(slope[2]), abs=1e-6)
+    assert float(slope[0]) == pytest.approx(max(-1.0, min(1.0, error / delta)))
 
 
 @pytest.mark.parametrize(("norm", "power"), [("l2", 1), ("l2_squared", 2)])
