@@ -23,6 +23,12 @@ _MARKS = {  # UTF-32 first, because its mark begins as that of UTF-16
 }
 
 
+class Grey(str):
+    """A text that is shown in grey: what it says is of no significance."""
+
+    __slots__ = ()
+
+
 def printable(text: str) -> str:
     r"""Escape what a terminal would obey or a line cannot hold: control characters, line breaks, marks of direction.
 

@@ -7,12 +7,14 @@ import typer
 
 from esen.errors import InputError
 from esen_cli.options import in_panel, output_option
-from esen_cli.output import Grey, not_a_run, print_paths, print_table, say, table_width
+from esen_cli.output import not_a_run, print_paths, print_table, say, table_width
 
 if TYPE_CHECKING:
     from esen.study.compare import Comparison
 
 _LIST = "list"
+_OF_OTHERS = ("result.json", "study.json")
+"""Files of results that have a report of their own."""
 _table_option = in_panel("Table")
 
 
@@ -61,17 +63,20 @@ def compare(
 
     Example: esen compare runs/study runs/mae-emt --columns energy_mae,drift --sort drift
     """
-    folder = None if output is None else not_a_run(output.expanduser())
-
     from esen.study.compare import compare as compared
-    from esen.study.compare import read_measurements, write_comparison
-    from esen.study.compare.comparison import split_names
+    from esen.study.compare import read_measurements, split_names, write_comparison
 
     listing = columns == _LIST
+    names = [] if listing or columns is None else split_names(columns)
+    if columns is not None and not (listing or names):
+        raise InputError(f"--columns {columns}: expected names such as energy_mae,drift, or list")
+    if listing and output is not None:
+        raise InputError("--columns list writes no files; leave out --output")
+    folder = None if output is None else _new_folder(output.expanduser())
     comparison = compared(
         read_measurements([folder.expanduser() for folder in folders]),
         base,
-        columns=[] if listing or columns is None else split_names(columns),
+        columns=names,
         sort=sort,
         correlate=[_pair(text, split_names(text)) for text in correlate or ()],
     )
@@ -94,6 +99,20 @@ def compare(
     print_paths(paths)
 
 
+def _new_folder(folder: Path) -> Path:
+    """Return the folder for a comparison, if it holds no other results.
+
+    Raises:
+        InputError: It does, or it cannot be written to.
+    """
+    for name in _OF_OTHERS:
+        if (folder / name).exists():
+            raise InputError(
+                f"--output {folder}: holds {name}, whose report would be overwritten; give another folder"
+            )
+    return not_a_run(folder)
+
+
 def _pair(text: str, names: list[str]) -> tuple[str, str]:
     """Return the two names of `--correlate`."""
     if len(names) != 2:
@@ -103,24 +122,13 @@ def _pair(text: str, names: list[str]) -> tuple[str, str]:
 
 def print_comparison(comparison: "Comparison") -> None:
     """Print the tables, correlations and notes of a comparison."""
-    title = ""
-    for grid in comparison.tables(table_width()):
-        if grid.title != title:
-            title = grid.title
+    from esen.study.compare.layout import correlation_tables, notes, value_tables
+
+    before = ""
+    for title, table in (*value_tables(comparison, table_width()), *correlation_tables(comparison)):
+        if title != before:
             say(f"{title}:")
-        print_table(
-            [
-                {
-                    name: Grey(cell.text) if cell.dim else cell.text
-                    for name, cell in zip(grid.headings, row, strict=True)
-                }
-                for row in grid.rows
-            ],
-            words={name for name in grid.headings[: grid.names] if name != "n"},
-        )
-    for one in comparison.correlations:
-        system = f", {one.system}" if one.system else ""
-        say(f"Correlation of {one.x[1]} with {one.y[1]}{system}:")
-        print_table(one.rows(), words={"over"})
-    for line in (*comparison.notes(), *comparison.remarks):
+        before = title
+        print_table(table.texts(), words=table.wrapping)
+    for line in (*notes(comparison), *comparison.remarks):
         say(line)

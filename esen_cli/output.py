@@ -14,7 +14,7 @@ import typer
 
 from esen.errors import InputError
 from esen.terminal import make_console
-from esen.text import printable
+from esen.text import Grey, printable
 
 if TYPE_CHECKING:
     from esen.study.campaign import CampaignResult, CampaignRun
@@ -50,12 +50,6 @@ def only_checks() -> Iterator[None]:
         yield
     finally:
         _only_checks.reset(token)
-
-
-class Grey(str):
-    """The text of a cell that a terminal shows in grey."""
-
-    __slots__ = ()
 
 
 def fresh_folder(name: str) -> Path:

@@ -20,21 +20,21 @@ from esen.text import printable
 
 R = TypeVar("R")
 
+_GREEK = "αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΥΦΨΩ"
+_NAMES = (
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi psi"
+    " omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega"
+)
 _LATEX = str.maketrans(
     {sign: f"\\{sign}" for sign in "&%$#_{}"}
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "Å": r"\AA{}"}
     | {"³": "$^3$", "²": "$^2$", "→": r"$\to$", "−": "$-$", "±": r"$\pm$", "≈": r"$\approx$", "√": r"$\surd$"}
     | {"[": "{[}", "]": "{]}"}  # a bracket at the start of a row would be an option of the row before
     | {"|": r"$|$", "<": "$<$", ">": "$>$", "–": "--", "†": r"\dag{}", "…": r"\dots{}", "×": r"$\times$"}
-    | {
-        "Δ": r"$\Delta$",
-        "κ": r"$\kappa$",
-        "λ": r"$\lambda$",
-        "ν": r"$\nu$",
-        "σ": r"$\sigma$",
-        "ω": r"$\omega$",
-    }
+    | {"ħ": r"$\hbar$", "≤": r"$\leq$", "≥": r"$\geq$"}
+    | {letter: rf"$\{name}$" for letter, name in zip(_GREEK, _NAMES.split(), strict=True)}
 )
+_TILDE = re.compile("(.)\N{COMBINING TILDE}")
 
 
 @dataclass(frozen=True)
@@ -203,5 +203,9 @@ def write_result(
 
 
 def latex_text(text: str) -> str:
-    """Escape what LaTeX would read as a command, and write units in its mathematics."""
-    return printable(text).translate(_LATEX)
+    r"""Escape what LaTeX would read as a command, and write units and Greek letters in its mathematics.
+
+    >>> print(latex_text("ω_max (meV/Å)"), latex_text("σ(H̃)/√N (ħ)"))
+    $\omega$\_max (meV/\AA{}) $\sigma$(\~{H})/$\surd$N ($\hbar$)
+    """
+    return _TILDE.sub(r"\\~{\1}", printable(text).translate(_LATEX))

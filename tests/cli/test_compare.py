@@ -47,6 +47,7 @@ def test_list_of_quantities(folder: Path) -> None:
         (("--sort", "x"), "--sort x"),
         (("--base", "defualt"), "default"),
         (("--correlate", "energy_mae"), "two quantities"),
+        (("--columns", ","), "energy_mae"),
         (("--correlate", "energy_mae,drft"), "drift"),
     ],
 )
@@ -58,3 +59,10 @@ def test_a_mistake_is_one_line(folder: Path, arguments: tuple[str, str], words: 
 
 def test_an_empty_folder(tmp_path: Path) -> None:
     assert "no results" in invoke(tmp_path, code=2)
+
+
+def test_other_results_keep_their_report(folder: Path) -> None:
+    cell = folder / "default" / "seed-0" / "mae"
+    assert "result.json" in invoke(folder, "--output", cell, code=2)
+    assert not (cell / "comparison.json").exists()
+    assert "--output" in invoke(folder, "--columns", "list", "--output", folder / "out", code=2)

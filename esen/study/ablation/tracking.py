@@ -13,6 +13,7 @@ from esen.md.calculator import choose_device
 from esen.recipe.study import Study
 from esen.study.ablation.cells import COMPARISON
 from esen.study.compare import Comparison
+from esen.study.compare.layout import markdown
 from esen.study.potentials import distinct
 from esen.study.table import Column
 from esen.study.tracked import own_store, run_tags
@@ -107,7 +108,7 @@ class StudyTracking:
         self._tracker.tags({"cells": cells, "failures": str(failures)})
         if comparison is not None:
             self._tracker.metrics(roll_up(comparison), 0)  # MLflow shows a metric of step 0 as a bar
-            self._tracker.tags({"mlflow.note.content": self._note(comparison.markdown())})
+            self._tracker.tags({"mlflow.note.content": self._note(markdown(comparison))})
         given = self._output / "study.yaml"
         has_secrets = without_secrets(self._study.text) != self._study.text
         for path in (*paths, *([] if has_secrets else [given])):

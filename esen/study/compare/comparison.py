@@ -2,22 +2,17 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from esen import __version__
 from esen.errors import InputError
-from esen.files import csv_text
 from esen.recipe.mistakes import nearest
-from esen.study.compare.correlation import Correlation, correlation_of
+from esen.study.compare.correlation import Correlation, Point
 from esen.study.compare.measurements import Measurement, Measurements
-from esen.study.compare.quantities import Better, mean, place_of
-from esen.study.compare.statistics import CONFIDENCE, Difference, paired_difference, sample_deviation
+from esen.study.compare.quantities import Heading, mean, place_of
+from esen.study.compare.statistics import Difference, paired_difference, sample_deviation
 from esen.text import first_few
-
-if TYPE_CHECKING:
-    from esen.study.compare.layout import Grid
 
 DEFAULT = "default"
 """Name of the base where nothing else is known."""
@@ -25,32 +20,6 @@ _TARGETS = ("energy", "forces", "stress")
 _COMMA = re.compile(r",(?![^\[(]*[\])])")
 """A comma between names; names of tests in brackets may hold commas."""
 _MOST_NAMED = 8
-
-
-@dataclass(frozen=True)
-class Heading:
-    """A quantity of the comparison.
-
-    Attributes:
-        name: As `--columns` takes it.
-        symbol: Heading of its column.
-        unit: Its unit; empty for counts and ratios.
-        better: Whether less or more is better; None: neither.
-        how: How the rows of one potential became one number; empty if it was one row.
-        potentials: Number of potentials that have it.
-    """
-
-    name: str
-    symbol: str
-    unit: str
-    better: Better | None
-    how: str
-    potentials: int
-
-    @property
-    def text(self) -> str:
-        """Symbol and unit."""
-        return f"{self.symbol} ({self.unit})" if self.unit else self.symbol
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,27 +54,28 @@ class Cell:
         return sample_deviation(list(self.values.values()))
 
     def json(self) -> dict[str, Any]:
-        """Return everything as plain data, with seeds as texts."""
-        difference = self.difference
-        return {
-            "n": self.n,
-            "mean": self.mean,
-            "deviation": self.deviation,
-            "values": {_seed_text(seed): value for seed, value in self.values.items()},
-            "sources": {_seed_text(seed): path for seed, path in self.sources.items()},
-            "missing_items": {_seed_text(seed): names for seed, names in self.missing.items() if names},
-            "difference": None
-            if difference is None
-            else {
-                "seeds": difference.seeds,
-                "mean": difference.mean,
-                "low": None if difference.half_width is None else difference.mean - difference.half_width,
-                "high": None if difference.half_width is None else difference.mean + difference.half_width,
-                "half_width": difference.half_width,
-                "relative_percent": difference.relative,
-                "relative_half_width_percent": difference.relative_half_width,
-                "within_interval": difference.within,
-            },
+        """Return everything as plain data, with seeds as texts; `none` is a potential without a seed."""
+        found: dict[str, Any] = {"n": self.n, "mean": self.mean, "deviation": self.deviation}
+        for name, by_seed in (
+            ("values", self.values),
+            ("sources", self.sources),
+            ("missing_items", {seed: names for seed, names in self.missing.items() if names}),
+        ):
+            found[name] = {"none" if seed is None else str(seed): one for seed, one in by_seed.items()}
+        if (one := self.difference) is None:
+            return found | {"difference": None}
+        low, high = one.ends
+        return found | {
+            "difference": {
+                "seeds": one.seeds,
+                "mean": one.mean,
+                "low": low,
+                "high": high,
+                "half_width": one.half_width,
+                "relative_percent": one.relative,
+                "relative_half_width_percent": one.relative_half_width,
+                "within_interval": one.within,
+            }
         }
 
 
@@ -155,21 +125,16 @@ class Comparison:
         return [by_name[name] for name in self.shown]
 
     @property
-    def systems(self) -> list[str]:
-        """Names of the systems."""
-        return list(dict.fromkeys(line.system for line in self.lines))
+    def systems(self) -> dict[str, list[Line]]:
+        """The variants of each system."""
+        found: dict[str, list[Line]] = {}
+        for line in self.lines:
+            found.setdefault(line.system, []).append(line)
+        return found
 
     def json(self) -> dict[str, Any]:
-        """Return everything as plain data: all quantities, not only those that the tables show.
-
-        `tables` has the tables as they are shown, in the schema of `result.json`.
-        """
-        from esen.study.compare.layout import stored_tables
-
+        """Return everything as plain data but the tables: all quantities, not only those that the tables show."""
         return {
-            "command": "compare",
-            "version": __version__,
-            "confidence": CONFIDENCE,
             "base": self.bases,
             "quantities": [asdict(heading) for heading in self.headings],
             "in_tables": self.shown,
@@ -185,64 +150,8 @@ class Comparison:
                 for line in self.lines
             ],
             "correlations": [one.json() for one in self.correlations],
-            "tables": stored_tables(self),
-            "notes": self.notes(),
             "remarks": self.remarks,
         }
-
-    def csv(self) -> str:
-        """Return one row per system, variant and quantity that tables show, with full precision."""
-        header = (
-            "system",
-            "variant",
-            "quantity",
-            "unit",
-            "n",
-            "mean",
-            "deviation",
-            "base",
-            "n of difference",
-        )
-        more = ("difference", "low", "high", "difference (%)", "within interval")
-        return csv_text((*header, *more), (row for line in self.lines for row in self._csv_rows(line)))
-
-    def _csv_rows(self, line: Line) -> Iterator[list[object]]:
-        for heading in self.columns:
-            cell = line.cells.get(heading.name)
-            known = {} if cell is None else cell.json()
-            difference = known.get("difference") or {}
-            ends = [
-                difference.get(key) for key in ("mean", "low", "high", "relative_percent", "within_interval")
-            ]
-            count = len(difference["seeds"]) if difference else None
-            yield [
-                *(line.system, line.variant, heading.name, heading.unit, known.get("n", 0)),
-                *(known.get("mean"), known.get("deviation"), self.bases.get(line.system), count, *ends),
-            ]
-
-    def tables(self, width: int | None = None) -> list["Grid"]:
-        """Return tables for a terminal, each with as many quantities as fit into its width; None: with all of them."""
-        from esen.study.compare.layout import grids
-
-        return grids(self, width)
-
-    def notes(self) -> list[str]:
-        """Return what has to be known to read the tables, one line each."""
-        from esen.study.compare.layout import notes
-
-        return notes(self)
-
-    def latex(self) -> str:
-        """Return the tables in LaTeX, for the packages booktabs and xcolor."""
-        from esen.study.compare.layout import latex
-
-        return latex(self)
-
-    def markdown(self) -> str:
-        """Return the tables in Markdown."""
-        from esen.study.compare.layout import markdown
-
-        return markdown(self)
 
 
 def compare(
@@ -266,35 +175,37 @@ def compare(
     Raises:
         InputError: The base or a quantity is not known.
     """
-    headings = _headings(measured)
-    names = [heading.name for heading in headings]
-    shown = [name for text in columns for name in find_quantities(text, names, "--columns")]
-    variants = dict.fromkeys(variant for _, variant, _ in measured.potentials)
+    headings = {heading.name: heading for heading in _headings(measured)}
+    names = list(headings)
+    shown = [name for text in columns for name in _find_quantities(text, names, "--columns")]
+    variants = list(dict.fromkeys(variant for _, variant, _ in measured.potentials))
     if base is not None and base not in variants:
-        raise InputError(_unknown(f"--base {base}", "variant", base, list(variants)))
-    bases = _bases(measured, base)
-    lines = _lines(measured, bases)
+        raise InputError(_unknown(f"--base {base}", "variant", base, variants))
+    lines = _lines(measured, _bases(measured, base))
     if sort is not None:
-        [key, *others] = find_quantities(sort, names, "--sort")
-        if others:
-            raise InputError(f"--sort {sort}: several tests have it; give one of {', '.join([key, *others])}")
-        lines = _sorted(lines, next(heading for heading in headings if heading.name == key))
-    pairs = [(_only(x, names), _only(y, names)) for x, y in correlate] or _default_pairs(names)
-    by_name = {heading.name: heading for heading in headings}
-    remarks = list(measured.remarks)
-    remarks += [
-        f"{system or 'no differences'}: no base; name one of {first_few(list(variants))} by --base"
-        for system in dict.fromkeys(line.system for line in lines)
-        if system not in bases
-    ]
-    return Comparison(
-        headings=headings,
+        lines = _sorted(lines, headings[_only(sort, names, "--sort")])
+    comparison = Comparison(
+        headings=list(headings.values()),
         shown=list(dict.fromkeys(shown)) or _default_columns(names),
         lines=lines,
-        bases=bases,
-        correlations=[found for x, y in pairs for found in _correlations(measured, by_name[x], by_name[y])],
-        remarks=remarks,
+        bases={line.system: line.variant for line in lines if line.is_base},
+        correlations=[],
+        remarks=[],
     )
+    pairs = [(_only(x, names, "--correlate"), _only(y, names, "--correlate")) for x, y in correlate]
+    correlations: list[Correlation] = []
+    remarks = list(measured.remarks)
+    for x, y in pairs or _default_pairs(names):
+        found = list(_correlations(measured, comparison, headings[x], headings[y]))
+        correlations += found
+        if pairs and not found:
+            remarks.append(f"no potential has both {x} and {y}, so that they have no correlation")
+    remarks += [
+        f"{system or 'no differences'}: no base; name one of {first_few(variants)} by --base"
+        for system, mine in comparison.systems.items()
+        if system not in comparison.bases and len(mine) > 1
+    ]
+    return replace(comparison, correlations=correlations, remarks=remarks)
 
 
 def split_names(text: str) -> list[str]:
@@ -306,7 +217,7 @@ def split_names(text: str) -> list[str]:
     return [name.strip() for name in _COMMA.split(text) if name.strip()]
 
 
-def find_quantities(text: str, names: Sequence[str], option: str) -> list[str]:
+def _find_quantities(text: str, names: Sequence[str], option: str) -> list[str]:
     """Return the quantities that the user means: the one of this name, or those of all its tests.
 
     Raises:
@@ -314,22 +225,31 @@ def find_quantities(text: str, names: Sequence[str], option: str) -> list[str]:
     """
     if text in names:
         return [text]
-    found = [name for name in names if name.partition(" [")[0] == text]
+    found = [name for name in names if _stem(name) == text]
     if not found:
-        raise InputError(_unknown(f"{option} {text}", "quantity", text, list(names)))
+        raise InputError(_unknown(f"{option} {text}", "quantity", text, names))
     return found
 
 
-def _only(text: str, names: Sequence[str]) -> str:
+def _only(text: str, names: Sequence[str], option: str) -> str:
     """Return the one quantity that the user means.
 
     Raises:
         InputError: There is none, or several tests have it.
     """
-    found = find_quantities(text, names, "--correlate")
+    found = _find_quantities(text, names, option)
     if len(found) > 1:
-        raise InputError(f"--correlate {text}: several tests have it; give one of {', '.join(found)}")
+        raise InputError(f"{option} {text}: several tests have it; give one of {', '.join(found)}")
     return found[0]
+
+
+def _stem(name: str) -> str:
+    """Return the name of a quantity without its test.
+
+    >>> _stem("drift [nve, 64]")
+    'drift'
+    """
+    return name.partition(" [")[0]
 
 
 def _unknown(given: str, kind: str, word: str, known: Sequence[str]) -> str:
@@ -341,38 +261,38 @@ def _unknown(given: str, kind: str, word: str, known: Sequence[str]) -> str:
 
 
 def _headings(measured: Measurements) -> list[Heading]:
-    """Return the quantities in the order of `TABLE_1`, then the others as they come."""
+    """Return the quantities in the order of `TABLE_1`, then the others as they come, with distinct symbols."""
     by_name: dict[str, list[Measurement]] = {}
     for one in measured.measurements:
         by_name.setdefault(one.quantity, []).append(one)
-    headings = [
-        Heading(name, mine[0].symbol, mine[0].unit, mine[0].better, mine[0].how, len(mine))
-        for name, mine in by_name.items()
-    ]
-    return sorted(headings, key=lambda heading: place_of(heading.name.partition(" [")[0]))
+    taken: set[str] = set()
+    headings = []
+    for name in sorted(by_name, key=lambda name: place_of(_stem(name))):
+        mine = by_name[name]
+        first = mine[0]
+        heading = Heading(name, first.symbol, first.unit, first.better, first.how, len(mine), first.test)
+        headings.append(replace(heading, symbol=name) if heading.text in taken else heading)
+        taken.add(heading.text)
+    return headings
 
 
 def _default_columns(names: Sequence[str]) -> list[str]:
     """Return the declared quantities; errors at the end of a training only where no command measured them since."""
-    stems = {name.partition(" [")[0] for name in names}
+    stems = {_stem(name) for name in names}
     left_out: set[str] = set()
     for target in _TARGETS:
         if f"{target}_mae" in stems:
             left_out |= {f"test_{target}_mae", f"validation_{target}_mae"}
         elif f"test_{target}_mae" in stems:
             left_out.add(f"validation_{target}_mae")
-    return [
-        name
-        for name in names
-        if (stem := name.partition(" [")[0]) not in left_out and place_of(stem) < place_of("")
-    ]
+    return [name for name in names if _stem(name) not in left_out and place_of(_stem(name)) < place_of("")]
 
 
 def _default_pairs(names: Sequence[str]) -> list[tuple[str, str]]:
     """Return the energy error against drift and the error of phonons, of all tests, as far as they were measured."""
 
     def first(*stems: str) -> list[str]:
-        found = ([name for name in names if name.partition(" [")[0] == stem] for stem in stems)
+        found = ([name for name in names if _stem(name) == stem] for stem in stems)
         return next((mine for mine in found if mine), [])
 
     x = first("energy_mae", "test_energy_mae")
@@ -389,7 +309,7 @@ def _bases(measured: Measurements, base: str | None) -> dict[str, str]:
     for system, variants in systems.items():
         unchanged = [variant for variant in variants if variant in plain]
         only = unchanged[0] if len(unchanged) == 1 and len(variants) > 1 else None
-        wanted = (base,) if base is not None else (measured.base, DEFAULT, only)
+        wanted = (base,) if base is not None else (measured.bases.get(system), DEFAULT, only)
         chosen = next((name for name in wanted if name is not None and name in variants), None)
         if chosen is not None:
             found[system] = chosen
@@ -398,20 +318,18 @@ def _bases(measured: Measurements, base: str | None) -> dict[str, str]:
 
 def _lines(measured: Measurements, bases: Mapping[str, str]) -> list[Line]:
     """Group the measurements by system and variant: the base first, then in the order of the studies."""
-    seeds: dict[tuple[str, str], dict[int | None, None]] = {}
+    seeds: dict[tuple[str, str], list[int | None]] = {}
     for system, variant, seed in measured.potentials:
-        seeds.setdefault((system, variant), {})[seed] = None
+        seeds.setdefault((system, variant), []).append(seed)
     found: dict[tuple[str, str], dict[str, dict[int | None, Measurement]]] = {key: {} for key in seeds}
     for one in measured.measurements:
-        seeds.setdefault((one.system, one.variant), {})[one.seed] = None
-        mine = found.setdefault((one.system, one.variant), {})
-        mine.setdefault(one.quantity, {})[one.seed] = one
+        found[one.system, one.variant].setdefault(one.quantity, {})[one.seed] = one
     place = {variant: number for number, variant in enumerate(measured.variants)}
-    systems = {system: number for number, (system, _) in enumerate(found)}
+    systems = list(dict.fromkeys(system for system, _ in found))
 
     def order(key: tuple[str, str]) -> tuple[int, bool, int]:
         system, variant = key
-        return systems[system], bases.get(system) != variant, place.get(variant, len(place))
+        return systems.index(system), bases.get(system) != variant, place.get(variant, len(place))
 
     lines = []
     for system, variant in sorted(found, key=order):
@@ -424,21 +342,21 @@ def _lines(measured: Measurements, bases: Mapping[str, str]) -> list[Line]:
                 seeds=tuple(sorted(seeds[system, variant], key=lambda seed: -1 if seed is None else seed)),
                 is_base=base == variant,
                 cells={
-                    name: _cell(mine, reference.get(name)) for name, mine in found[system, variant].items()
+                    name: _cell(mine, reference.get(name, {}))
+                    for name, mine in found[system, variant].items()
                 },
             )
         )
     return lines
 
 
-def _cell(mine: Mapping[int | None, Measurement], base: Mapping[int | None, Measurement] | None) -> Cell:
+def _cell(mine: Mapping[int | None, Measurement], base: Mapping[int | None, Measurement]) -> Cell:
     values = {seed: one.value for seed, one in mine.items()}
-    of_base = {} if base is None else {seed: one.value for seed, one in base.items()}
     return Cell(
         values=values,
         sources={seed: one.source for seed, one in mine.items()},
         missing={seed: one.missing for seed, one in mine.items()},
-        difference=paired_difference(values, of_base),
+        difference=paired_difference(values, {seed: one.value for seed, one in base.items()}),
     )
 
 
@@ -454,39 +372,22 @@ def _sorted(lines: Sequence[Line], by: Heading) -> list[Line]:
     return sorted(lines, key=order)
 
 
-def _correlations(measured: Measurements, x: Heading, y: Heading) -> Iterator[Correlation]:
+def _correlations(
+    measured: Measurements, comparison: Comparison, x: Heading, y: Heading
+) -> Iterator[Correlation]:
     """Yield the correlation of two quantities for each system in which a potential has both.
 
     Whether a potential conserves energy is judged by the test that the quantities are from, if it is one of `md-drift`,
     and otherwise by all of its tests.
     """
-    found: dict[tuple[str, str], dict[tuple[str, int | None], Measurement]] = {}
-    for one in measured.measurements:
-        found.setdefault((one.system, one.quantity), {})[one.variant, one.seed] = one
-    for system in dict.fromkeys(one.system for one in measured.measurements):
-        first, second = found.get((system, x.name), {}), found.get((system, y.name), {})
-        conserved = {}
-        for key in first.keys() & second.keys():
-            verdicts = measured.conserved.get((system, *key), {})
-            tests = {first[key].test, second[key].test} & verdicts.keys() or verdicts.keys()
-            if verdicts:
-                conserved[key] = all(verdicts[test] for test in tests)
-        if first.keys() & second.keys():
-            yield correlation_of(
-                system,
-                ((x.name, x.symbol, x.unit), (y.name, y.symbol, y.unit)),
-                (
-                    {key: one.value for key, one in first.items()},
-                    {key: one.value for key, one in second.items()},
-                ),
-                conserved,
-            )
-
-
-def _seed_text(seed: int | None) -> str:
-    """Return a seed as a key of JSON.
-
-    >>> _seed_text(0), _seed_text(None)
-    ('0', 'none')
-    """
-    return "none" if seed is None else str(seed)
+    for system, lines in comparison.systems.items():
+        points = []
+        for line in (line for line in lines if {x.name, y.name} <= line.cells.keys()):
+            first, second = line.cells[x.name].values, line.cells[y.name].values
+            for seed in (seed for seed in first if seed in second):
+                verdicts = measured.conserved.get((system, line.variant, seed), {})
+                tests = {x.test, y.test} & verdicts.keys() or verdicts.keys()
+                conserved = all(verdicts[test] for test in tests) if verdicts else None
+                points.append(Point(line.variant, seed, first[seed], second[seed], conserved))
+        if points:
+            yield Correlation(system, x, y, points)

@@ -1,62 +1,43 @@
 """How a comparison is written: tables for a terminal, LaTeX and Markdown, from the same texts."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from operator import itemgetter
 
-from esen.study.compare.comparison import Cell, Comparison, Heading, Line
-from esen.study.table import latex_text
-from esen.text import printable
+from esen.study.compare.comparison import Cell, Comparison, Line
+from esen.study.table import Column, Table, latex_text
+from esen.text import Grey, printable
 
 NOTHING = "–"
 WITHIN = "≈"
 INCOMPLETE = "†"
+_ROUNDING = 1e-13
+_LAST_OF_PDFLATEX = "\N{LATIN SMALL LETTER LONG S}"
 _LONGEST_NAME = 24
-"""Width of names of variants and systems that is planned for; longer ones are broken into lines."""
+"""Width of names of variants that is planned for; longer ones are broken into lines."""
 _GAP = 3
 """Width between the columns of a table on a terminal."""
 _MARKDOWN = str.maketrans({sign: f"\\{sign}" for sign in "\\|*_`<>[]#~$"})
 
-
-class Shown(NamedTuple):
-    """The text of a cell.
-
-    Attributes:
-        text: The text.
-        dim: Whether it is grey: a difference that the seeds explain.
-    """
-
-    text: str
-    dim: bool = False
-
-
-@dataclass(frozen=True, eq=False)
-class Grid:
-    """A table of texts.
-
-    Attributes:
-        title: What it shows.
-        headings: Of the columns.
-        rows: One per variant.
-        names: Number of leading columns that hold names.
-        columns: The quantities of the other columns.
-    """
-
-    title: str
-    headings: Sequence[str]
-    rows: Sequence[Sequence[Shown]]
-    names: int
-    columns: Sequence[Heading]
+Texts = Table[Sequence[str]]
+"""A table of texts; those that are `Grey` are shown in grey."""
+_Filled = tuple[Column[Sequence[str]], Sequence[str]]
+"""A column with its texts."""
 
 
 def rounded(value: float, error: float | None) -> tuple[str, str]:
     """Return a value and its error with two digits of the error; four digits of a value without error.
 
+    An error below the rounding of floating-point numbers is none.
+
     >>> rounded(12.3456, 0.1234), rounded(210113.0, None), rounded(0.000123456, 0.0), rounded(12346.0, 678.0)
     (('12.35', '0.12'), ('210113', ''), ('0.0001235', ''), ('12350', '680'))
+    >>> rounded(2.9999999999999996, 4e-15)
+    ('3', '')
     """
-    if not error or not math.isfinite(error):
+    if not error or not math.isfinite(error) or error < _ROUNDING * abs(value):
+        value = float(f"{value:.12g}")
         return (f"{value:.0f}" if value == round(value) and abs(value) < 1e9 else f"{value:.4g}"), ""
     exponent = math.floor(math.log10(error)) - 1
     if exponent < -7 or abs(value) >= 1e7:
@@ -68,23 +49,77 @@ def rounded(value: float, error: float | None) -> tuple[str, str]:
     )
 
 
-def value_of(cell: Cell | None, line: Line) -> Shown:
+def value_tables(comparison: Comparison, width: int | None = None) -> Iterator[tuple[str, Texts]]:
+    """Yield the tables of values and of differences of each system, with their titles.
+
+    A table has the quantities for which the system has values.
+
+    Args:
+        comparison: The comparison.
+        width: In characters; a wider table is divided. None: all quantities stand in one table.
+    """
+    for system, lines in comparison.systems.items():
+        names: list[_Filled] = [
+            (Column("variant", wraps=True), [line.variant for line in lines]),
+            (Column("n"), [str(len(line.seeds)) for line in lines]),
+        ]
+        difference = f"Difference to {comparison.bases.get(system)} over common seeds, with 95 % interval"
+        for title, text_of in (
+            ("Mean ± standard deviation over the seeds", _value),
+            (difference, _difference),
+        ):
+            columns: list[_Filled] = []
+            for heading in comparison.columns:
+                texts = [text_of(line.cells.get(heading.name), line) for line in lines]
+                if not {*texts} <= {NOTHING, "base"}:
+                    columns.append((Column(heading.name, heading.symbol, heading.unit), texts))
+            for group in _fitting(columns, names, width):
+                yield _titled(title, system), _table([*names, *group])
+
+
+def correlation_tables(comparison: Comparison) -> Iterator[tuple[str, Texts]]:
+    """Yield the coefficients of each correlation, with their titles."""
+    for one in comparison.correlations:
+        found = one.lines()
+        pearson, spearman = zip(*(coefficients.texts() for coefficients in found.values()), strict=True)
+        columns: list[_Filled] = [
+            (Column("over", wraps=True), list(found)),
+            (Column("n"), [str(coefficients.n) for coefficients in found.values()]),
+            (Column("Pearson"), pearson),
+            (Column("Spearman"), spearman),
+        ]
+        yield _titled(f"Correlation of {one.x.symbol} with {one.y.symbol}", one.system), _table(columns)
+
+
+def _titled(title: str, system: str) -> str:
+    return f"{title}, {system}" if system else title
+
+
+def _table(columns: Sequence[_Filled]) -> Texts:
+    declared = [
+        replace(column, value=itemgetter(place), format=lambda text: text)
+        for place, (column, _) in enumerate(columns)
+    ]
+    return Table(declared, list(zip(*(texts for _, texts in columns), strict=True)))
+
+
+def _value(cell: Cell | None, line: Line) -> str:
     """Return the mean of a cell with its deviation, and n if it is not that of the variant."""
     if cell is None:
-        return Shown(NOTHING)
+        return NOTHING
     value, error = rounded(cell.mean, cell.deviation)
     text = f"{value} ± {error}" if error else value
     if any(cell.missing.values()):
         text += f" {INCOMPLETE}"
-    return Shown(text if cell.n == len(line.seeds) else f"{text} (n = {cell.n})")
+    return text if cell.n == len(line.seeds) else f"{text} (n = {cell.n})"
 
 
-def difference_of(cell: Cell | None, line: Line) -> Shown:
+def _difference(cell: Cell | None, line: Line) -> str:
     """Return the difference to the base with its interval, absolute and in per cent."""
     if line.is_base:
-        return Shown("base")
+        return "base"
     if cell is None or cell.difference is None:
-        return Shown(NOTHING)
+        return NOTHING
     difference = cell.difference
     value, error = rounded(difference.mean, difference.half_width)
     text = value if value.startswith("-") else f"+{value}"
@@ -94,92 +129,30 @@ def difference_of(cell: Cell | None, line: Line) -> Shown:
         text += f", {percent:+.0f} %" if 10 <= abs(percent) < 1e4 else f", {percent:+.2g} %"
     if len(difference.seeds) != len(line.seeds) or len(difference.seeds) == 1:
         text += f" (n = {len(difference.seeds)})"
-    return Shown(f"{WITHIN} {text}" if difference.within else text, dim=bool(difference.within))
-
-
-def grids(comparison: Comparison, width: int | None = None) -> list[Grid]:
-    """Return the tables of values and of differences, each with as many quantities as fit into a width.
-
-    Args:
-        comparison: The comparison.
-        width: In characters; None: all quantities stand in one table.
-    """
-    made = []
-    for title, cell_text in _kinds(comparison):
-        names = _names(comparison)
-        columns = [
-            (heading, [cell_text(line.cells.get(heading.name), line) for line in comparison.lines])
-            for heading in comparison.columns
-        ]
-        if cell_text is difference_of:  # a quantity without any difference has no column there
-            columns = [
-                (heading, cells) for heading, cells in columns if _has_difference(comparison, heading.name)
-            ]
-        for group in _fitting(columns, names, width):
-            headings = [*(name for name, _ in names), *(heading.text for heading, _ in group)]
-            texts = [*(mine for _, mine in names), *(mine for _, mine in group)]
-            rows = list(zip(*texts, strict=True))
-            made.append(Grid(title, headings, rows, len(names), [heading for heading, _ in group]))
-    return made
-
-
-def _has_difference(comparison: Comparison, name: str) -> bool:
-    cells = [line.cells.get(name) for line in comparison.lines]
-    return any(cell is not None and cell.difference is not None for cell in cells)
-
-
-def _kinds(
-    comparison: Comparison,
-) -> list[tuple[str, Callable[[Cell | None, Line], Shown]]]:
-    """Return the titles of the tables and what makes their cells."""
-    kinds: list[tuple[str, Callable[[Cell | None, Line], Shown]]] = [
-        ("Mean ± standard deviation over the seeds", value_of)
-    ]
-    if any(_has_difference(comparison, name) for name in comparison.shown):
-        bases = list(dict.fromkeys(comparison.bases.values()))
-        title = f"Difference to {', '.join(bases)} over common seeds, with 95 % interval"
-        kinds.append((title, difference_of))
-    return kinds
-
-
-def _names(comparison: Comparison) -> list[tuple[str, list[Shown]]]:
-    """Return the columns that say what a row is about."""
-    columns = [
-        ("variant", [Shown(line.variant) for line in comparison.lines]),
-        ("n", [Shown(str(len(line.seeds))) for line in comparison.lines]),
-    ]
-    if comparison.systems != [""]:
-        columns.insert(0, ("system", [Shown(line.system or NOTHING) for line in comparison.lines]))
-    return columns
+    return Grey(f"{WITHIN} {text}") if difference.within else text
 
 
 def _fitting(
-    columns: Sequence[tuple[Heading, list[Shown]]],
-    names: Sequence[tuple[str, list[Shown]]],
-    width: int | None,
-) -> list[list[tuple[Heading, list[Shown]]]]:
+    columns: Sequence[_Filled], names: Sequence[_Filled], width: int | None
+) -> Iterator[Sequence[_Filled]]:
     """Divide columns into groups, each of which fits into the width beside the names, with one column at least."""
-    if width is None:
-        return [list(columns)] if columns else []
-    taken = sum(
-        min(_LONGEST_NAME, max(len(title), *(len(cell.text) for cell in cells))) + _GAP
-        for title, cells in names
-    )
-    groups: list[list[tuple[Heading, list[Shown]]]] = []
-    left = 0
-    for heading, cells in columns:
-        needed = _width(heading, cells) + _GAP
-        if not groups or needed > left:
-            groups.append([])
-            left = width - taken
-        groups[-1].append((heading, cells))
-        left -= needed
-    return groups
+    left = math.inf if width is None else width - sum(min(_LONGEST_NAME, _width(one)) + _GAP for one in names)
+    taken, group = 0, list[_Filled]()
+    for one in columns:
+        needed = _width(one) + _GAP
+        if group and taken + needed > left:
+            yield group
+            taken, group = 0, []
+        taken += needed
+        group.append(one)
+    if group:
+        yield group
 
 
-def _width(heading: Heading, cells: Sequence[Shown]) -> int:
-    parts = heading.text.replace(" [", "\n[").replace(" (", "\n(").split("\n")
-    return max(*map(len, parts), *(len(cell.text) for cell in cells))
+def _width(one: _Filled) -> int:
+    column, texts = one
+    parts = column.heading.replace(" [", "\n[").replace(" (", "\n(").split("\n")
+    return max(map(len, (*parts, *texts)))
 
 
 def notes(comparison: Comparison) -> list[str]:
@@ -205,94 +178,45 @@ def notes(comparison: Comparison) -> list[str]:
     return found
 
 
-def stored_tables(comparison: Comparison) -> dict[str, Any]:
-    """Return the tables by title, each with columns and rows as in `result.json`, and as the terminal shows it."""
-    found: dict[str, Any] = {}
-    for grid in grids(comparison):
-        names = [*grid.headings[: grid.names], *(heading.name for heading in grid.columns)]
-        symbols = [*grid.headings[: grid.names], *(heading.symbol for heading in grid.columns)]
-        units = [""] * grid.names + [heading.unit for heading in grid.columns]
-        found[grid.title] = _stored(
-            list(zip(names, symbols, units, strict=True)),
-            [[cell.text for cell in row] for row in grid.rows],
-            words=len([name for name in grid.headings[: grid.names] if name != "n"]),
-        )
-    for one in comparison.correlations:
-        rows = one.rows()
-        title = f"Correlation of {one.x[1]} with {one.y[1]}{f', {one.system}' if one.system else ''}"
-        found[title] = _stored(
-            [(name, name, "") for name in rows[0]], [list(map(str, row.values())) for row in rows], words=1
-        )
-    return found
-
-
-def _stored(
-    columns: Sequence[tuple[str, str, str]], rows: Sequence[Sequence[str]], words: int
-) -> dict[str, Any]:
-    """Return a table of texts.
-
-    Args:
-        columns: Name, symbol and unit of each.
-        rows: Texts.
-        words: Number of leading columns that hold words.
-    """
-    return {
-        "columns": [
-            {"name": name, "symbol": symbol, "unit": unit, "better": None} for name, symbol, unit in columns
-        ],
-        "rows": [dict(zip([name for name, _, _ in columns], row, strict=True)) for row in rows],
-        "shown": {
-            "columns": [
-                {"heading": f"{symbol} ({unit})" if unit else symbol, "words": number < words}
-                for number, (_, symbol, unit) in enumerate(columns)
-            ],
-            "rows": rows,
-        },
-    }
-
-
 def latex(comparison: Comparison) -> str:
     """Return the tables in LaTeX, with the units beneath the symbols, for the packages booktabs and xcolor."""
     parts = ["% needs \\usepackage{booktabs,xcolor}"]
-    for grid in grids(comparison):
-        symbols = [
-            latex_text(name) for name in (*grid.headings[: grid.names], *(h.symbol for h in grid.columns))
+    for title, table in value_tables(comparison):
+        columns = table.columns
+        lines = [
+            [latex_text(column.symbol or column.name) for column in columns],
+            [latex_text(f"({column.unit})") if column.unit else "" for column in columns],
+            *([_latex_cell(text) for text in row] for row in table.records),
         ]
-        units = [""] * grid.names + [latex_text(f"({h.unit})") if h.unit else "" for h in grid.columns]
-        body = [[_latex_cell(cell) for cell in row] for row in grid.rows]
-        align = "l" * (grid.names - 1) + "r" * (len(symbols) - grid.names + 1)
-        rows = [" & ".join(row) + r" \\" for row in (symbols, units, *body)]
+        symbols, units, *body = (" & ".join(line) + r" \\" for line in lines)
         parts += [
-            f"% {printable(grid.title)}",
-            rf"\begin{{tabular}}{{{align}}}",
-            *(r"\toprule", *rows[:2], r"\midrule", *rows[2:], r"\bottomrule"),
+            f"% {printable(title)}",
+            rf"\begin{{tabular}}{{{''.join('l' if column.wraps else 'r' for column in columns)}}}",
+            *(r"\toprule", symbols, units, r"\midrule", *body, r"\bottomrule"),
             r"\end{tabular}",
             "",
         ]
+    code = (part for part in parts if not part.startswith("%"))
+    if unknown := sorted({letter for part in code for letter in part if letter > _LAST_OF_PDFLATEX}):
+        parts.insert(1, f"% pdflatex has no {' '.join(unknown)}: use lualatex with a font that has")
     return "\n".join([*parts, *(f"% {printable(note)}" for note in notes(comparison)), ""])
 
 
-def _latex_cell(cell: Shown) -> str:
-    text = "--" if cell.text == NOTHING else latex_text(cell.text)
-    return rf"\textcolor{{gray}}{{{text}}}" if cell.dim else text
+def _latex_cell(text: str) -> str:
+    shown = latex_text(text)
+    return rf"\textcolor{{gray}}{{{shown}}}" if isinstance(text, Grey) else shown
 
 
 def markdown(comparison: Comparison) -> str:
     """Return the tables in Markdown. A difference within its interval is marked, because Markdown has no grey."""
     parts: list[str] = []
-    for grid in grids(comparison):
-        align = ["---"] * (grid.names - 1) + ["---:"] * (len(grid.headings) - grid.names + 1)
-        rows = [[_markdown(text) for text in grid.headings], align]
-        rows += [[_markdown(cell.text) for cell in row] for row in grid.rows]
-        parts += [f"**{_markdown(grid.title)}**", "", *(f"| {' | '.join(row)} |" for row in rows), ""]
-    for correlation in comparison.correlations:
-        system = f" ({_markdown(correlation.system)})" if correlation.system else ""
-        parts += [f"**{_markdown(correlation.x[1])} against {_markdown(correlation.y[1])}{system}**", ""]
-        parts += ["| over | n | Pearson | Spearman |", "|---|---:|---:|---:|"]
-        parts += [
-            f"| {' | '.join(_markdown(str(text)) for text in row.values())} |" for row in correlation.rows()
+    for title, table in (*value_tables(comparison), *correlation_tables(comparison)):
+        lines = [
+            [_markdown(column.heading) for column in table.columns],
+            ["---" if column.wraps else "---:" for column in table.columns],
+            *([_markdown(text) for text in row] for row in table.records),
         ]
-        parts.append("")
+        parts += [f"**{_markdown(title)}**", "", *(f"| {' | '.join(line)} |" for line in lines), ""]
     parts += [f"- {_markdown(note)}" for note in (*notes(comparison), *comparison.remarks)]
     return "\n".join([*parts, ""])
 

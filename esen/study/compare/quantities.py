@@ -7,12 +7,14 @@ declares what the table shows unless the user chooses, in its order. Every other
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 Better = Literal["less", "more"]
 Row = Mapping[str, Any]
+Items = Mapping[str, float | None]
+"""Values by the name of what they are about, such as a crystal."""
 
 KEYS: Mapping[str, tuple[str, ...]] = {
     "mae": ("name",),
@@ -50,6 +52,38 @@ def mean_size(values: Sequence[float]) -> float:
 
 
 @dataclass(frozen=True)
+class Heading:
+    """A quantity of a comparison, as a reader sees it.
+
+    Attributes:
+        name: As `--columns` takes it.
+        symbol: Heading of its column.
+        unit: Its unit; empty for counts and ratios.
+        better: Whether less or more is better; None: neither.
+        how: How the rows of one potential became one number; empty if it was one row.
+        potentials: Number of potentials that have it.
+        test: Name of the test; empty if the command was run as only one.
+    """
+
+    name: str
+    symbol: str
+    unit: str
+    better: Better | None
+    how: str
+    potentials: int
+    test: str = ""
+
+    @property
+    def text(self) -> str:
+        """Symbol and unit."""
+        return f"{self.symbol} ({self.unit})" if self.unit else self.symbol
+
+
+def _undivided(_: Row) -> str:
+    return ""
+
+
+@dataclass(frozen=True)
 class Quantity:
     """One quantity of a comparison.
 
@@ -61,10 +95,11 @@ class Quantity:
         how: How the rows of one potential become its value, in words; empty where there is only one row.
         reduce: Computes it from the values of the rows.
         of: Value of a row; that of the column if it is None. A result of None means that the row has no value.
-        part: Divides the rows into quantities of their own, such as by displacement; None: it does not.
+        part: Divides the rows into quantities of their own, such as by displacement; empty for those of none.
         unit: Unit, where it is not that of the column.
         better: Where it is not that of the column.
         of_training: Whether it belongs to the potential alone, whatever frames were tested.
+        over: Computes the value of each item from all rows, where an item is not one row.
     """
 
     name: str
@@ -74,14 +109,21 @@ class Quantity:
     how: str = ""
     reduce: Callable[[Sequence[float]], float] = mean
     of: Callable[[Row], float | None] | None = None
-    part: Callable[[Row], str] | None = None
+    part: Callable[[Row], str] = _undivided
     unit: str | None = None
     better: Better | None = None
     of_training: bool = False
+    over: Callable[[Sequence[Row]], Items] | None = None
 
-    def value(self, row: Row) -> float | None:
-        """Return the value of a row; None if it has none."""
-        return number(row.get(self.column)) if self.of is None else self.of(row)
+    def values(self, rows: Sequence[Row]) -> Mapping[str, Items]:
+        """Return by part and item the values of rows; None where there is none."""
+        if self.over is not None:
+            return {"": self.over(rows)}
+        found: dict[str, dict[str, float | None]] = defaultdict(dict)
+        for row in rows:
+            value = number(row.get(self.column)) if self.of is None else self.of(row)
+            found[self.part(row)][name_of_row(self.command, row)] = value
+        return found
 
 
 def _judged_slope(row: Row) -> float | None:
@@ -105,18 +147,37 @@ def _broken(row: Row) -> float | None:
 
 def _displacement(row: Row) -> str:
     """The displacement of a row of phonons; empty if the study has only one."""
-    _, at, size = str(row.get("crystal", "")).rpartition("@")
-    return size if at and size.endswith(" Å") else ""
+    return _crystal(row)[1]
 
 
-def without_displacement(crystal: str) -> str:
-    """Return the name of a crystal in a study of displacements.
+def _crystal(row: Row) -> tuple[str, str]:
+    """The crystal and the displacement of a row of phonons.
 
-    >>> without_displacement("mgo@0.01 Å"), without_displacement("mgo")
-    ('mgo', 'mgo')
+    >>> _crystal({"crystal": "mgo@0.01 Å"}), _crystal({"crystal": "mgo"})
+    (('mgo', '0.01 Å'), ('mgo', ''))
     """
-    name, at, size = crystal.rpartition("@")
-    return name if at and size.endswith(" Å") else crystal
+    whole = str(row.get("crystal", ""))
+    name, at, size = whole.rpartition("@")
+    return (name, size) if at and size.endswith(" Å") else (whole, "")
+
+
+def _range_over_displacements(rows: Sequence[Row]) -> Items:
+    """By crystal, the range of the true ω_max over the displacements, in per cent of that at the first.
+
+    None where a displacement has no value. A crystal with only one displacement is left out.
+    """
+    found: dict[str, list[float | None]] = defaultdict(list)
+    for row in rows:
+        crystal, size = _crystal(row)
+        if size:
+            found[crystal].append(number(row.get("true_max_frequency")))
+    ranges: dict[str, float | None] = {}
+    for crystal, values in found.items():
+        known = [value for value in values if value is not None]
+        if len(values) > 1:
+            complete = len(known) == len(values) and known[0] > 0
+            ranges[crystal] = 100 * (max(known) - min(known)) / known[0] if complete else None
+    return ranges
 
 
 def _device(row: Row) -> str:
@@ -197,6 +258,7 @@ TABLE_1: tuple[Quantity, ...] = (
         " as mean over the crystals",
         unit="%",
         better="less",
+        over=_range_over_displacements,
     ),
     Quantity("srme", "conductivity", "SRME", "", _ROWS.format("materials and temperatures")),
     Quantity("bulk_modulus", "elastic", "bulk_modulus", "", _ROWS.format("crystals")),
@@ -231,9 +293,6 @@ TABLE_1: tuple[Quantity, ...] = (
 )
 """What the table shows by default, in this order."""
 _PLACE = {quantity.name: place for place, quantity in enumerate(TABLE_1)}
-_DECLARED: Mapping[str, tuple[Quantity, ...]] = {
-    command: tuple(quantity for quantity in TABLE_1 if quantity.command == command) for command in KEYS
-}
 
 
 def place_of(name: str) -> int:
@@ -241,9 +300,33 @@ def place_of(name: str) -> int:
     return _PLACE.get(name, len(_PLACE))
 
 
-def declared(command: str) -> tuple[Quantity, ...]:
-    """Return the quantities of `TABLE_1` that a command measures."""
-    return _DECLARED.get(command, ())
+def quantities_of(command: str, rows: Sequence[Row], columns: Sequence[str]) -> Iterator[Quantity]:
+    """Yield the quantities of `TABLE_1` that a command measures, and one for each other column with numbers.
+
+    Args:
+        command: Of esen.
+        rows: Of one potential.
+        columns: Names of all columns.
+    """
+    declared = [quantity for quantity in TABLE_1 if quantity.command == command]
+    yield from declared
+    if command == CHECK:
+        yield from map(_law, rows)
+        return
+    names = {"potential", *KEYS.get(command, ())}
+    how = "mean over the rows of the result" if len(rows) > 1 else ""
+    part = _displacement if command == "phonons" else _undivided
+    for column in columns:
+        if column not in names and any(number(row.get(column)) is not None for row in rows):
+            yield Quantity(f"{command}.{column}", command, column, how=how, part=part)
+
+
+def _law(row: Row) -> Quantity:
+    """What was found of a law, which has its own unit."""
+    unit, law = str(row.get("unit") or ""), str(row.get("law"))
+    name = f"{CHECK}.{law} ({unit})" if unit else f"{CHECK}.{law}"
+    found = {law: number(row.get("value"))}
+    return Quantity(name, CHECK, "value", law, unit=unit, better="less", over=lambda rows: found)
 
 
 def relevant(command: str, rows: Sequence[Row]) -> list[Row]:
@@ -255,22 +338,3 @@ def name_of_row(command: str, row: Row) -> str:
     """Return what a row is about."""
     keys = KEYS.get(command, ("name",))
     return " ".join(str(row[key]) for key in keys if row.get(key) not in {None, ""})
-
-
-def range_over_displacements(rows: Sequence[Row]) -> dict[str, float | None]:
-    """Return by crystal the range of the true ω_max over the displacements, in per cent of that at the first.
-
-    None where a displacement has no value; empty if there is only one displacement.
-    """
-    found: dict[str, list[float | None]] = defaultdict(list)
-    for row in rows:
-        if _displacement(row):
-            found[without_displacement(str(row["crystal"]))].append(number(row.get("true_max_frequency")))
-    ranges: dict[str, float | None] = {}
-    for crystal, values in found.items():
-        known = [value for value in values if value is not None]
-        complete = len(known) == len(values) > 1 and known[0] > 0
-        ranges[crystal] = 100 * (max(known) - min(known)) / known[0] if complete else None
-        if len(values) < 2:
-            del ranges[crystal]
-    return ranges

@@ -7,7 +7,8 @@ is that of its `recipe.yaml`. Other potentials are called by their label and hav
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -18,12 +19,21 @@ from esen.files import RESULT, read_json, sha256_of
 from esen.recipe.document import parse_document
 from esen.study.ablation.cells import EARLIER, RECORD, STUDY
 from esen.study.compare.quantities import Row
-from esen.study.report.stored import StoredColumn, StoredResult, parse_stored
+from esen.study.report.stored import (
+    CURE,
+    StoredCell,
+    StoredColumn,
+    StoredResult,
+    StoredStudy,
+    parse_stored,
+    read_stored,
+    shown_cell,
+    shown_key,
+)
 from esen.study.source import SOURCE
 from esen.text import first_few
 
 _RECIPE = "recipe.yaml"
-_CURE = "run the command again, or move the file away"
 _SEED = "train.seed"
 _NOT_OF_VARIANT = ("tracking.",)
 _WITHOUT_EFFECT = frozenset(
@@ -42,6 +52,9 @@ _WITHOUT_EFFECT = frozenset(
 """Settings that say where and how fast something was computed, or that depend on the potential."""
 _OF_TRAINING = frozenset({"of", "frames"})
 """Settings of `train` that say what the errors at the end are of; the rest is the recipe, the variant itself."""
+
+Key = tuple[str, str, int | None]
+"""System, variant and seed of a potential."""
 
 
 @dataclass(frozen=True)
@@ -63,13 +76,12 @@ class Who:
     study: str = ""
 
     @property
-    def key(self) -> tuple[str, str, int | None]:
+    def key(self) -> Key:
         """System, variant and seed."""
         return self.system, self.variant, self.seed
 
     def __str__(self) -> str:
-        words = [self.system] if self.system else []
-        return ", ".join([*words, self.variant, *([] if self.seed is None else [f"seed {self.seed}"])])
+        return shown_key(*self.key)
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,14 +122,14 @@ class Found:
         remarks: One line for everything that is left out or that should be known.
         cells: All potentials of studies, also those whose tests failed.
         variants: Names of variants in the order of the studies.
-        base: Name of the base of the studies; None if there is no study, or if they differ.
+        bases: Name of the base by system, as far as a study says it.
     """
 
     records: list[Record]
     remarks: list[str]
     cells: list[Who]
     variants: list[str]
-    base: str | None
+    bases: dict[str, str]
 
 
 def read_records(folders: Sequence[Path]) -> Found:
@@ -126,42 +138,43 @@ def read_records(folders: Sequence[Path]) -> Found:
     Raises:
         InputError: A folder is missing, holds no result, or a file in it is damaged.
     """
-    records: list[Record] = []
+    for folder in folders:
+        if not folder.exists():
+            raise InputError(f"{folder}: no such folder; give folders of runs, tests or studies")
+        if not folder.is_dir():
+            raise InputError(f"{folder}: is a file; give the folder that holds it")
+    every = {path.parent: read_stored(path, StoredCell) for path in _files(folders, RECORD)}
+    cells = {folder: cell for folder, cell in every.items() if not cell.outdated}
+    studies = {path.parent: read_stored(path, StoredStudy) for path in _files(folders, STUDY)}
     remarks: list[str] = []
-    outdated = 0
-    for path in _files(folders, RESULT):
-        if _is_outdated(_cell(path.parent)):
-            outdated += EARLIER not in path.parts  # the user has computed those again
-            continue
-        content = read_json(path, _CURE)
-        if not {"command", "potentials", "columns", "rows"} <= content.keys():
-            remarks.append(f"{path} is left out, because it is no result of esen")
-            continue
-        records += _records(path, parse_stored(path, content, StoredResult), remarks.append)
-    if outdated:
-        remarks.append(
-            f"{outdated} result{'s are' if outdated > 1 else ' is'} left out, because the study has changed since"
-        )
+    records = list(_records(folders, every, remarks))
     if not records:
         where = ", ".join(map(str, folders))
         raise InputError(
             f"{where}: no results (no {RESULT} of a command of esen); give folders of runs, tests or studies"
         )
-    cells: list[Who] = []
-    for path in _files(folders, RECORD, required=False):
-        cell = _cell(path.parent)
-        if cell is None or _is_outdated(cell):
-            continue
-        cells.append(_who_of_cell(cell, path))
-        if cell.get("state") != "done":
-            why = f": {cell['failure']}" if cell.get("failure") else ""
-            remarks.append(f"{cells[-1]}: {cell.get('test')} {cell.get('state')}{why}")
-    remarks += _mixed_versions(folders)
-    variants, base = _studies(folders, remarks.append)
-    if len({who.study for who in cells if who.study}) > 1:
+    for cell in cells.values():
+        if cell.state != "done":
+            remarks.append(f"{cell.name} {cell.state}{f': {cell.failure}' if cell.failure else ''}")
+    remarks += _mixed_versions(cells.values())
+    for folder, study in studies.items():
+        ended = {cell.key for place, cell in cells.items() if place.is_relative_to(folder)}
+        names = [shown_cell(*key) for key in study.planned if key not in ended]
+        if names:
+            few, of = first_few(names, between="; "), len(study.planned)
+            remarks.append(f"{study.study}: {len(names)} of {of} cells are not computed ({few})")
+    whos = [_who_of_cell(cell) for cell in cells.values()]
+    if len({who.study for who in whos if who.study}) > 1:
         records = [replace(record, who=_in_study(record.who)) for record in records]
-        cells = [_in_study(who) for who in cells]
-    return Found(_distinct(records), list(dict.fromkeys(remarks)), cells, variants, base)
+        whos = [_in_study(who) for who in whos]
+    bases = {study.study: study.base for study in studies.values() if study.base}
+    return Found(
+        records=_distinct(records),
+        remarks=list(dict.fromkeys(remarks)),
+        cells=whos,
+        variants=list(dict.fromkeys(variant for study in studies.values() for variant in study.variants)),
+        bases={who.system: bases[who.study] for who in whos if who.study in bases},
+    )
 
 
 def _in_study(who: Who) -> Who:
@@ -169,47 +182,66 @@ def _in_study(who: Who) -> Who:
     return replace(who, system=": ".join(word for word in (who.study, who.system) if word))
 
 
-def _files(folders: Iterable[Path], name: str, *, required: bool = True) -> list[Path]:
+def _files(folders: Iterable[Path], name: str) -> list[Path]:
     """Return the files of a name beneath folders, sorted, each once."""
     found: dict[Path, Path] = {}
     for folder in folders:
-        if required and not folder.exists():
-            raise InputError(f"{folder}: no such folder; give folders of runs, tests or studies")
-        if required and not folder.is_dir():
-            raise InputError(f"{folder}: is a file; give the folder that holds it")
         found |= {path.resolve(): path for path in sorted(folder.rglob(name)) if path.is_file()}
     return list(found.values())
 
 
-def _records(path: Path, result: StoredResult, remark: Callable[[str], None]) -> Iterator[Record]:
+def _records(
+    folders: Sequence[Path], cells: Mapping[Path, StoredCell], remarks: list[str]
+) -> Iterator[Record]:
+    """Yield what all results say about each of their potentials."""
+    outdated = 0
+    for path in _files(folders, RESULT):
+        cell = cells.get(path.parent)
+        if cell is not None and cell.outdated:
+            outdated += EARLIER not in path.parts  # the user has computed those again
+            continue
+        content = read_json(path, CURE)
+        if {"command", "potentials", "columns", "rows"} <= content.keys():
+            yield from _records_of(path, parse_stored(path, content, StoredResult), cell, remarks)
+        else:
+            remarks.append(f"{path} is left out, because it is no result of esen")
+    if outdated:
+        remarks.append(
+            f"{outdated} result{'s are' if outdated > 1 else ' is'} left out, because the study has changed since"
+        )
+
+
+def _records_of(
+    path: Path, result: StoredResult, cell: StoredCell | None, remarks: list[str]
+) -> Iterator[Record]:
     """Yield what a result says about each of its potentials."""
-    cell = _cell(path.parent)
     settings = _identifying(result.command, _flat(result.settings))
     began = result.environment.get("folder")
     origin = _Origin(path, result.command, Path(str(began)) if began else None)
     only = next(iter(result.potentials)) if len(result.potentials) == 1 else None
     for label, source in result.potentials.items():
+        mine = cell if only is not None else None
         yield Record(
             source=path,
             command=result.command,
-            who=_who(
-                replace(origin, label=label, source=source),
-                cell if len(result.potentials) == 1 else None,
-                remark,
-            ),
+            who=_who(replace(origin, label=label, source=source), remarks)
+            if mine is None
+            else _who_of_cell(mine),
             given=str(source.get("given") or label),
             content=str(source.get("sha256") or [source.get("given"), source.get("arguments")]),
             dtype=str(source["dtype"]) if source.get("dtype") else None,
-            test="" if cell is None else str(cell.get("test") or ""),
+            test="" if cell is None else cell.test,
             settings=settings,
             columns={column.name: column for column in result.columns},
             rows=[row for row in result.rows if row.get("potential", only) == label],
         )
     others = {str(row["potential"]) for row in result.rows if "potential" in row} - result.potentials.keys()
     if others:
-        remark(
+        remarks.append(
             f"{path}: rows of {first_few(sorted(others))} are left out, because another test computed them"
         )
+    if not result.potentials:
+        remarks.append(f"{path} is left out, because it names no potential")
 
 
 def _identifying(command: str, settings: Mapping[str, str]) -> dict[str, str]:
@@ -260,16 +292,8 @@ class _Origin:
         return next(iter((*tested, *found)), None)
 
 
-def _who(origin: _Origin, cell: Mapping[str, Any] | None, remark: Callable[[str], None]) -> Who:
-    """Return which potential a result is about.
-
-    Args:
-        origin: What the result says about the potential.
-        cell: `cell.json` beside the result, if this is its only potential.
-        remark: Gets a line about what is not known.
-    """
-    if cell is not None:
-        return _who_of_cell(cell, origin.path)
+def _who(origin: _Origin, remarks: list[str]) -> Who:
+    """Return which potential a result is about that is no cell of a study, and remark what is not known."""
     path, label, source = origin.path, origin.label, origin.source
     given = source.get("arguments")
     arguments = " ".join(map(str, given)) if isinstance(given, list) else ""
@@ -279,20 +303,24 @@ def _who(origin: _Origin, cell: Mapping[str, Any] | None, remark: Callable[[str]
     weights = Path(str(source["path"]))
     folder = origin.run_folder(weights)
     if folder is None:
-        remark(
+        remarks.append(
             f"{path}: the weights {weights} are not found, so that the seed of {label} is not known;"
             " it is compared without one"
         )
         return named
     if origin.command != "train" and source.get("sha256") != _hash(folder / weights.name):
-        remark(f"{folder / weights.name} has changed since it was tested by {origin.command}")
-    if (kept := _cell(folder)) is not None:
-        return _who_of_cell(kept, folder / RECORD)
+        remarks.append(f"{folder / weights.name} has changed since it was tested by {origin.command}")
+    if (folder / RECORD).is_file():
+        return _who_of_cell(read_stored(folder / RECORD, StoredCell))
     if not (folder / _RECIPE).is_file():
         return named  # imported weights
     name, unchanged = _variant(folder)
     stage = "" if weights.stem == "best" else f" {weights.stem}"
     return Who("", name + stage, _seed(folder), unchanged=unchanged and not stage)
+
+
+def _who_of_cell(cell: StoredCell) -> Who:
+    return Who(cell.system, cell.variant, cell.seed, study=cell.study)
 
 
 @cache
@@ -309,7 +337,7 @@ def _variant(folder: Path) -> tuple[str, bool]:
     """Return the name of the variant of a run, and whether it is its recipe as it stands."""
     if not (folder / SOURCE).is_file():
         return folder.resolve().name, False
-    source = read_json(folder / SOURCE, _CURE)
+    source = read_json(folder / SOURCE, CURE)
     given = source.get("set")
     changes = list(map(str, given)) if isinstance(given, list) else []
     kept = [change for change in changes if not change.startswith((f"{_SEED}=", *_NOT_OF_VARIANT))]
@@ -328,42 +356,18 @@ def _seed(folder: Path) -> int:
         recipe = parse_document(path.read_text(encoding="utf-8"), str(path)).value
         seed = recipe["train"]["seed"]
     except (UnicodeDecodeError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: no recipe of a run ({typed_line(error)}); {_CURE}") from error
+        raise InputError(f"{path}: no recipe of a run ({typed_line(error)}); {CURE}") from error
     if not isinstance(seed, int):
-        raise InputError(f"{path}: train.seed is {seed!r}, expected an integer; {_CURE}")
+        raise InputError(f"{path}: train.seed is {seed!r}, expected an integer; {CURE}")
     return seed
 
 
-def _cell(folder: Path) -> dict[str, Any] | None:
-    """Return `cell.json` of a folder; None if it has none."""
-    return read_json(folder / RECORD, _CURE) if (folder / RECORD).is_file() else None
-
-
-def _is_outdated(cell: Mapping[str, Any] | None) -> bool:
-    """Whether a study has changed since the cell was computed, so that it is no part of it."""
-    return cell is not None and bool(cell.get("outdated"))
-
-
-def _who_of_cell(cell: Mapping[str, Any], path: Path) -> Who:
-    variant, seed = cell.get("variant"), cell.get("seed")
-    if not isinstance(variant, str) or not isinstance(seed, int | None):
-        raise InputError(
-            f"{path.parent / RECORD}: expected variant (a name) and seed (an integer); run esen ablate again"
-        )
-    return Who(str(cell.get("system") or ""), variant, seed, study=str(cell.get("study") or ""))
-
-
-def _mixed_versions(folders: Sequence[Path]) -> list[str]:
+def _mixed_versions(cells: Iterable[StoredCell]) -> list[str]:
     """Return a line per study whose cells were computed with several versions of esen."""
-    found: dict[str, dict[str, list[str]]] = {}
-    for path in _files(folders, RECORD, required=False):
-        cell = _cell(path.parent)
-        if cell is None or _is_outdated(cell):
-            continue
-        versions = cell.get("versions")
-        for version in map(str, versions if isinstance(versions, list) else []):
-            mine = found.setdefault(str(cell.get("study") or ""), {})
-            mine.setdefault(version, []).append(f"{_who_of_cell(cell, path)}, {cell.get('test')}")
+    found: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for cell in cells:
+        for version in cell.versions:
+            found[cell.study][version].append(cell.name)
     return [
         f"the cells of {study} were computed with {len(versions)} versions of esen: "
         + "; ".join(
@@ -375,58 +379,19 @@ def _mixed_versions(folders: Sequence[Path]) -> list[str]:
     ]
 
 
-def _studies(folders: Sequence[Path], remark: Callable[[str], None]) -> tuple[list[str], str | None]:
-    """Return the variants of the studies in their order, and the name of their base; say what is not computed yet.
-
-    Raises:
-        InputError: A `study.json` is damaged.
-    """
-    variants: dict[str, None] = {}
-    bases: set[str] = set()
-    for path in _files(folders, STUDY, required=False):
-        study = read_json(path, _CURE)
-        try:
-            mine = list(map(str, study["variants"]))
-            planned = [
-                (str(system), variant, seed, test)
-                for system in study["systems"]
-                for seed in study["seeds"]
-                for variant, tests in study["cells"][system].items()
-                for test in tests
-            ]
-        except (KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{path}: no study of this version of esen ({error!r}); {_CURE}") from error
-        variants |= dict.fromkeys(mine)
-        bases |= {str(study["base"])} if study.get("base") else set()
-        ended = {
-            (*_who_of_cell(cell, one).key, cell.get("test"))
-            for one in _files([path.parent], RECORD)
-            if (cell := _cell(one.parent)) is not None and not _is_outdated(cell)
-        }
-        missing = [
-            ", ".join([*([system] if system else []), variant, f"seed {seed}", test])
-            for system, variant, seed, test in planned
-            if (system, variant, seed, test) not in ended
-        ]
-        if missing:
-            names = first_few(missing, between="; ")
-            remark(f"{path.parent}: {len(missing)} of {len(planned)} cells are not computed ({names})")
-    return list(variants), bases.pop() if len(bases) == 1 else None
-
-
 def _distinct(records: Sequence[Record]) -> list[Record]:
     """Name potentials without a seed so that two that share a label, or a label and a variant, are told apart."""
     seeded = {record.who.variant for record in records if record.who.seed is not None}
-    contents: dict[str, set[str]] = {}
+    contents: dict[str, set[str]] = defaultdict(set)
     for record in records:
         if record.who.seed is None:
-            contents.setdefault(record.who.variant, set()).add(record.content)
-    named = []
-    for record in records:
+            contents[record.who.variant].add(record.content)
+
+    def named(record: Record) -> Record:
         variant = record.who.variant
-        clash = record.who.seed is None and (variant in seeded or len(contents[variant]) > 1)
-        if clash:
-            given = os.path.normpath(record.given)
-            record = replace(record, who=replace(record.who, variant=f"{variant} ({given})"))  # noqa: PLW2901
-        named.append(record)
-    return named
+        if record.who.seed is not None or (variant not in seeded and len(contents[variant]) == 1):
+            return record
+        given = os.path.normpath(record.given)
+        return replace(record, who=replace(record.who, variant=f"{variant} ({given})"))
+
+    return [named(record) for record in records]

@@ -12,8 +12,14 @@ FEWEST = 3
 
 
 def sample_deviation(values: Sequence[float]) -> float | None:
-    """Return the sample standard deviation, with n − 1; None for fewer than two values."""
-    return float(np.std(values, ddof=1)) if len(values) > 1 else None
+    """Return the sample standard deviation, with n − 1; None for fewer than two values.
+
+    >>> sample_deviation([0.1, 0.1, 0.1]), sample_deviation([0.1])
+    (0.0, None)
+    """
+    if len(values) < 2:
+        return None
+    return float(np.std(values, ddof=1)) if len(set(values)) > 1 else 0.0  # numpy rounds to 2e-17
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,13 @@ class Difference:
         return None if self.half_width is None or not self.base else 100 * self.half_width / abs(self.base)
 
     @property
+    def ends(self) -> tuple[float | None, float | None]:
+        """Both ends of the interval; None for one seed."""
+        if self.half_width is None:
+            return None, None
+        return self.mean - self.half_width, self.mean + self.half_width
+
+    @property
     def within(self) -> bool | None:
         """Whether 0 is in the interval, so that the seeds explain the difference; None for one seed."""
         return None if self.half_width is None else abs(self.mean) <= self.half_width
@@ -65,12 +78,12 @@ def paired_difference(
     return Difference(
         seeds=tuple(seeds),
         mean=float(np.mean(differences)),
-        half_width=mean_half_width(differences),
+        half_width=_mean_half_width(differences),
         base=float(np.mean([base[seed] for seed in seeds])),
     )
 
 
-def mean_half_width(values: Sequence[float]) -> float | None:
+def _mean_half_width(values: Sequence[float]) -> float | None:
     """Return half of the 95 % interval of a mean, t s/√n; None for fewer than two values."""
     deviation = sample_deviation(values)
     if deviation is None:

@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from esen.study.compare.correlation import Coefficients, Correlation, Point, text_of
-from esen.study.plots.style import FAINT, shades, write_empty, write_figure
+from esen.study.compare.correlation import Coefficients, Correlation, Point
+from esen.study.plots.style import FAINT, shades, write_figure
 from esen.text import printable
 
 _DECADES = 2
@@ -26,10 +26,6 @@ def correlation_plot(correlation: Correlation, path: Path) -> None:
     figure = Figure(figsize=(7.4, 4.6), dpi=160, layout="constrained")
     axes = figure.subplots()
     axes.spines[["top", "right"]].set_visible(False)
-    if not correlation.points:
-        write_empty(axes, "no potential has both quantities")
-        write_figure(figure, path)
-        return
     variants = list(dict.fromkeys(point.variant for point in correlation.points))
     for variant, colour in zip(variants, _colours(len(variants)), strict=True):
         mine = [point for point in correlation.points if point.variant == variant]
@@ -45,20 +41,25 @@ def correlation_plot(correlation: Correlation, path: Path) -> None:
     ):
         if min(values) > 0 and max(values) > 10**_DECADES * min(values):
             set_scale("log")
-    axes.set(xlabel=_label(correlation.x), ylabel=_label(correlation.y))
+    axes.set(xlabel=correlation.x.text, ylabel=correlation.y.text)
     axes.tick_params(labelsize=8)
     _marks(axes, correlation)
     axes.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1.01, 1))
-    lines = [_words("all", correlation.everything)]
-    if correlation.passing is not None:
-        lines.append(_words("energy conserved", correlation.passing))
-    axes.set_title("\n".join(lines), fontsize=8, loc="left", color="#444444")
+    lines = [_words(over, found) for over, found in correlation.lines().items()]
+    axes.set_title(
+        "\n".join([*filter(None, [printable(correlation.system)]), *lines]),
+        fontsize=8,
+        loc="left",
+        color="#444444",
+    )
     write_figure(figure, path)
 
 
 def _colours(count: int) -> list[str]:
-    """Return colours of variants: up to ten that are easily told apart, or many from one colour map."""
-    return [to_hex(colormaps["tab10"](number)) for number in range(count)] if count <= 10 else shades(count)
+    """Return colours of variants: up to twenty that are told apart, or many from one colour map."""
+    if count > 20:
+        return shades(count)
+    return [to_hex(colormaps["tab10" if count <= 10 else "tab20"](number)) for number in range(count)]
 
 
 def _draw(axes: Axes, points: list[Point], colour: str, *, marker: str, hollow: bool = False) -> None:
@@ -86,11 +87,6 @@ def _marks(axes: Axes, correlation: Correlation) -> None:
             axes.plot([], [], marker, color=FAINT, markerfacecolor=fill, label=words)
 
 
-def _label(quantity: tuple[str, str, str]) -> str:
-    _, symbol, unit = quantity
-    return f"{symbol} ({unit})" if unit else symbol
-
-
 def _words(over: str, found: Coefficients) -> str:
-    pearson, spearman = (text_of(one, found.n) for one in (found.pearson, found.spearman))
+    pearson, spearman = found.texts()
     return f"{over}, n = {found.n}: Pearson {pearson}, Spearman {spearman}"

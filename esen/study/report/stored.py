@@ -10,9 +10,11 @@ from esen.errors import InputError
 from esen.files import read_json
 
 M = TypeVar("M", bound=BaseModel)
+CellKey = tuple[str, str, int | None, str]
+"""System, variant, seed and test."""
 
 REPORT = "report.html"
-_CURE = "compute the results again, or remove the file"
+CURE = "run the command again, or move the file away"
 
 
 class StoredColumn(BaseModel):
@@ -74,6 +76,16 @@ class StoredCell(BaseModel):
     versions: list[str] = Field(default_factory=list)
     outdated: str | None = None
 
+    @property
+    def key(self) -> CellKey:
+        """System, variant, seed and test."""
+        return self.system, self.variant, self.seed, self.test
+
+    @property
+    def name(self) -> str:
+        """What a reader sees of it."""
+        return shown_cell(*self.key)
+
 
 class StoredTest(BaseModel):
     """A test of a study."""
@@ -87,12 +99,23 @@ class StoredStudy(BaseModel):
 
     study: str
     version: str = ""
-    systems: dict[str, Any] = Field(default_factory=lambda: {"": {}})
+    base: str | None = None
     variants: dict[str, Any]
     seeds: list[int]
     tests: dict[str, dict[str, StoredTest]] = Field(default_factory=dict)
     cells: dict[str, dict[str, list[str]]]
     """By system and variant, the names of the training and the tests."""
+
+    @property
+    def planned(self) -> list[CellKey]:
+        """All trainings and tests, by system, variant and seed."""
+        return [
+            (system, variant, seed, test)
+            for system, variants in self.cells.items()
+            for variant, tests in variants.items()
+            for seed in self.seeds
+            for test in tests
+        ]
 
 
 class ComparedVariant(BaseModel):
@@ -111,13 +134,29 @@ class StoredComparison(BaseModel):
     remarks: list[str] = Field(default_factory=list)
 
 
+def shown_key(system: str, variant: str, *seeds: int | None) -> str:
+    """Return what a potential, or those of several seeds, are called.
+
+    >>> shown_key("mgo", "direct", 0, 1), shown_key("", "emt", None)
+    ('mgo, direct, seeds 0, 1', 'emt')
+    """
+    known = [str(seed) for seed in seeds if seed is not None]
+    words = [f"seed{'s' * (len(known) > 1)} {', '.join(known)}"] if known else []
+    return ", ".join([*filter(None, (system, variant)), *words])
+
+
+def shown_cell(system: str, variant: str, seed: int | None, test: str) -> str:
+    """Return what a training or a test of a study is called."""
+    return f"{shown_key(system, variant, seed)}, {test}"
+
+
 def read_stored(path: Path, kind: type[M]) -> M:
     """Read a file of results.
 
     Raises:
         InputError: It is missing, damaged, or holds something else.
     """
-    return parse_stored(path, read_json(path, _CURE), kind)
+    return parse_stored(path, read_json(path, CURE), kind)
 
 
 def parse_stored(path: Path, value: Any, kind: type[M]) -> M:
@@ -131,7 +170,7 @@ def parse_stored(path: Path, value: Any, kind: type[M]) -> M:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "content"
-        raise InputError(f"{path}: {where}: {first['msg']}; {_CURE}") from None
+        raise InputError(f"{path}: {where}: {first['msg']}; {CURE}") from None
 
 
 def tables_of(result: StoredResult, path: Path) -> dict[str, StoredTable]:

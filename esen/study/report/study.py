@@ -8,13 +8,10 @@ from urllib.parse import quote
 
 from esen.study.ablation.cells import EARLIER, RECORD, STUDY
 from esen.study.report.sheet import Cell, Mark, Sheet, mark_of, sheet_of
-from esen.study.report.stored import REPORT, StoredCell, StoredStudy, read_stored
+from esen.study.report.stored import REPORT, CellKey, StoredCell, StoredStudy, read_stored
 from esen.text import duration
 
 TRAIN = "train"
-
-_Key = tuple[str, str, int | None, str]
-"""System, variant, seed and test."""
 
 
 @dataclass(frozen=True)
@@ -41,29 +38,21 @@ def study_state(folder: Path) -> StudyState:
         InputError: `study.json` or the record of a cell is damaged.
     """
     study = read_stored(folder / STUDY, StoredStudy)
-    cells: dict[_Key, tuple[StoredCell, Path]] = {}
+    cells: dict[CellKey, tuple[StoredCell, Path]] = {}
     for path in sorted(folder.rglob(RECORD)):
         one = read_stored(path, StoredCell)
-        if EARLIER in path.relative_to(folder).parts[:1]:
-            continue
-        cells[one.system, one.variant, one.seed, one.test] = (one, path.parent)
-    rows = [
-        (system, variant, seed)
-        for system, variants in study.cells.items()
-        for variant in variants
-        for seed in study.seeds
-    ]
-    of_variant = {(system, name): mine for system, all_ in study.cells.items() for name, mine in all_.items()}
-    tests = list(dict.fromkeys(test for mine in of_variant.values() for test in mine))
-    wanted = [(*row, test) for row in rows for test in of_variant[row[:2]]]
-    names = ["system", "variant", "seed"] if list(study.systems) != [""] else ["variant", "seed"]
+        if EARLIER not in path.relative_to(folder).parts[:1]:
+            cells[one.key] = (one, path.parent)
+    wanted = study.planned
+    tests = list(dict.fromkeys(key[3] for key in wanted))
+    names = ["system", "variant", "seed"] if list(study.cells) != [""] else ["variant", "seed"]
     matrix = []
-    for row in rows:
+    for row in dict.fromkeys(key[:3] for key in wanted):
         labels = [Cell(str(part), head=True) for part in row[-len(names) :]]
-        states = [
-            _state(cells.get((*row, test)), folder) if (*row, test) in wanted else Cell("") for test in tests
-        ]
-        matrix.append([*labels, *states])
+        keys = [(*row, test) for test in tests]
+        matrix.append(
+            [*labels, *(_state(cells.get(key), folder) if key in wanted else Cell("") for key in keys)]
+        )
     every = [cells[key][0] for key in wanted if key in cells]
     found = [one for one in every if not one.outdated]
     failures = [one for one in found if one.state != "done"]
@@ -102,11 +91,11 @@ def _state(known: tuple[StoredCell, Path] | None, folder: Path) -> Cell:
 
 
 def _failures(
-    failures: Sequence[StoredCell], cells: Mapping[_Key, tuple[StoredCell, Path]], folder: Path
+    failures: Sequence[StoredCell], cells: Mapping[CellKey, tuple[StoredCell, Path]], folder: Path
 ) -> Sheet:
     rows = []
     for one in failures:
-        place = cells[one.system, one.variant, one.seed, one.test][1]
+        place = cells[one.key][1]
         where = Cell(os.path.relpath(place, folder), link=address(place, folder))
         rows.append([where, one.state, one.failure or "no reason was recorded"])
     return sheet_of("Failures", ["cell", "state", "reason"], rows, whole=f"{RECORD} of each cell")

@@ -10,8 +10,10 @@ import pytest
 import scipy.stats
 
 from esen.errors import InputError
-from esen.study.compare import Comparison, compare, read_measurements
+from esen.study.compare import Comparison, compare, read_measurements, write_comparison
 from esen.study.compare.comparison import Cell, Line
+from esen.study.compare.layout import latex, markdown, notes, value_tables
+from esen.text import Grey
 from tests.study.compare.handmade import errors, trajectory, write_cell, write_result
 
 VALUES: dict[str, dict[int, float]] = {
@@ -96,7 +98,7 @@ def test_one_seed_has_no_deviation_and_no_interval(tmp_path: Path) -> None:
     assert (cell.n, cell.deviation) == (1, None)
     assert cell.difference is not None
     assert (cell.difference.mean, cell.difference.half_width, cell.difference.within) == (1.0, None, None)
-    assert any("n = 1" in note for note in comparison.notes())
+    assert any("n = 1" in note for note in notes(comparison))
 
 
 def test_a_missing_value_is_not_averaged_over_silently(tmp_path: Path) -> None:
@@ -106,16 +108,18 @@ def test_a_missing_value_is_not_averaged_over_silently(tmp_path: Path) -> None:
     cell = cell_of(comparison, "direct", "energy_mae")
     assert cell.values == {0: 2.5, 2: 2.9}
     assert cell_of(comparison, "direct", "forces_mae").n == 3
-    assert "(n = 2)" in comparison.markdown()
+    assert "(n = 2)" in markdown(comparison)
 
 
 def test_a_potential_without_stress_has_a_dash(tmp_path: Path) -> None:
     write_cell(tmp_path, "default", 0, "mae", errors(1.0, 2.0, 3.0))
     write_cell(tmp_path, "direct", 0, "mae", errors(1.0, 2.0))
     comparison = compare(read_measurements([tmp_path]), columns=["stress_mae"])
-    [grid] = comparison.tables()
-    assert [row[-1].text for row in grid.rows] == ["3", "–"]
-    assert comparison.csv().splitlines()[2].startswith(",direct,stress_mae,meV/Å³,0,,")
+    [(_, table)] = value_tables(comparison)
+    assert [row[-1] for row in table.records] == ["3", "–"]
+    text = write_comparison(comparison, tmp_path / "out")["table, CSV"].read_text(encoding="utf-8")
+    assert text.splitlines()[2].startswith(",direct,stress_mae,meV/Å³,0,,")
+    assert any("direct, seed 0: no stress_mae" in remark for remark in comparison.remarks)
 
 
 def test_correlations_are_those_of_scipy(tmp_path: Path) -> None:
@@ -145,7 +149,7 @@ def test_few_points_have_no_interval(tmp_path: Path) -> None:
     assert found.everything.n == 3
     assert found.everything.pearson.value is not None
     assert found.everything.pearson.low is None
-    assert "too few" in str(found.rows()[0]["Pearson"])
+    assert "too few" in found.everything.texts()[0]
 
 
 def test_foreign_potentials_have_no_seed_and_no_pair(tmp_path: Path) -> None:
@@ -192,7 +196,7 @@ def test_systems_are_compared_each_for_itself(tmp_path: Path) -> None:
                     settings={"data": system},
                 )
     comparison = compare(read_measurements([tmp_path]))
-    assert comparison.systems == ["mgo", "water"]
+    assert list(comparison.systems) == ["mgo", "water"]
     for system in ("mgo", "water"):
         difference = line_of(comparison, "direct", system).cells["energy_mae"].difference
         assert difference is not None
@@ -201,14 +205,14 @@ def test_systems_are_compared_each_for_itself(tmp_path: Path) -> None:
 
 def test_a_difference_within_its_interval_is_marked_everywhere(tmp_path: Path) -> None:
     comparison = compare(read_measurements([study(tmp_path)]), columns=["energy_mae"])
-    _, differences = comparison.tables()
-    assert {row[0].text: row[-1].dim for row in differences.rows} == {
+    _, (_, differences) = value_tables(comparison)
+    assert {row[0]: isinstance(row[-1], Grey) for row in differences.records} == {
         "default": False,
         "bessel": True,
         "direct": False,
     }
-    assert comparison.latex().count("textcolor{gray}") == 1
-    marked = [text for text in comparison.markdown().splitlines() if "≈ " in text]
+    assert latex(comparison).count("textcolor{gray}") == 1
+    marked = [text for text in markdown(comparison).splitlines() if "≈ " in text]
     assert len(marked) == 1
     rows = {row["variant"]: row for row in comparison.json()["variants"]}
     assert rows["bessel"]["cells"]["energy_mae"]["difference"]["within_interval"] is True
@@ -221,20 +225,20 @@ def test_hostile_names_break_no_table(tmp_path: Path) -> None:
         for seed in (0, 1):
             write_cell(tmp_path, variant, seed, "mae", errors(1.0 + seed), folder=f"v{len(variant)}")
     comparison = compare(read_measurements([tmp_path]))
-    lines = comparison.markdown().splitlines()
+    lines = markdown(comparison).splitlines()
     table = [text for text in lines if text.startswith("|")]
     assert len({text.replace("\\|", "").count("|") for text in table}) == 1
-    assert "\x1b" not in comparison.markdown() + comparison.latex()
-    body = [text for text in comparison.latex().splitlines() if text.endswith(r"\\")]
+    assert "\x1b" not in markdown(comparison) + latex(comparison)
+    body = [text for text in latex(comparison).splitlines() if text.endswith(r"\\")]
     assert len({text.replace(r"\&", "").count("&") for text in body}) == 1
 
 
 @pytest.mark.parametrize("width", [40, 80, 150])
 def test_tables_fit_into_a_terminal(tmp_path: Path, width: int) -> None:
     comparison = compare(read_measurements([study(tmp_path)]))
-    shown = [name for grid in comparison.tables(width) for name in (h.name for h in grid.columns)]
+    shown = [column.name for _, table in value_tables(comparison, width) for column in table.columns]
     assert shown.count("energy_mae") == 2
-    assert {*shown} == {*comparison.shown}
+    assert {*shown} == {*comparison.shown, "variant", "n"}
 
 
 def test_a_correlation_is_judged_by_its_own_test(tmp_path: Path) -> None:
@@ -245,7 +249,7 @@ def test_a_correlation_is_judged_by_its_own_test(tmp_path: Path) -> None:
                 tmp_path, "default", seed, "md-drift", [trajectory(1.0 + seed, verdict=verdict)], test=test
             )
     found = compare(read_measurements([tmp_path])).correlations
-    passing = {one.y[0]: one.passing.n for one in found if one.passing is not None}
+    passing = {one.y.name: one.passing.n for one in found if one.passing is not None}
     assert passing == {"drift [nve32]": 0, "drift [nve64]": 5}
 
 
@@ -254,8 +258,86 @@ def test_studies_with_the_same_variants_are_kept_apart(tmp_path: Path) -> None:
         for variant in ("default", "direct"):
             for seed in (0, 1):
                 path = write_cell(tmp_path / study_name, variant, seed, "mae", errors(1.0 + seed + shift))
-                cell = json.loads((path.parent / "cell.json").read_text()) | {"study": study_name}
-                (path.parent / "cell.json").write_text(json.dumps(cell))
+                of_study(path, study=study_name)
     comparison = compare(read_measurements([tmp_path]))
-    assert comparison.systems == ["one", "two"]
+    assert list(comparison.systems) == ["one", "two"]
     assert line_of(comparison, "direct", "two").cells["energy_mae"].mean == pytest.approx(6.5)
+
+
+def of_study(path: Path, **more: Any) -> None:
+    """Change the record of a cell."""
+    cell = json.loads((path.parent / "cell.json").read_text()) | more
+    (path.parent / "cell.json").write_text(json.dumps(cell))
+
+
+def test_each_study_has_its_own_base(tmp_path: Path) -> None:
+    for name, base in (("one", "a"), ("two", "b")):
+        for variant in ("a", "b"):
+            for seed in (0, 1):
+                path = write_cell(tmp_path / name, variant, seed, "mae", errors(1.0 + seed))
+                of_study(path, study=name)
+        plan = {"study": name, "base": base, "variants": {"a": {}, "b": {}}, "seeds": [0, 1], "cells": {}}
+        (tmp_path / name / "study.json").write_text(json.dumps(plan))
+    assert compare(read_measurements([tmp_path])).bases == {"one": "a", "two": "b"}
+
+
+def test_a_table_has_the_quantities_of_its_system(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        for variant in ("default", "direct"):
+            mgo = errors(1.0 + seed, 2.0, 3.0)
+            write_cell(tmp_path, variant, seed, "mae", mgo, system="mgo", settings={"data": 1})
+            water = errors(1.0 + seed, 2.0)
+            write_cell(tmp_path, variant, seed, "mae", water, system="water", settings={"data": 2})
+    comparison = compare(read_measurements([tmp_path]))
+    columns = {title: [column.name for column in table.columns] for title, table in value_tables(comparison)}
+    assert {title.rpartition(", ")[2] for title in columns} == {"mgo", "water"}
+    assert all(("stress_mae" in names) == title.endswith("mgo") for title, names in columns.items())
+
+
+def test_quantities_with_the_same_symbol_have_columns_of_their_own(tmp_path: Path) -> None:
+    rows = [trajectory(0.1, "a", wander=1.0), trajectory(0.1, "b", wander=7.0)]
+    write_cell(tmp_path, "default", 0, "md-drift", rows)
+    comparison = compare(read_measurements([tmp_path]), columns=["wander", "md-drift.wander"])
+    [(_, table)] = value_tables(comparison)
+    [row] = table.texts()
+    assert list(row.values())[2:] == ["7", "4"]
+
+
+def test_rounding_is_no_deviation(tmp_path: Path) -> None:
+    values = {"default": {0: 0.1, 1: 0.1, 2: 0.1}, "direct": {0: 0.3, 1: 0.1 + 0.2, 2: 0.3}}
+    comparison = compare(read_measurements([study(tmp_path, values)]), columns=["energy_mae"])
+    assert cell_of(comparison, "default", "energy_mae").deviation == 0.0
+    assert [row[-1] for _, table in value_tables(comparison) for row in table.records] == [
+        *("0.1", "0.3"),
+        *("base", "+0.2, +200 %"),
+    ]
+
+
+def test_a_correlation_without_points_is_remarked(tmp_path: Path) -> None:
+    study(tmp_path / "study", {"default": {0: 1.0}})
+    rows = [{"potential": "emt", "name": "cu", "C11": 100.0}]
+    write_result(tmp_path / "emt", "elastic", rows, label="emt")
+    comparison = compare(read_measurements([tmp_path]), correlate=[("energy_mae", "elastic.C11")])
+    assert comparison.correlations == []
+    assert any("no potential has both" in remark for remark in comparison.remarks)
+
+
+def test_points_of_a_correlation_are_in_the_order_of_the_table(tmp_path: Path) -> None:
+    comparison = compare(read_measurements([study(tmp_path)]), sort="energy_mae")
+    [found] = comparison.correlations
+    order = [line.variant for line in comparison.lines]
+    assert list(dict.fromkeys(point.variant for point in found.points)) == order
+
+
+def test_letters_that_latex_lacks_are_commands_or_named(tmp_path: Path) -> None:
+    for variant in ("default", "größe λ", "日本"):
+        rows = [trajectory(0.1, angular_change=0.5)]
+        write_cell(
+            tmp_path, variant, 0, "md-drift", rows, units={"angular_change": "ħ"}, folder=f"v{len(variant)}"
+        )
+    text = latex(compare(read_measurements([tmp_path])))
+    code = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
+    assert r"($\hbar$)" in code
+    assert r"größe $\lambda$" in code
+    assert "ħ" not in code
+    assert "lualatex" in text.splitlines()[1]

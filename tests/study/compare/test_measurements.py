@@ -42,6 +42,23 @@ def test_a_quantity_without_an_item_of_others_is_marked(tmp_path: Path) -> None:
     assert any("direct, seed 0" in remark and "structures b" in remark for remark in measured.remarks)
 
 
+def test_a_quantity_without_a_value_is_remarked_once_per_variant(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        write_cell(tmp_path, "default", seed, "md-drift", [trajectory(0.3, "a")])
+        write_cell(tmp_path, "bad", seed, "md-drift", [trajectory(None, "a", verdict="exploded")])
+    measured = read_measurements([tmp_path])
+    assert not [one for one in measured.measurements if (one.variant, one.quantity) == ("bad", "drift")]
+    assert [remark for remark in measured.remarks if remark.startswith("bad, seeds 0, 1: no drift")]
+    assert not any("default" in remark for remark in measured.remarks)
+
+
+def test_a_result_of_no_potential_is_remarked(tmp_path: Path) -> None:
+    write_cell(tmp_path, "default", 0, "mae", errors(1.0))
+    path = write_result(tmp_path / "other", "mae", errors(1.0))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"potentials": {}}))
+    assert any("other" in remark for remark in read_measurements([tmp_path]).remarks)
+
+
 def test_laws_broken_are_counted_and_each_is_known(tmp_path: Path) -> None:
     laws: list[dict[str, Any]] = [
         {"law": "rotation", "value": 0.1, "unit": "eV/Å", "verdict": "fail"},
@@ -241,7 +258,7 @@ def test_a_study_gives_order_and_base_and_what_is_missing(tmp_path: Path) -> Non
     study = {
         "study": "by hand",
         "base": "b",
-        "systems": [""],
+        "systems": {"": {}, "water": {}},
         "variants": {"b": {}, "a": {}},
         "seeds": [0],
         "tests": {"": {"mae": {"command": "mae", "arguments": []}}},
@@ -250,7 +267,7 @@ def test_a_study_gives_order_and_base_and_what_is_missing(tmp_path: Path) -> Non
     write_cell(tmp_path, "a", 0, "mae", errors(1.0))
     (tmp_path / "study.json").write_text(json.dumps(study))
     measured = read_measurements([tmp_path])
-    assert (list(measured.variants), measured.base) == (["b", "a"], "b")
+    assert (list(measured.variants), measured.bases) == (["b", "a"], {"": "b"})
     assert any("3 of 4 cells" in remark and "b, seed 0, train" in remark for remark in measured.remarks)
     (tmp_path / "study.json").write_text('{"variants": 3}')
     with pytest.raises(InputError, match=r"study\.json"):
