@@ -14,6 +14,7 @@ from esen.data.structure import Structure
 from esen.data.targets import ENERGY, STRESS, TARGETS, Target
 from esen.errors import InputError, first_line
 from esen.evaluate.report import Errors, FrameErrors, GroupErrors, LeftOut, MaeReport, Parity
+from esen.evaluate.trends import composition_trend, volume_trend
 from esen.graph.batch import make_graph, make_labels, pack_batches
 from esen.graph.types import Potential
 
@@ -158,7 +159,17 @@ class _Pairs:
             parity={t.name: _finite(self.values[t.name]) for t in TARGETS},
             group_by=group_by,
             left_out=left_out,
+            volume_trend=volume_trend(self.structures, self._differences(STRESS).trace(axis1=1, axis2=2) / 3),
+            composition_trend=composition_trend(self.structures, self._differences(ENERGY)),
         )
+
+    def _differences(self, target: Target) -> Float64[np.ndarray, "..."]:
+        """Return predicted − reference in thousandths of the unit; NaN where either is not finite."""
+        reference, predicted = self.values[target.name]
+        difference = np.full(reference.shape, np.nan)
+        both = np.isfinite(reference) & np.isfinite(predicted)
+        difference[both] = _MILLI * (predicted[both] - reference[both])
+        return difference
 
     def _any(self, target: Target, components: Bool[np.ndarray, "..."]) -> Bool[np.ndarray, " B"]:
         """Whether any component of the target is marked, for each structure."""

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from esen.data.targets import TARGETS
+from esen.evaluate.trends import CompositionTrend, VolumeTrend
 from esen.files import plain
 
 
@@ -92,6 +93,8 @@ class MaeReport:
         parity: By target, in its `unit`, the energy per atom.
         group_by: Key of `Structure.info`.
         left_out: Structures that the potential cannot predict; they are in no mean.
+        volume_trend: How the stress error depends on the volume; None if it does not.
+        composition_trend: How the energy error depends on the composition; None if it does not.
     """
 
     frames: tuple[FrameErrors, ...]
@@ -105,11 +108,13 @@ class MaeReport:
     parity: dict[str, Parity]
     group_by: str = "config_type"
     left_out: tuple[LeftOut, ...] = ()
+    volume_trend: VolumeTrend | None = None
+    composition_trend: CompositionTrend | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return everything but single frames and numbers as plain values, with null for NaN.
 
-        `left_out` is there only if structures were left out.
+        `left_out` is there only if structures were left out, and a trend only if there is one.
         """
         groups = "config_types" if self.group_by == "config_type" else "groups"
         content = {
@@ -122,7 +127,13 @@ class MaeReport:
             "missing": self.missing,
             "not_finite": self.not_finite,
         }
-        return content | ({"left_out": [asdict(one) for one in self.left_out]} if self.left_out else {})
+        if self.left_out:
+            content["left_out"] = [asdict(one) for one in self.left_out]
+        for name in ("volume_trend", "composition_trend"):
+            trend: VolumeTrend | CompositionTrend | None = getattr(self, name)
+            if trend is not None:
+                content[name] = asdict(trend)
+        return content
 
 
 def _plain(group: GroupErrors) -> Any:

@@ -214,14 +214,20 @@ def _repeated(weights: Path | None, structures: Sequence[Structure], label: str)
 
 
 def evaluate_with_progress(
-    potential: Potential, structures: Sequence[Structure], *, label: str = "", **options: Any
+    potential: Potential,
+    structures: Sequence[Structure],
+    *,
+    label: str = "",
+    trained: bool = False,
+    **options: Any,
 ) -> MaeReport:
-    """Run `evaluate_mae` under a progress bar, and warn of everything that is in no mean.
+    """Run `evaluate_mae` under a progress bar, and warn of what is in no mean and of errors that follow a trend.
 
     Args:
         potential: As `evaluate_mae` takes it.
         structures: As `evaluate_mae` takes them.
         label: Name of the potential in the warnings, if there are several.
+        trained: Whether the potential has just been trained; then the warnings say what to change in the recipe.
         **options: Further arguments of `evaluate_mae`.
 
     Raises:
@@ -233,7 +239,7 @@ def evaluate_with_progress(
         report = evaluate_mae(
             potential, structures, progress=lambda done: bar.update(task, completed=done), **options
         )
-    for remark in _remarks(report, structures):
+    for remark in (*_remarks(report, structures), *_trends(report, advise=trained)):
         logger.warning("%s%s", f"{label}: " if label else "", remark)
     return report
 
@@ -313,6 +319,28 @@ def _remarks(report: MaeReport, structures: Sequence[Structure]) -> Iterator[str
         yield f"{len(frames)} of {total} structures are left out ({reason}): {named}"
     if len(by_reason) > _NAMED:
         yield f"{len(by_reason) - _NAMED} more reasons why structures are left out: see mae.json"
+
+
+def _trends(report: MaeReport, *, advise: bool) -> Iterator[str]:
+    """Yield a line for every error that follows a trend, with what to change in the recipe."""
+    if (trend := report.volume_trend) is not None:
+        side = "higher" if trend.modulus_error > 0 else "lower"
+        advice = "; train with larger batches, for example train.batch: {structures: 8}, or a larger train.loss.stress"
+        yield (
+            f"the stress error depends on the volume: the bulk modulus is {abs(trend.modulus_error):.3g} ±"
+            f" {trend.uncertainty:.1g} GPa {side} than that of the labels ({trend.share:.0%} of the variance of the"
+            f" isotropic stress error of {trend.structures} structures)" + (advice if advise else "")
+        )
+    if (found := report.composition_trend) is not None:
+        (low, least), (high, most) = found.lowest, found.highest
+        advice = (
+            "; fit the reference energies to these frames (data.references: least_squares), or train longer"
+        )
+        yield (
+            f"the energy error depends on the composition: {most:+.3g} meV per atom of {high}, {least:+.3g} of {low}"
+            f" ({found.share:.0%} of its variance over {found.structures} structures)"
+            + (advice if advise else "")
+        )
 
 
 def _records(reports: Mapping[str, MaeReport]) -> list[MaeRecord]:

@@ -413,7 +413,7 @@ def _evaluate(
     rows: list[Row] = []
     if recipe.evaluate.mae is not None:
         potential = load_potential(weights, device=device)
-        report = evaluate_with_progress(potential, frames, device=device)
+        report = evaluate_with_progress(potential, frames, device=device, trained=True)
         paths |= write_mae(report, output)
         rows = [
             {key.replace("MAE of", f"{of} MAE"): value for key, value in row.items()}
