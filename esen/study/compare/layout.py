@@ -6,11 +6,11 @@ from dataclasses import replace
 from operator import itemgetter
 
 from esen.study.compare.comparison import Cell, Comparison, Line
+from esen.study.report.sheet import WITHIN
 from esen.study.table import Column, Table, latex_text
 from esen.text import Grey, printable
 
 NOTHING = "–"
-WITHIN = "≈"
 INCOMPLETE = "†"
 _ROUNDING = 1e-13
 _LAST_OF_PDFLATEX = "\N{LATIN SMALL LETTER LONG S}"

@@ -217,10 +217,7 @@ def _complete(measured: Sequence[Measurement]) -> list[Measurement]:
     for one in measured:
         items[one.system, one.quantity] |= dict.fromkeys(one.items)
     return [
-        replace(
-            one,
-            missing=tuple(name for name in items[one.system, one.quantity] if name not in one.items),
-        )
+        replace(one, missing=tuple(name for name in items[one.system, one.quantity] if name not in one.items))
         for one in measured
     ]
 

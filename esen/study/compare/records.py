@@ -19,6 +19,7 @@ from esen.files import RESULT, read_json, sha256_of
 from esen.recipe.document import parse_document
 from esen.study.ablation.cells import EARLIER, RECORD, STUDY
 from esen.study.compare.quantities import Row
+from esen.study.report.sheet import leaves
 from esen.study.report.stored import (
     CURE,
     StoredCell,
@@ -215,7 +216,7 @@ def _records_of(
     path: Path, result: StoredResult, cell: StoredCell | None, remarks: list[str]
 ) -> Iterator[Record]:
     """Yield what a result says about each of its potentials."""
-    settings = _identifying(result.command, _flat(result.settings))
+    settings = _identifying(result.command, result.settings)
     began = result.environment.get("folder")
     origin = _Origin(path, result.command, Path(str(began)) if began else None)
     only = next(iter(result.potentials)) if len(result.potentials) == 1 else None
@@ -244,19 +245,12 @@ def _records_of(
         remarks.append(f"{path} is left out, because it names no potential")
 
 
-def _identifying(command: str, settings: Mapping[str, str]) -> dict[str, str]:
-    """Return the settings by which tests are told apart."""
+def _identifying(command: str, settings: Mapping[str, Any]) -> dict[str, str]:
+    """Return by dotted key, as JSON, the settings by which tests are told apart."""
+    texts = {key: json.dumps(value, ensure_ascii=False, sort_keys=True) for key, value in leaves(settings)}
     if command == "train":
-        return {key: value for key, value in settings.items() if key in _OF_TRAINING}
-    return {key: value for key, value in settings.items() if not _WITHOUT_EFFECT.intersection(key.split("."))}
-
-
-def _flat(value: Any, key: str = "") -> dict[str, str]:
-    """Return nested settings by dotted key, with values as JSON."""
-    if isinstance(value, Mapping):
-        parts = [_flat(item, f"{key}.{name}" if key else str(name)) for name, item in value.items()]
-        return {name: text for part in parts for name, text in part.items()}
-    return {key: json.dumps(value, ensure_ascii=False, sort_keys=True)}
+        return {key: text for key, text in texts.items() if key in _OF_TRAINING}
+    return {key: text for key, text in texts.items() if not _WITHOUT_EFFECT.intersection(key.split("."))}
 
 
 @dataclass(frozen=True, eq=False)

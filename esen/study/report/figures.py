@@ -15,7 +15,7 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _CAPTIONS = (
     (r"training", "Training curves: losses and validation errors against the step"),
     (r"energy(?:-(?P<name>.+))?", "Energy against time: the change of the total energy per atom"),
-    (r"correlation-(?P<name>.+)", "Correlation of two quantities over all potentials"),
+    (r"correlation-.+", "Correlation of two quantities over all potentials"),
     (r"order", "Order of the integrator: fluctuation of the energy against the time step"),
     (r"mae", "Parity: predicted against reference values"),
     (r"parity", "Parity: computed values against references"),

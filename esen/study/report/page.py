@@ -3,8 +3,8 @@
 import csv
 import math
 import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ from esen.data.targets import TARGETS
 from esen.errors import InputError
 from esen.files import RESULT, read_json, write_atomically
 from esen.study.ablation.cells import RECORD, STUDY
-from esen.study.report.figures import Figure, find_figures
-from esen.study.report.recipe import recipe_of
+from esen.study.report.content import Page
+from esen.study.report.figures import find_figures
+from esen.study.report.recipe import add_recipe
 from esen.study.report.sheet import (
     Cell,
     Mark,
@@ -34,60 +35,23 @@ from esen.study.report.stored import (
     StoredResult,
     StoredTable,
     is_table,
-    named,
+    parse_stored,
     read_stored,
-    tables_of,
+    shown_key,
 )
-from esen.study.report.study import address, study_state
+from esen.study.report.study import add_study, address
 from esen.text import duration, first_few, printable_lines, without_secrets
 
 COMPARISON = "comparison.json"
 _TEMPLATE = Path(__file__).with_name("report.html.j2")
-_SUMMARY, _TRACKING, _METRICS, _ERRORS, _FRAMES = (
-    "summary.json",
-    "tracking.json",
-    "metrics.csv",
-    "mae.json",
-    "mae.csv",
-)
+_SUMMARY = "summary.json"
+_TRACKING = "tracking.json"
+_METRICS = "metrics.csv"
+_ERRORS = "mae.json"
+_FRAMES = "mae.csv"
 _RECOGNISED = (STUDY, COMPARISON, RESULT, _SUMMARY, "recipe.yaml")
 _MOST_FILES = 100
 _WORST = 3
-
-
-@dataclass
-class Page:
-    """The content of a report, filled in from the files of a folder one after the other.
-
-    Attributes:
-        title: What was done, with what.
-        summary: The verdict in one sentence.
-        mark: Whether it is good or bad news.
-        remarks: What a reader has to know beside it.
-        results: Tables of results.
-        figures: Images.
-        figures_note: Which images are not on the page.
-        recipe: Tables of the recipe of a training.
-        recipe_note: What is not known of it.
-        settings: Everything else that the numbers depend on.
-        commands: What computes the results again, after what each does.
-        versions: With what they were computed.
-        files: The files of the folder.
-    """
-
-    title: str = ""
-    summary: str = ""
-    mark: Mark = ""
-    remarks: list[str] = field(default_factory=list)
-    results: list[Sheet] = field(default_factory=list)
-    figures: Sequence[Figure] = ()
-    figures_note: str = ""
-    recipe: Sequence[Sheet] = ()
-    recipe_note: str = ""
-    settings: list[Sheet] = field(default_factory=list)
-    commands: list[tuple[str, str]] = field(default_factory=list)
-    versions: dict[str, Any] = field(default_factory=dict)
-    files: Sheet | None = None
 
 
 def write_report(folder: Path) -> Path:
@@ -117,9 +81,11 @@ def _page(folder: Path) -> Page:
         raise InputError(f"{folder}: holds no results; expected one of {', '.join(_RECOGNISED)}")
     page = Page()
     if (folder / STUDY).is_file():
-        _add_study(page, folder)
-    if comparison := named(folder, (COMPARISON, f"comparison/{COMPARISON}")):
-        _add_comparison(page, comparison)
+        add_study(page, folder)
+    for path in (folder / COMPARISON, folder / "comparison" / COMPARISON):
+        if path.is_file():
+            _add_comparison(page, read_stored(path, StoredComparison))
+            break
     if (folder / RESULT).is_file():
         _add_result(page, folder)
     if any((folder / name).is_file() for name in ("recipe.yaml", _SUMMARY)):
@@ -136,14 +102,15 @@ def _add_result(page: Page, folder: Path) -> None:
     """Add what `result.json` has, which is the same for all commands."""
     path = folder / RESULT
     result = read_stored(path, StoredResult)
-    further = tables_of(result, path)
-    main = main_sheet("Overview", result, RESULT)
-    page.results.append(main)
-    page.results += [main_sheet(_words(name), one, RESULT) for name, one in further.items() if one.rows]
+    tables = {name: one for name, one in (result.model_extra or {}).items() if is_table(one)}
+    page.results.append(main_sheet("Overview", result, RESULT))
+    for name, one in tables.items():
+        table = parse_stored(path, one, StoredTable)
+        page.results += [main_sheet(_words(name), table, RESULT)] if table.rows else []
     page.results += all_quantities("All quantities", result, RESULT)
     page.title = f"esen {result.command}: {first_few(list(result.potentials))}".removesuffix(": ")
     page.summary, page.mark = _summary(result)
-    extra = {name: value for name, value in (result.model_extra or {}).items() if not is_table(value)}
+    extra = {name: one for name, one in (result.model_extra or {}).items() if name not in tables}
     page.remarks += _remarks(extra)
     if extra := {name: value for name, value in extra.items() if value not in ([], {}, None, "")}:
         page.results.append(listing("Further results", extra, folded=True, whole=RESULT))
@@ -169,19 +136,13 @@ def _summary(result: StoredResult) -> tuple[str, Mark]:
         marks = [mark_of(verdict) for verdict in counts]
         return f"{words}.", min(marks, key=("bad", "doubtful", "", "good").index)
     failures = extra.get("failures") or {}
-    failed = f"{len(failures)} of {len(result.potentials)} potentials failed; " if failures else ""
-    overall = [row for row in result.rows if row.get("kind") == "all"] or result.rows[:1]
-    errors = [
-        _named(row.get("potential"), len(result.potentials), _first_numbers(result, row))
-        for row in overall[:3]
-    ]
-    return failed + (
-        "; ".join(filter(None, errors)) or f"{len(result.rows)} results"
-    ) + ".", "bad" if failed else ""
-
-
-def _named(potential: Any, potentials: int, words: str) -> str:
-    return f"{potential}: {words}" if potentials > 1 and words else words
+    several = len(result.potentials)
+    failed = f"{len(failures)} of {several} potentials failed; " if failures else ""
+    found = []
+    for row in ([row for row in result.rows if row.get("kind") == "all"] or result.rows[:1])[:3]:
+        if words := _first_numbers(result, row):
+            found.append(f"{row.get('potential')}: {words}" if several > 1 else words)
+    return f"{failed}{'; '.join(found) or f'{len(result.rows)} results'}.", "bad" if failed else ""
 
 
 def _first_numbers(table: StoredTable, row: Mapping[str, Any]) -> str:
@@ -199,10 +160,8 @@ def _remarks(extra: Mapping[str, Any]) -> list[str]:
     lines = [str(line) for line in extra.get("remarks") or ()]
     if isinstance(words := extra.get("verdict"), str):
         lines += [line.removeprefix("- ") for line in words.splitlines()[1:]]
-    failures = extra.get("failures")
-    lines += (
-        [f"{label}: {reason}" for label, reason in failures.items()] if isinstance(failures, dict) else []
-    )
+    if isinstance(failures := extra.get("failures"), dict):
+        lines += [f"{label}: {reason}" for label, reason in failures.items()]
     return lines
 
 
@@ -215,41 +174,33 @@ def _potentials(potentials: Mapping[str, Mapping[str, Any]]) -> Sheet:
 
 def _add_training(page: Page, folder: Path) -> None:
     """Add the recipe of a run, its errors, and its validations."""
-    recipe = recipe_of(folder)
     tracked = _read(folder / _TRACKING)
-    name = tracked.get("name") or (recipe.name if recipe else "") or folder.resolve().name
-    page.title = page.title if page.title and not page.title.startswith("esen train") else f"Training: {name}"
-    summary = _read(folder / _SUMMARY)
-    done = [
-        f"{summary[key]} steps" if key == "steps" else f"in {duration(summary[key])}"
-        for key in ("steps", "seconds")
-        if key in summary
-    ]
-    errors = _read(folder / _ERRORS)
+    recipe = add_recipe(page, folder)
+    if not page.title or page.title.startswith("esen train"):
+        page.title = f"Training: {tracked.get('name') or recipe or folder.resolve().name}"
+    summary, errors = _read(folder / _SUMMARY), _read(folder / _ERRORS)
+    done = f"{summary['steps']} steps" if "steps" in summary else ""
+    done += f" in {duration(summary['seconds'])}" if "seconds" in summary else ""
     if errors:
         page.results.append(_errors_by_group(errors))
-    of = next((of for of in ("test", "validation") if of in summary), "test")
     if overall := errors.get("overall"):
+        of = next((of for of in ("test", "validation") if of in summary), "test")
         units = errors.get("units", {})
         values = [
             f"{target} {one['mae']:.4g} {units.get(target, '')}"
             for target, one in overall.items()
-            if _is_number(one.get("mae"))
+            if isinstance(one.get("mae"), int | float)
         ]
-        page.summary = f"{of.capitalize()} MAE: {', '.join(values)}; {' '.join(done)}."
+        page.summary = f"{of.capitalize()} MAE: {', '.join(values)}; {done.strip()}."
     elif not page.summary:
-        page.summary = f"Trained: {' '.join(done)}." if done else "The training is not finished."
+        page.summary = f"Trained: {done.strip()}." if done else "The training is not finished."
         page.mark = "" if done else "doubtful"
-    if (worst := _worst_frames(folder / _FRAMES)) is not None and (folder / "recipe.yaml").is_file():
-        page.results.append(worst)
-    if (folder / _METRICS).is_file():
-        page.results.append(_validations(folder / _METRICS))
-    if recipe is not None:
-        page.recipe, page.recipe_note = recipe.sheets, recipe.note
-        if recipe.command:
-            page.commands.append(("Train by the same recipe and changes", recipe.command))
+    if (folder / "recipe.yaml").is_file():
+        page.results += _worst_frames(folder / _FRAMES)
         again = shlex.join(["esen", "train", str(folder / "recipe.yaml"), "--output", "NEW-FOLDER"])
         page.commands.append(("Train by the recipe with all of its defaults", again))
+    if (folder / _METRICS).is_file():
+        page.results.append(_validations(folder / _METRICS))
     if tracked:
         page.settings.append(listing("Tracked run", tracked))
 
@@ -263,52 +214,37 @@ def _errors_by_group(errors: Mapping[str, Any]) -> Sheet:
     return sheet_of("Errors", heads, rows, whole=_ERRORS)
 
 
-def _worst_frames(path: Path) -> Sheet | None:
+def _worst_frames(path: Path) -> list[Sheet]:
     """Return the frames with the largest errors of each target."""
-    if not path.is_file():
-        return None
-    frames = _rows(path)
+    frames = _rows(path) if path.is_file() else []
     found = []
     for target in TARGETS:
-        key = next(
-            (
-                f"{target.name}_{kind}"
-                for kind in ("max", "error", "mae")
-                if frames and f"{target.name}_{kind}" in frames[0]
-            ),
-            "",
-        )
+        keys = [f"{target.name}_{kind}" for kind in ("max", "error", "mae")]
+        key = next((key for key in keys if frames and key in frames[0]), "")
         known = [
-            (abs(value), frame["source"])
-            for frame in frames
-            if (value := _number(frame.get(key))) is not None
+            (abs(frame[key]), frame["source"]) for frame in frames if isinstance(frame.get(key), int | float)
         ]
         for error, source in sorted(known, key=lambda pair: -pair[0])[:_WORST]:
             found.append([key.replace("_", " "), error, target.error_unit, source])
-    return sheet_of("Worst frames", ["error of a frame", "value", "unit", "frame"], found) if found else None
+    headings = ["error of a frame", "value", "unit", "frame"]
+    return [sheet_of("Worst frames", headings, found)] if found else []
 
 
 def _validations(path: Path) -> Sheet:
     """Return the metrics of all validations, with units."""
     rows = _rows(path)
-    units = {f"{target.name}_mae": target.error_unit for target in TARGETS}
-    names = list(rows[0]) if rows else []
+    units = {f"{target.name}_mae": f" ({target.error_unit})" for target in TARGETS}
     heads = [
-        f"{name}{''.join(f' ({unit})' for key, unit in units.items() if name.endswith(key))}".replace(
-            "_", " "
-        )
-        for name in names
+        (name + "".join(unit for key, unit in units.items() if name.endswith(key))).replace("_", " ")
+        for name in (rows[0] if rows else ())
     ]
-    values = [[_number(row[name]) if row[name] else None for name in names] for row in rows]
-    return sheet_of("Validations", heads, values, whole=_METRICS, folded=True)
+    return sheet_of("Validations", heads, [list(row.values()) for row in rows], whole=_METRICS, folded=True)
 
 
 def _add_cell(page: Page, one: StoredCell) -> None:
     """Say which cell of a study this is."""
-    system = f"{one.system}, " if one.system else ""
-    page.remarks.insert(
-        0, f"Cell of the study {one.study}: {system}{one.variant}, seed {one.seed}, {one.test}: {one.state}."
-    )
+    page.title += f" ({shown_key(*one.key[:3])})"
+    page.remarks.insert(0, f"Cell of the study {one.study}: {one.name}: {one.state}.")
     if one.outdated:
         page.remarks.insert(1, f"The study has changed since: {one.outdated}.")
     if one.versions:
@@ -321,36 +257,18 @@ def _add_cell(page: Page, one: StoredCell) -> None:
         page.commands.append(("Compute the results", without_secrets(shlex.join(words))))
 
 
-def _add_study(page: Page, folder: Path) -> None:
-    state = study_state(folder)
-    page.title = f"Study: {state.study.study}"
-    page.summary, page.mark = state.summary, state.mark
-    page.results += state.sheets
-    variants = [[name, changes] for name, changes in state.study.variants.items()]
-    page.settings.append(sheet_of("Variants", ["variant", "differs from the base by"], variants, whole=STUDY))
-    tests = {
-        f"{system}, {name}" if system else name: shlex.join(
-            ["esen", test.command, "POTENTIAL", *test.arguments]
-        )
-        for system, mine in state.study.tests.items()
-        for name, test in mine.items()
-    }
-    page.settings.append(listing("Tests", tests))
-    page.versions["esen"] = state.study.version
-    command = ["esen", "ablate", str(folder / "study.yaml"), "--output", str(folder)]
-    page.commands.append(("Resume the study, or give a new folder to compute it again", shlex.join(command)))
-
-
-def _add_comparison(page: Page, path: Path) -> None:
+def _add_comparison(page: Page, comparison: StoredComparison) -> None:
     """Add the tables of a comparison, before the cells of its study."""
-    comparison = read_stored(path, StoredComparison)
     page.results[:0] = [main_sheet(title, one, COMPARISON) for title, one in comparison.tables.items()]
     page.title = page.title or "Comparison"
+    variants = {variant.variant for variant in comparison.variants}
+    systems = {variant.system for variant in comparison.variants}
     potentials = sum(variant.n for variant in comparison.variants)
-    page.summary = (
-        page.summary or f"{len(comparison.variants)} variants compared over {potentials} potentials."
-    )
-    page.remarks += comparison.remarks + comparison.notes
+    number = f"{len(variants)} variant{'s' * (len(variants) > 1)}"
+    place = f" in {len(systems)} systems" if len(systems) > 1 else ""
+    page.summary = page.summary or f"{number}{place} compared over {potentials} potentials."
+    page.remarks += comparison.remarks
+    page.notes = comparison.notes
     page.versions.setdefault("esen", comparison.version)
 
 
@@ -360,13 +278,13 @@ def _files(folder: Path) -> Sheet:
     for path in sorted(folder.iterdir(), key=lambda path: (path.is_dir(), path.name)):
         if path.name.startswith(".") or path.name == REPORT:
             continue
-        count = sum(1 for inner in path.rglob("*") if inner.is_file()) if path.is_dir() else 0
-        size = f"{count} files" if path.is_dir() else _size(path.stat().st_size)
-        name = f"{path.name}/" if path.is_dir() else path.name
+        name, size = path.name, _size(path.stat().st_size)
+        if path.is_dir():
+            name, size = f"{name}/", f"{sum(inner.is_file() for inner in path.rglob('*'))} files"
         rows.append([Cell(name, link=address(path, folder)), Cell(size, number=True)])
-    sheet = sheet_of("Files", ["file", "size"], rows[:_MOST_FILES])
     more = len(rows) - _MOST_FILES
-    return replace(sheet, note=f"{more} more files are in the folder.") if more > 0 else sheet
+    note = f"{more} more files are in the folder." if more > 0 else ""
+    return sheet_of("Files", ["file", "size"], rows[:_MOST_FILES], note=note)
 
 
 def _size(size: float) -> str:
@@ -377,31 +295,22 @@ def _size(size: float) -> str:
     return f"{size:.3g} GB"
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a CSV file; what is a number is one, and what is none of the finite ones is None."""
     with path.open(encoding="utf-8", errors="backslashreplace", newline="") as file:
-        return list(csv.DictReader(file))
+        return [{name: _value(text) for name, text in row.items()} for row in csv.DictReader(file)]
+
+
+def _value(text: str | None) -> str | float | None:
+    for kind in (int, float):
+        with suppress(ValueError):
+            value = kind(text or "nan")
+            return value if math.isfinite(value) else None
+    return text
 
 
 def _read(path: Path) -> dict[str, Any]:
     return read_json(path, "remove it") if path.is_file() else {}
-
-
-def _number(text: str | None) -> float | int | None:
-    try:
-        value = float(text or "nan")
-    except ValueError:
-        return None
-    return (
-        int(value)
-        if value.is_integer() and "." not in (text or "")
-        else value
-        if math.isfinite(value)
-        else None
-    )
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float)
 
 
 def _words(name: str) -> str:

@@ -5,13 +5,15 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from esen.study.report.stored import StoredColumn, StoredTable
 from esen.text import without_secrets
 
-Mark = Literal["", "good", "doubtful", "bad"]
+Mark = Literal["", "good", "doubtful", "bad", "within"]
+WITHIN = "≈"
+"""Begins a difference that lies within its interval."""
 
 MOST_ROWS = 300
 """Rows of a table on the page."""
@@ -44,7 +46,7 @@ class Cell:
     Attributes:
         text: As it is shown.
         exact: The value with all of its digits, where the text has fewer.
-        mark: Whether it is good or bad news.
+        mark: Whether it is good or bad news, or a difference within its interval.
         number: Whether it is a number, which is aligned to the right.
         link: Relative address of what it is about.
         head: Whether it is the name of its row.
@@ -121,31 +123,25 @@ def main_sheet(title: str, table: StoredTable, whole: str) -> Sheet:
     if shown is None:
         return _whole(title, table, whole)[0]
     headings = [column.heading for column in shown.columns]
-    judging = [bool(_JUDGING.search(heading)) for heading in headings]
     rows = [
         [
-            _text_cell(text, column.words, judges)
-            for text, column, judges in zip(row, shown.columns, judging, strict=False)
+            _text_cell(text, column.words, judging=_judges(column.heading))
+            for text, column in zip(row, shown.columns, strict=False)
         ]
         for row in shown.rows
     ]
-    kept, note = _cut(rows, whole)
-    return Sheet(title, _headings(headings, kept), kept, note)
+    return sheet_of(title, headings, rows, whole=whole)
 
 
 def all_quantities(title: str, table: StoredTable, whole: str) -> list[Sheet]:
     """Return all values of a table, in one or several sheets, unless `main_sheet` shows them already."""
-    return [] if table.shown is None else [_folded(sheet) for sheet in _whole(title, table, whole)]
+    return [] if table.shown is None else _whole(title, table, whole, folded=True)
 
 
 def listing(title: str, values: Mapping[str, Any], *, folded: bool = False, whole: str = "") -> Sheet:
     """Return nested settings as a list of dotted names and values."""
-    rows = [
-        [Cell(name, head=True), cell(value, judging=bool(_JUDGING.search(name)))]
-        for name, value in leaves(values)
-    ]
-    kept, note = _cut(rows, whole)
-    return Sheet(title, (), kept, note, folded)
+    rows = [[Cell(name, head=True), cell(value, judging=_judges(name))] for name, value in leaves(values)]
+    return sheet_of(title, (), rows, whole=whole, folded=folded)
 
 
 def sheet_of(
@@ -154,19 +150,35 @@ def sheet_of(
     rows: Iterable[Sequence[Any]],
     *,
     whole: str = "",
+    note: str = "",
     folded: bool = False,
 ) -> Sheet:
-    """Return a table of values of any type. Columns whose headings name a verdict are marked."""
-    judging = [bool(_JUDGING.search(heading)) for heading in headings]
+    """Return a table of values of any type. Columns whose headings name a verdict are marked.
+
+    Args:
+        title: Of the sheet.
+        headings: Of the columns.
+        rows: Values or cells.
+        whole: Where the whole table is, for the case that rows are left out: those without bad news are.
+        note: What a reader has to know.
+        folded: Whether it is shown only when the reader asks for it.
+    """
     cells = [
         [
-            value if isinstance(value, Cell) else cell(value, judging=judges)
-            for value, judges in zip(row, judging, strict=True)
+            value if isinstance(value, Cell) else cell(value, judging=_judges(headings[place]))
+            for place, value in enumerate(row)
         ]
         for row in rows
     ]
-    kept, note = _cut(cells, whole)
-    return Sheet(title, _headings(headings, kept), kept, note, folded)
+    if len(cells) > MOST_ROWS:
+        where = f"; the whole table is in {whole}" if whole else ""
+        note += f"Cut at {MOST_ROWS} of {len(cells):,} rows, those with failures first{where}."
+        cells = sorted(cells, key=lambda row: all(one.mark != "bad" for one in row))[:MOST_ROWS]
+    shown = [
+        Cell(text, number=any(row[place].number for row in cells if place < len(row)))
+        for place, text in enumerate(headings)
+    ]
+    return Sheet(title, shown, cells, note, folded)
 
 
 def leaves(value: Any, name: str = "") -> Iterable[tuple[str, Any]]:
@@ -197,35 +209,29 @@ def verdicts(table: StoredTable) -> Counter[str]:
     return Counter(text for row in shown.rows if (text := row[place]))
 
 
-def _whole(title: str, table: StoredTable, whole: str) -> list[Sheet]:
+def _whole(title: str, table: StoredTable, whole: str, *, folded: bool = False) -> list[Sheet]:
     """All columns that have values: records side by side if there are few, else blocks of columns."""
     symbols = Counter(column.symbol for column in table.columns)
     filled = [c for c in table.columns if any(row.get(c.name) not in (None, "", []) for row in table.rows)]
     left_out = len(table.columns) - len(filled)
     note = f"{left_out} columns without any value are not shown. " if left_out and table.rows else ""
     names = [_name(column, symbols) for column in filled]
-    if len(table.rows) <= _FEW_ROWS and len(filled) > _MOST_COLUMNS:
-        rows = [
-            [Cell(name, head=True), *(_value(row, column) for row in table.rows)]
-            for name, column in zip(names, filled, strict=True)
-        ]
-        numbers = (
-            [f"row {number}" for number in range(1, len(table.rows) + 1)]
-            if len(table.rows) > 1
-            else ["value"]
-        )
-        return [Sheet(title, _headings(["quantity", *numbers], rows), rows, note)]
-    rows = [[_value(row, column) for column in filled] for row in table.rows]
-    kept, cut = _cut(rows, whole)
-    keys = _keys(kept)
-    sheets: list[Sheet] = []
-    step = _MOST_COLUMNS - keys
-    starts = range(keys, max(len(filled), keys + 1), step)
-    for start in starts:
-        chosen = [*range(keys), *range(start, min(start + step, len(filled)))]
-        block = [[row[place] for place in chosen] for row in kept]
-        part = f"{title}, part {len(sheets) + 1} of {len(starts)}" if len(starts) > 1 else title
-        sheets.append(Sheet(part, _headings([names[place] for place in chosen], block), block, note + cut))
+    rows = [
+        [cell(row.get(column.name), judging=_judges(column.name)) for column in filled] for row in table.rows
+    ]
+    if len(rows) <= _FEW_ROWS and len(filled) > _MOST_COLUMNS:
+        numbers = [f"row {number}" for number in range(1, len(rows) + 1)] if len(rows) > 1 else ["value"]
+        turned = [[Cell(name, head=True), *values] for name, *values in zip(names, *rows, strict=True)]
+        return [sheet_of(title, ["quantity", *numbers], turned, note=note, folded=folded)]
+    keys = _keys(rows)
+    starts = range(keys, max(len(filled), keys + 1), _MOST_COLUMNS - keys)
+    sheets = []
+    for part, start in enumerate(starts, start=1):
+        chosen = [*range(keys), *range(start, min(start + starts.step, len(filled)))]
+        block = [[row[place] for place in chosen] for row in rows]
+        heading = f"{title}, part {part} of {len(starts)}" if len(starts) > 1 else title
+        headings = [names[place] for place in chosen]
+        sheets.append(sheet_of(heading, headings, block, whole=whole, note=note, folded=folded))
     return sheets
 
 
@@ -244,35 +250,16 @@ def _name(column: StoredColumn, symbols: Counter[str]) -> str:
     return f"{words}{f', {column.symbol}' if own else ''}{f' ({column.unit})' if column.unit else ''}"
 
 
-def _value(row: Mapping[str, Any], column: StoredColumn) -> Cell:
-    return cell(row.get(column.name), judging=bool(_JUDGING.search(column.name)))
-
-
-def _text_cell(text: str | None, words: bool, judging: bool) -> Cell:
+def _text_cell(text: str | None, words: bool, *, judging: bool) -> Cell:
     shown = cell(text, judging=judging)
     if not words and len(shown.text) > _LONGEST_NUMBER:
         with suppress(ValueError):  # a column without a format
             return cell(float(shown.text))
-    number = not words and re.match(r"[-−+]?\d", shown.text) is not None
-    return Cell(shown.text, mark=shown.mark, number=number)
+    if shown.text.startswith(WITHIN):
+        return replace(shown, mark="within", number=True)
+    return replace(shown, number=not words and re.match(r"[-−+]?\d", shown.text) is not None)
 
 
-def _headings(texts: Sequence[str], rows: Sequence[Sequence[Cell]]) -> list[Cell]:
-    """Return headings, aligned as the values beneath them."""
-    return [
-        Cell(text, number=any(row[place].number for row in rows if place < len(row)))
-        for place, text in enumerate(texts)
-    ]
-
-
-def _cut(rows: Sequence[Sequence[Cell]], whole: str) -> tuple[list[Sequence[Cell]], str]:
-    """Return the rows that are shown, those with bad news first if there are too many, and what is left out."""
-    if len(rows) <= MOST_ROWS:
-        return list(rows), ""
-    first = sorted(rows, key=lambda row: all(one.mark != "bad" for one in row))[:MOST_ROWS]
-    where = f"; the whole table is in {whole}" if whole else ""
-    return first, f"Cut at {MOST_ROWS} of {len(rows):,} rows, those with failures first{where}."
-
-
-def _folded(sheet: Sheet) -> Sheet:
-    return Sheet(sheet.title, sheet.headings, sheet.rows, sheet.note, folded=True)
+def _judges(name: str) -> bool:
+    """Whether the words of a column are marked by what they say."""
+    return _JUDGING.search(name) is not None

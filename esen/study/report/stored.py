@@ -1,6 +1,5 @@
 """The files of a folder of results, as a report reads them. A damaged one is reported in one line."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -121,6 +120,8 @@ class StoredStudy(BaseModel):
 class ComparedVariant(BaseModel):
     """A variant of a comparison."""
 
+    system: str = ""
+    variant: str = ""
     n: int
 
 
@@ -173,20 +174,6 @@ def parse_stored(path: Path, value: Any, kind: type[M]) -> M:
         raise InputError(f"{path}: {where}: {first['msg']}; {CURE}") from None
 
 
-def tables_of(result: StoredResult, path: Path) -> dict[str, StoredTable]:
-    """Return the further tables of a result, by name."""
-    return {
-        name: parse_stored(path, value, StoredTable)
-        for name, value in (result.model_extra or {}).items()
-        if is_table(value)
-    }
-
-
 def is_table(value: Any) -> bool:
     """Whether a part of a file of results is a table."""
     return isinstance(value, dict) and {"columns", "rows"} <= value.keys()
-
-
-def named(folder: Path, names: Sequence[str]) -> Path | None:
-    """Return the first of some files that a folder has."""
-    return next((folder / name for name in names if (folder / name).is_file()), None)

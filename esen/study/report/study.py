@@ -1,38 +1,20 @@
 """The report of a study: the state of each of its trainings and tests, with links to their own reports."""
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 from esen.study.ablation.cells import EARLIER, RECORD, STUDY
-from esen.study.report.sheet import Cell, Mark, Sheet, mark_of, sheet_of
+from esen.study.report.content import Page
+from esen.study.report.sheet import Cell, Sheet, listing, mark_of, sheet_of
 from esen.study.report.stored import REPORT, CellKey, StoredCell, StoredStudy, read_stored
 from esen.text import duration
 
-TRAIN = "train"
 
-
-@dataclass(frozen=True)
-class StudyState:
-    """What a report says of a study.
-
-    Attributes:
-        study: What it consists of.
-        summary: How many cells are done.
-        mark: Whether all is done, or a cell failed.
-        sheets: The matrix of cells, and the failures.
-    """
-
-    study: StoredStudy
-    summary: str
-    mark: Mark
-    sheets: list[Sheet]
-
-
-def study_state(folder: Path) -> StudyState:
-    """Read the cells of a study.
+def add_study(page: Page, folder: Path) -> None:
+    """Add the state of the cells of a study, what it consists of, and how it is resumed.
 
     Raises:
         InputError: `study.json` or the record of a cell is damaged.
@@ -56,18 +38,30 @@ def study_state(folder: Path) -> StudyState:
     every = [cells[key][0] for key in wanted if key in cells]
     found = [one for one in every if not one.outdated]
     failures = [one for one in found if one.state != "done"]
-    done = len(found) - len(failures)
-    summary = f"{done} of {len(wanted)} cells done"
-    summary += f", {len(failures)} failed" if failures else ""
-    outdated = len(every) - len(found)
-    summary += f", {outdated} outdated" if outdated else ""
-    missing = len(wanted) - len(every)
-    summary += f", {missing} not run" if missing else ""
-    sheets = [sheet_of("Cells", [*names, *tests], matrix, whole="the folders of the cells")]
+    page.title = f"Study: {study.study}"
+    page.summary = f"{len(found) - len(failures)} of {len(wanted)} cells done"
+    outdated, missing = len(every) - len(found), len(wanted) - len(every)
+    for count, what in ((len(failures), "failed"), (outdated, "outdated"), (missing, "not run")):
+        page.summary += f", {count} {what}" if count else ""
+    page.summary += "."
+    page.mark = "bad" if failures else "doubtful" if missing or outdated else "good"
+    page.results.append(sheet_of("Cells", [*names, *tests], matrix, whole="the folders of the cells"))
     if failures:
-        sheets.append(_failures(failures, cells, folder))
-    mark: Mark = "bad" if failures else "doubtful" if missing or outdated else "good"
-    return StudyState(study, f"{summary}.", mark, sheets)
+        page.results.append(_failures(failures, cells, folder))
+    page.settings.append(
+        sheet_of("Variants", ["variant", "differs from the base by"], study.variants.items(), whole=STUDY)
+    )
+    commands = {
+        f"{system}, {name}" if system else name: shlex.join(
+            ["esen", test.command, "POTENTIAL", *test.arguments]
+        )
+        for system, mine in study.tests.items()
+        for name, test in mine.items()
+    }
+    page.settings.append(listing("Tests", commands))
+    page.versions["esen"] = study.version
+    command = shlex.join(["esen", "ablate", str(folder / "study.yaml"), "--output", str(folder)])
+    page.commands.append(("Resume the study, or give a new folder to compute it again", command))
 
 
 def address(path: Path, folder: Path) -> str:
@@ -82,12 +76,8 @@ def _state(known: tuple[StoredCell, Path] | None, folder: Path) -> Cell:
     if one.outdated:
         return Cell("outdated", mark="doubtful", link=address(place, folder))
     time = "" if one.seconds is None else f" ({duration(one.seconds)})"
-    report = place / REPORT
-    return Cell(
-        f"{one.state}{time}",
-        mark=mark_of(one.state),
-        link=address(report if report.is_file() else place, folder),
-    )
+    report = place / REPORT if (place / REPORT).is_file() else place
+    return Cell(f"{one.state}{time}", mark=mark_of(one.state), link=address(report, folder))
 
 
 def _failures(

@@ -171,6 +171,14 @@ def test_secrets_are_not_shown(tmp_path: Path) -> None:
     assert "postgresql://host/db" in text
 
 
+def cell_with_result(study: Path) -> Path:
+    """The folder of a test of the study, with its result."""
+    folder = result(study / "default" / "seed-0" / "elastic", [row("Cu")])
+    record = {"variant": "default", "seed": 0, "test": "elastic", "state": "done"}
+    (folder / "cell.json").write_text(json.dumps(record))
+    return folder
+
+
 def test_a_study_has_the_state_of_each_cell(tmp_path: Path) -> None:
     tests = {"": {"mae": {"command": "mae", "arguments": []}}}
     variants = {"default": {}, "<direct>": {"model.forces.kind": "direct"}}
@@ -190,17 +198,22 @@ def test_a_study_has_the_state_of_each_cell(tmp_path: Path) -> None:
         "rows": [{"variant": "default", "energy_mae": "7.25 ± 0.5"}],
         "shown": {
             "columns": [{"heading": "variant", "words": True}, {"heading": "E MAE (meV/atom)"}],
-            "rows": [["default", "7.25 ± 0.5"]],
+            "rows": [["default", "7.25 ± 0.5"], ["direct", "≈ +0.1 ± 0.3"]],
         },
     }
-    comparison = {"variants": [{"n": 2}], "tables": {"Mean": table}, "notes": [], "remarks": ["a remark"]}
+    compared = [{"system": "", "variant": "default", "n": 2}]
+    notes = ["how to read it"]
+    comparison = {"variants": compared, "tables": {"Mean": table}, "notes": notes, "remarks": ["a remark"]}
     (tmp_path / "comparison" / "comparison.json").write_text(json.dumps(comparison))
     page = parse(write_report(tmp_path))
     assert page.text.index("1 of 8 cells done, 1 failed, 6 not run") < page.text.index("loss is NaN")
     assert "default/seed-0/train/report.html" in page.links
     assert "direct/seed-0/train" in page.links
     assert "E MAE (meV/atom)" in page.headings
-    assert "7.25 ± 0.5" in page.text
+    assert page.text.index("a remark") < page.text.index("7.25 ± 0.5") < page.text.index("how to read it")
+    assert page.classes["≈ +0.1 ± 0.3"].split() == ["n", "within"]
+    assert "1 variant compared over 2 potentials" in parse(write_report(tmp_path / "comparison")).text
+    assert "(default, seed 0)" in parse(write_report(cell_with_result(tmp_path))).title
     assert "a remark" in parse(write_report(tmp_path / "comparison")).text
     (tmp_path / "direct/seed-0/train/cell.json").write_text("[]")
     with pytest.raises(InputError, match=r"cell\.json"):
