@@ -281,10 +281,8 @@ def _default_columns(names: Sequence[str]) -> list[str]:
     stems = {_stem(name) for name in names}
     left_out: set[str] = set()
     for target in _TARGETS:
-        if f"{target}_mae" in stems:
-            left_out |= {f"test_{target}_mae", f"validation_{target}_mae"}
-        elif f"test_{target}_mae" in stems:
-            left_out.add(f"validation_{target}_mae")
+        errors = [f"{of}{target}_mae" for of in ("", "test_", "validation_")]
+        left_out |= {*[name for name in errors if name in stems][1:]}
     return [name for name in names if _stem(name) not in left_out and place_of(_stem(name)) < place_of("")]
 
 

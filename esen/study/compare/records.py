@@ -9,7 +9,7 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -154,6 +154,10 @@ def read_records(folders: Sequence[Path]) -> Found:
         raise InputError(
             f"{where}: no results (no {RESULT} of a command of esen); give folders of runs, tests or studies"
         )
+    sources = [record.source.resolve() for record in records]
+    for folder in map(Path.resolve, folders):
+        if not any(source.is_relative_to(folder) for source in sources):
+            remarks.append(f"{folder}: no results")
     for cell in cells.values():
         if cell.state != "done":
             remarks.append(f"{cell.name} {cell.state}{f': {cell.failure}' if cell.failure else ''}")
@@ -217,17 +221,12 @@ def _records_of(
 ) -> Iterator[Record]:
     """Yield what a result says about each of its potentials."""
     settings = _identifying(result.command, result.settings)
-    began = result.environment.get("folder")
-    origin = _Origin(path, result.command, Path(str(began)) if began else None)
     only = next(iter(result.potentials)) if len(result.potentials) == 1 else None
     for label, source in result.potentials.items():
-        mine = cell if only is not None else None
         yield Record(
             source=path,
             command=result.command,
-            who=_who(replace(origin, label=label, source=source), remarks)
-            if mine is None
-            else _who_of_cell(mine),
+            who=_who_of_cell(cell) if cell and only else _who(path, result, label, remarks),
             given=str(source.get("given") or label),
             content=str(source.get("sha256") or [source.get("given"), source.get("arguments")]),
             dtype=str(source["dtype"]) if source.get("dtype") else None,
@@ -253,57 +252,24 @@ def _identifying(command: str, settings: Mapping[str, Any]) -> dict[str, str]:
     return {key: text for key, text in texts.items() if not _WITHOUT_EFFECT.intersection(key.split("."))}
 
 
-@dataclass(frozen=True, eq=False)
-class _Origin:
-    """A potential as a result describes it.
-
-    Attributes:
-        path: The result.
-        command: Command that wrote it.
-        began: Folder in which the command was called; None if that is not known.
-        label: Of the potential.
-        source: What the result says about the potential.
-    """
-
-    path: Path
-    command: str
-    began: Path | None
-    label: str = ""
-    source: Mapping[str, Any] = field(default_factory=dict)
-
-    def run_folder(self, weights: Path) -> Path | None:
-        """Return the folder of weights, whose path may be relative to where the command was called.
-
-        The folders may have been moved since; then they are looked for beside the result.
-        """
-        if self.command == "train":
-            return self.path.parent
-        above = [parent / weights.parent for parent in self.path.absolute().parents]
-        began = [] if self.began is None else [self.began / weights.parent]
-        candidates = [*began, *above, weights.parent]
-        found = [folder for folder in candidates if (folder / weights.name).is_file()]
-        tested = [folder for folder in found if _hash(folder / weights.name) == self.source.get("sha256")]
-        return next(iter((*tested, *found)), None)
-
-
-def _who(origin: _Origin, remarks: list[str]) -> Who:
+def _who(path: Path, result: StoredResult, label: str, remarks: list[str]) -> Who:
     """Return which potential a result is about that is no cell of a study, and remark what is not known."""
-    path, label, source = origin.path, origin.label, origin.source
+    source = result.potentials[label]
     given = source.get("arguments")
     arguments = " ".join(map(str, given)) if isinstance(given, list) else ""
     named = Who("", f"{label} {arguments}".strip())
     if not source.get("path"):
         return named
-    weights = Path(str(source["path"]))
-    folder = origin.run_folder(weights)
+    weights, training = Path(str(source["path"])), result.command == "train"
+    folder = path.parent if training else _run_folder(path, result, weights, source.get("sha256"))
     if folder is None:
         remarks.append(
             f"{path}: the weights {weights} are not found, so that the seed of {label} is not known;"
             " it is compared without one"
         )
         return named
-    if origin.command != "train" and source.get("sha256") != _hash(folder / weights.name):
-        remarks.append(f"{folder / weights.name} has changed since it was tested by {origin.command}")
+    if not training and source.get("sha256") != _hash(folder / weights.name):
+        remarks.append(f"{folder / weights.name} has changed since it was tested by {result.command}")
     if (folder / RECORD).is_file():
         return _who_of_cell(read_stored(folder / RECORD, StoredCell))
     if not (folder / _RECIPE).is_file():
@@ -315,6 +281,19 @@ def _who(origin: _Origin, remarks: list[str]) -> Who:
 
 def _who_of_cell(cell: StoredCell) -> Who:
     return Who(cell.system, cell.variant, cell.seed, study=cell.study)
+
+
+def _run_folder(path: Path, result: StoredResult, weights: Path, digest: str | None) -> Path | None:
+    """Return the folder of weights, whose path may be relative to where the command was called.
+
+    The folders may have been moved since; then they are looked for beside the result.
+    """
+    began = result.environment.get("folder")
+    places = [*([Path(str(began))] if began else []), *path.absolute().parents, Path()]
+    found = [folder for place in places if ((folder := place / weights.parent) / weights.name).is_file()]
+    return next(
+        (folder for folder in found if _hash(folder / weights.name) == digest), next(iter(found), None)
+    )
 
 
 @cache

@@ -12,20 +12,8 @@ from esen.study.potentials import distinct, file_name
 from esen.study.report import finish
 
 _CSV = (
-    "system",
-    "variant",
-    "quantity",
-    "unit",
-    "n",
-    "mean",
-    "deviation",
-    "base",
-    "n of difference",
-    "difference",
-    "low",
-    "high",
-    "difference (%)",
-    "within interval",
+    *("system", "variant", "quantity", "unit", "n", "mean", "deviation"),
+    *("base", "n of difference", "difference", "low", "high", "difference (%)", "within interval"),
 )
 
 

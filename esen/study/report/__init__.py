@@ -1,9 +1,9 @@
 """`report.html`: everything that a folder of results holds, on one page that needs no network.
 
 The page is made from the files of the folder alone, so that `esen report` makes it again, and so that a folder of an
-older version or of another machine has one too. `page.py` reads the folder and decides what the page has,
-`sheet.py` makes its tables, `figures.py` embeds its figures, `study.py` adds the cells of a study, and
-`report.html.j2` is the page.
+older version or of another machine has one too. `page.py` reads the folder and fills in the `Page` of `content.py`,
+`study.py` adds the cells of a study and `recipe.py` the recipe of a run, `sheet.py` makes tables, `figures.py` embeds
+figures, and `report.html.j2` is the page.
 """
 
 import logging

@@ -195,6 +195,9 @@ def test_folders_without_results_are_refused(tmp_path: Path) -> None:
     file = write_cell(tmp_path, "default", 0, "mae", errors(1.0))
     with pytest.raises(InputError, match="is a file"):
         read_measurements([file])
+    (tmp_path / "empty").mkdir()
+    folders = [tmp_path, tmp_path / "empty", file.parent]
+    assert read_measurements(folders).remarks == [f"{tmp_path.resolve() / 'empty'}: no results"]
 
 
 @pytest.mark.parametrize("text", ["NaN", "Infinity", "null", '"high"', "true"])
