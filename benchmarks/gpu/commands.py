@@ -43,8 +43,10 @@ def main() -> None:
                 call = [sys.executable, "-c", "from esen_cli.app import main; main()", *command]
                 done = subprocess.run(call, check=False, cwd=folder, capture_output=True, text=True)
                 seconds = round(time.perf_counter() - begun, 1)
-                lines = (done.stdout or done.stderr).strip().splitlines()
-                return {"seconds": seconds, "exit_code": done.returncode, "last_lines": lines[:12]}
+                result: dict[str, object] = {"seconds": seconds, "exit_code": done.returncode}
+                if done.returncode:
+                    result["error"] = done.stderr.strip()[-2000:]
+                return result | {"lines": (done.stdout or done.stderr).strip().splitlines()[:12]}
 
             attempt({"command": name}, measure)
 

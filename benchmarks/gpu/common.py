@@ -8,6 +8,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from esen.data.atoms import from_atoms
 from esen.data.structure import Structure
 from esen.graph.batch import make_graph
 from esen.graph.types import Graph
+from esen.models.captured import CALLS_BEFORE
 from esen.models.potential import EsenPotential, make_potential
 from esen.recipe.model import ModelSpec
 
@@ -64,11 +66,12 @@ def synchronize(device: str) -> None:
 def timed(call: Callable[[], object], device: str, *, budget: float = 2.0, most: int = 50) -> dict[str, Any]:
     """Return the median wall time of a call in ms, its spread, and the peak of the memory in MiB.
 
-    Every call is waited for. There are two calls before, and at least five, or as many as fit in `budget` seconds.
+    Every call is waited for. There are three calls before, in the third of which a `CapturedPotential` captures, and at
+    least five, or as many as fit in `budget` seconds.
     """
     if device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats()
-    for _ in range(2):
+    for _ in range(CALLS_BEFORE + 1):
         call()
     synchronize(device)
     times: list[float] = []
@@ -96,6 +99,23 @@ def attempt(what: dict[str, Any], measure: Callable[[], dict[str, Any]]) -> None
         row(**what, **measure())
     except Exception as error:
         traceback.print_exc(file=sys.stderr)
-        row(**what, error=f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}")
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+        row(**what, error=cause(error))
+    if torch.cuda.is_initialized():
+        try:
+            torch.cuda.empty_cache()
+        except RuntimeError:  # what follows fails, too, and says so
+            traceback.print_exc(file=sys.stderr)
+
+
+def cause(error: BaseException) -> str:
+    """Return the first of the errors that led to this one, and where it was raised.
+
+    The error that ends a failed capture of a CUDA graph says nothing of the operation that was refused.
+    """
+    while (inner := error.__cause__ or error.__context__) is not None and not error.__suppress_context__:
+        error = inner
+    line = str(error).strip().splitlines()[0][:200] if str(error).strip() else ""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [f for f in frames if "site-packages" not in f.filename and "dist-packages" not in f.filename]
+    place = f" ({'/'.join(Path(ours[-1].filename).parts[-2:])}:{ours[-1].lineno})" if ours else ""
+    return f"{type(error).__name__}: {line}{place}"

@@ -28,12 +28,10 @@ def main() -> None:
     device = asked.device
     name = "tiny" if asked.small else "3.2M"
     plans = [(8, 1, 20)] if asked.small else [(216, 1, 2000), (1000, 1, 400), (64, 16, 400)]
-    for precision in (torch.float32, torch.float64):
-        potential = network(name, device, precision)
-        with torch.no_grad():
-            potential.scale.fill_(1.0)
-        for atoms, systems, steps in plans[: 1 if precision == torch.float64 else None]:
-            for mode in ("eager", "CUDA graph"):
+    for mode in ("eager", "CUDA graph"):  # in this order, because nothing may work after a failed capture
+        for precision in (torch.float32, torch.float64):
+            potential = network(name, device, precision)
+            for atoms, systems, steps in plans[: 1 if precision == torch.float64 else None]:
 
                 def measure(
                     potential: EsenPotential = potential,

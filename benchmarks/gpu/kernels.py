@@ -4,9 +4,11 @@ import warnings
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from common import SPECS, attempt, graph_of, network, options, row, silicon, synchronize
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity
 
 from esen.graph.batch import make_graph, make_labels
@@ -23,7 +25,10 @@ def kernels(what: dict[str, object], call: Callable[[], object], device: str, mo
     with torch.profiler.profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiler:
         call()
         synchronize(device)
-    events = [e for e in profiler.key_averages() if e.self_device_time_total > 0]
+    events = [
+        e for e in profiler.key_averages() if e.device_type == DeviceType.CUDA
+    ]  # kernels, not operations
+    events = [e for e in events if e.self_device_time_total > 0]
     events.sort(key=lambda e: -e.self_device_time_total)
     total = sum(e.self_device_time_total for e in events) / 1000
     row(**what, kernels=sum(e.count for e in events), ms=round(total, 3))
@@ -48,7 +53,8 @@ def waits(what: dict[str, object], call: Callable[[], object]) -> None:
             call()
         finally:
             torch.cuda.set_sync_debug_mode("default")
-    places = Counter(f"{w.filename.split('/esen/')[-1]}:{w.lineno}" for w in caught)
+    synchronizing = [w for w in caught if "called a synchronizing" in str(w.message)]
+    places = Counter(f"{'/'.join(Path(w.filename).parts[-2:])}:{w.lineno}" for w in synchronizing)
     row(**what, waits=sum(places.values()), places=dict(places.most_common(12)))
 
 

@@ -9,7 +9,7 @@ def main() -> None:
     device, size = asked.device, 512 if asked.small else 8192
 
     def product(dtype: torch.dtype, tf32: bool = False) -> dict[str, object]:
-        a, b = (torch.randn(size, size, dtype=torch.float32).to(device, dtype) for _ in range(2))
+        a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
         torch.backends.cuda.matmul.allow_tf32 = tf32
         measured = timed(lambda: a @ b, device, budget=1.0, most=20)
         torch.backends.cuda.matmul.allow_tf32 = False

@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import time
@@ -21,10 +22,14 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 PYTEST = [sys.executable, "-m", "pytest", "-q", "-m", "not slow", "-p", "no:cacheprovider", "--tb=short"]
 QUICK = ["tests/models", "tests/graph", "tests/md"]
+CAPTURES = "tests/device/test_captured.py"
+"""Runs in a process of its own, because nothing may work after a failed capture of a CUDA graph."""
+TESTS = ("captures", "tests")
 SECONDS = {
+    "captures": 120,
     "tests": 150,
-    "limits": 30,
-    "inference": 100,
+    "limits": 45,
+    "inference": 120,
     "dynamics": 90,
     "training": 120,
     "kernels": 60,
@@ -36,15 +41,18 @@ SECONDS = {
 
 def commands(part: str, asked: argparse.Namespace) -> list[tuple[list[str], dict[str, str]]]:
     """Return the commands of a part, which run at the same time, and what each needs in its environment."""
-    if part != "tests":
+    if part not in TESTS:
         small = ["--small"] if asked.small else []
         return [([sys.executable, str(HERE / f"{part}.py"), "--device", asked.device, *small], {})]
-    device = [*PYTEST, "tests/device"]
+    on_device = {"ESEN_TEST_DEVICE": asked.device}
+    if part == "captures":
+        return [([*PYTEST, CAPTURES], on_device)]
+    device = [*PYTEST, "tests/device", "--ignore", CAPTURES]
     if asked.small:
-        return [(device, {"ESEN_TEST_DEVICE": asked.device})]
+        return [(device, on_device)]
     workers = max((os.cpu_count() or 2) // 2 - 1, 1)
     return [
-        ([*device, "-n", "4"], {"ESEN_TEST_DEVICE": asked.device}),
+        ([*device, "-n", "4"], on_device),
         ([*PYTEST, "-n", str(workers), *QUICK], {"CUDA_VISIBLE_DEVICES": ""}),
     ]
 
@@ -63,7 +71,7 @@ def run_part(part: str, asked: argparse.Namespace, end: float) -> dict[str, Any]
         environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
         with log.open("w") as file:
             process = subprocess.Popen(
-                command, stdout=file, stderr=subprocess.STDOUT, cwd=ROOT, env=environment
+                command, stdout=file, stderr=subprocess.STDOUT, cwd=ROOT, env=environment, process_group=0
             )
         processes.append((process, log))
     result: dict[str, Any] = {"rows": []}
@@ -71,20 +79,21 @@ def run_part(part: str, asked: argparse.Namespace, end: float) -> dict[str, Any]
         try:
             code: int | str = process.wait(timeout=max(limit - (time.monotonic() - begun), 1))
         except subprocess.TimeoutExpired:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)  # also the processes that it has started
             process.wait()
             code = f"stopped after {limit:.0f} s"
         lines = log.read_text(errors="replace").splitlines()
         rows = [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
         result["rows"] += rows
-        if part == "tests":
+        if part in TESTS:
             result["rows"].append(
                 {"command": " ".join(process.args[3:]), "result": lines[-1] if lines else ""}
             )
         for line in map(json.dumps, result["rows"][-len(rows) or None :] if rows else result["rows"][-1:]):
             print(line, flush=True)
         if code != 0:
-            result["error"] = f"exit code {code}"
+            result["error"] = code if isinstance(code, str) else f"exit code {code}"
+        if code != 0 or any("error" in row for row in rows):
             print("\n".join(line for line in lines if not line.startswith("{"))[-3000:], flush=True)
     result["seconds"] = round(time.monotonic() - begun, 1)
     return result

@@ -44,6 +44,9 @@ class EsenCalculator(Calculator):  # type: ignore[misc]  # ASE has no types
 
     Threads may share a calculator: a lock lets one of them compute at a time. `copy.deepcopy` and `pickle` work.
 
+    On a GPU, a checkpoint's predictions for the same number of atoms are replayed from a CUDA graph, which holds the
+    memory of all intermediate results. With the environment variable `ESEN_CUDA_GRAPHS=0` they are not.
+
     Attributes:
         parameters: Where a checkpoint comes from, as ASE keeps it in databases and trajectories: `checkpoint` (path),
             `sha256`, `dtype` and `esen` (version).

@@ -7,8 +7,10 @@ own periodic images, longer than the cutoff, fill the graph up to a fixed number
 another one, so the predictions for the other atoms differ by rounding alone.
 """
 
+import os
 from collections import OrderedDict
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Self
 
 import torch
@@ -32,13 +34,23 @@ A capture takes several times as long as a prediction, so it pays only if many f
 """
 _MOST_GRAPHS = 2
 """Number of graphs that are kept. Each holds the memory of its intermediate results."""
+_WARM_UPS = 3
+"""Number of predictions before a capture, of the same sizes.
+
+They load kernels, make constants and allocate the workspaces of cuBLAS. The spherical harmonics of e3nn are a program
+of TorchScript, which observes the first call with new sizes and compiles at the second.
+"""
+SWITCH = "ESEN_CUDA_GRAPHS"
+"""Environment variable; with the value 0, commands and `EsenCalculator` capture nothing."""
 
 
 def captured(potential: EsenPotential) -> "EsenPotential | CapturedPotential":
-    """Return the potential as `CapturedPotential` if it is on a GPU and can be captured, or itself."""
-    return (
-        CapturedPotential(potential) if potential.scale.is_cuda and can_be_captured(potential) else potential
-    )
+    """Return the potential as `CapturedPotential` if it is on a GPU and can be captured, or itself.
+
+    With the environment variable `ESEN_CUDA_GRAPHS=0` it is always the potential itself.
+    """
+    wanted = potential.scale.is_cuda and os.environ.get(SWITCH) != "0"
+    return CapturedPotential(potential) if wanted and can_be_captured(potential) else potential
 
 
 def can_be_captured(potential: EsenPotential) -> bool:
@@ -90,15 +102,16 @@ class CapturedPotential:
         self._recent = (sizes, calls)
         if not graph.num_atoms or (sizes not in self._captured and calls <= CALLS_BEFORE):
             return self.potential(graph)
-        found = self._captured.pop(sizes, None)
-        if found is None or not found.has_room_for(graph):
-            del found  # its memory is reused
-            while len(self._captured) >= _MOST_GRAPHS:
-                self._captured.popitem(last=False)
-            found = _Captured.of(self.potential, graph)
-            self.captures += 1
-        self._captured[sizes] = found
-        return found(graph)
+        with torch.inference_mode(False):  # the inputs are written in either mode
+            found = self._captured.pop(sizes, None)
+            if found is None or not found.has_room_for(graph):
+                del found  # its memory is reused
+                while len(self._captured) >= _MOST_GRAPHS:
+                    self._captured.popitem(last=False)
+                found = _Captured.of(self.potential, graph)
+                self.captures += 1
+            self._captured[sizes] = found
+            return found(graph)
 
 
 @dataclass(eq=False)
@@ -161,30 +174,50 @@ class _Captured:
         inputs.shift[edges:].fill_(1.0)
 
     def _capture(self) -> None:
+        """Capture a prediction on the GPU of the inputs.
+
+        Raises:
+            RuntimeError: CUDA refuses an operation of the prediction in a capture.
+        """
         backbone = self.potential.network.backbone
         mode = backbone.memory
-        lean = is_lean(
-            mode,
-            self.potential.spec,
-            self.inputs.num_edges,
-            dtype=backbone.species.weight.dtype,
-            device=backbone.species.weight.device,
-            training=False,
-        )
+        with torch.enable_grad():  # as when forces are computed
+            lean = is_lean(
+                mode,
+                self.potential.spec,
+                self.inputs.num_edges,
+                dtype=backbone.species.weight.dtype,
+                device=backbone.species.weight.device,
+                training=False,
+            )
         self.potential.use_memory(
             "lean" if lean else "fast"
         )  # free memory must not be asked for in a capture
+        device = self.inputs.positions.device
+        stream = _stream_of(device)
         try:
-            side = torch.cuda.Stream()
-            side.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(side):  # a first call loads kernels and makes constants
-                self.potential(self.inputs)
-            torch.cuda.current_stream().wait_stream(side)
-            self.replay = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self.replay):
-                self.outputs = self.potential(self.inputs)
+            with torch.cuda.device(device):
+                stream.wait_stream(torch.cuda.current_stream())
+                with torch.cuda.stream(stream):
+                    for _ in range(_WARM_UPS):
+                        self.potential(self.inputs)
+                    replay = torch.cuda.CUDAGraph()
+                    # derivatives are computed in a thread of torch, and other threads may use the GPU meanwhile
+                    with torch.cuda.graph(replay, stream=stream, capture_error_mode="thread_local"):
+                        self.outputs = self.potential(self.inputs)
+                    self.replay = replay
+                torch.cuda.current_stream().wait_stream(stream)
+        except RuntimeError as error:
+            error.add_note(f"A CUDA graph was being captured; with {SWITCH}=0 there is none.")
+            raise
         finally:
             self.potential.use_memory(mode)
+
+
+@cache
+def _stream_of(device: torch.device) -> torch.cuda.Stream:
+    """Return the stream on which all graphs of a GPU are captured, so that they share the workspaces of cuBLAS."""
+    return torch.cuda.Stream(device)
 
 
 def _filled(graph: Graph, edges: int, cutoff: float) -> Graph:

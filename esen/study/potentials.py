@@ -11,6 +11,7 @@ import sys
 from collections.abc import Collection, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
@@ -109,9 +110,12 @@ class Resolved:
             return None
         return deepcopy(self.potential).requires_grad_(False).train()
 
-    @property
+    @cached_property
     def for_dynamics(self) -> Potential:
-        """The potential for many predictions of the same atoms, on a GPU as one CUDA graph where that is possible."""
+        """The potential for many predictions of the same atoms, on a GPU as one CUDA graph where that is possible.
+
+        All batches of a run share it, and so the memory of its graphs.
+        """
         return captured(self.potential) if isinstance(self.potential, EsenPotential) else self.potential
 
     @property

@@ -85,6 +85,17 @@ def test_a_copy_captures_for_itself() -> None:
     assert filled.captures == 1
 
 
+@pytest.mark.parametrize("variant", ["default", "direct"])
+def test_calls_within_inference_mode_and_without(variant: str) -> None:
+    potential = potential_of(variant)
+    filled = CapturedPotential(potential)
+    expected = potential(batch(potential.cutoff))
+    for inside in (True, True, True, True, False, True):
+        with torch.inference_mode(inside):
+            assert differs(filled(batch(potential.cutoff)), expected) < 1e-12
+    assert filled.captures == 1
+
+
 def test_which_potentials_can_be_captured() -> None:
     refused = {name for name in VARIANTS if not can_be_captured(potential_of(name))}
     assert refused == {name for name in VARIANTS if "nearest" in name or "random" in name}
