@@ -12,6 +12,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Self
+from weakref import finalize
 
 import torch
 from torch import Tensor
@@ -37,7 +38,7 @@ _MOST_GRAPHS = 2
 _WARM_UPS = 3
 """Number of predictions before a capture, of the same sizes.
 
-They load kernels, make constants and allocate the workspaces of cuBLAS. The spherical harmonics of e3nn are a program
+They load kernels and make constants. The spherical harmonics of e3nn are a program
 of TorchScript, which observes the first call with new sizes and compiles at the second.
 """
 SWITCH = "ESEN_CUDA_GRAPHS"
@@ -194,13 +195,17 @@ class _Captured:
             "lean" if lean else "fast"
         )  # free memory must not be asked for in a capture
         device = self.inputs.positions.device
-        stream = _stream_of(device)
+        warm_up, idle = _warm_up_stream(device), _idle_streams.setdefault(device, [])
+        stream = idle.pop() if idle else torch.cuda.Stream(device)
+        finalize(self, idle.append, stream)
         try:
             with torch.cuda.device(device):
-                stream.wait_stream(torch.cuda.current_stream())
-                with torch.cuda.stream(stream):
+                warm_up.wait_stream(torch.cuda.current_stream())
+                with torch.cuda.stream(warm_up):
                     for _ in range(_WARM_UPS):
                         self.potential(self.inputs)
+                stream.wait_stream(warm_up)
+                with torch.cuda.stream(stream):  # is left also if the end of the capture fails
                     replay = torch.cuda.CUDAGraph()
                     # derivatives are computed in a thread of torch, and other threads may use the GPU meanwhile
                     with torch.cuda.graph(replay, stream=stream, capture_error_mode="thread_local"):
@@ -214,9 +219,17 @@ class _Captured:
             self.potential.use_memory(mode)
 
 
+_idle_streams: dict[torch.device, list[torch.cuda.Stream]] = {}
+"""Streams of each GPU on which no graph that exists was captured.
+
+cuBLAS has a workspace per stream, here in the memory of the first graph that is captured on it. Some versions of torch
+free it together with any graph of the stream, so two graphs must not share one. Others never free it, so that streams
+are used again.
+"""
+
+
 @cache
-def _stream_of(device: torch.device) -> torch.cuda.Stream:
-    """Return the stream on which all graphs of a GPU are captured, so that they share the workspaces of cuBLAS."""
+def _warm_up_stream(device: torch.device) -> torch.cuda.Stream:
     return torch.cuda.Stream(device)
 
 
