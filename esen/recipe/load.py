@@ -121,17 +121,28 @@ def resolve_paths(recipe: Recipe, base: Path) -> Recipe:
     return _rebased(recipe, str(base.absolute()))
 
 
-def merged(base: Any, child: Any) -> Any:
+_SAME_KEYS = ("optimizer", "loss")
+"""Sections whose keys are the same for every `kind`."""
+
+
+def merged(base: Any, child: Any, name: str = "") -> Any:
     """The child's value where it has one, section by section; lists and sections of another `kind` replace the base's.
 
     >>> merged({"a": {"kind": "x", "n": 1}, "b": {"c": 1, "d": 2}}, {"a": {"kind": "y"}, "b": {"c": 3}})
     {'a': {'kind': 'y'}, 'b': {'c': 3, 'd': 2}}
+
+    Args:
+        base: data of a recipe, or of a section of it.
+        child: data of the recipe that extends it.
+        name: key of the section.
     """
     if not (isinstance(base, dict) and isinstance(child, dict)):
         return child
-    if "kind" in child and child["kind"] != base.get("kind"):
+    if "kind" in child and child["kind"] != base.get("kind") and name not in _SAME_KEYS:
         return child
-    return base | {key: merged(base[key], value) if key in base else value for key, value in child.items()}
+    return base | {
+        key: merged(base[key], value, key) if key in base else value for key, value in child.items()
+    }
 
 
 def _load_base(name: Any, path: Path, where: str, chain: tuple[Path, ...]) -> Recipe:

@@ -46,9 +46,9 @@ def keys(place: Place) -> list[str]:
 
 
 def kinds(place: Place) -> dict[str, Place]:
-    """The sections that `kind` chooses from; the first is the default."""
-    sections = [one for one in place if "kind" in one.get("properties", {})]
-    return {one["properties"]["kind"]["const"]: [one] for one in sections}
+    """The sections that `kind` chooses from; the first is the default. None where `kind` is a word like any other."""
+    found = [(one.get("properties", {}).get("kind", {}).get("const"), one) for one in place]
+    return {kind: [one] for kind, one in found if kind is not None}
 
 
 def words(place: Place) -> list[str]:

@@ -102,7 +102,7 @@ def test_which_potentials_can_be_captured() -> None:
 
 
 def test_an_unknown_element_is_refused_also_after_a_change_in_place() -> None:
-    potential = potential_of("default")
+    potential = deepcopy(potential_of("default"))  # which other tests use
     potential.elements = (1, 8, 14)
     filled, graph = CapturedPotential(potential), batch(potential.cutoff)
     filled(graph)

@@ -22,6 +22,7 @@ from esen.recipe import (
     resolve_paths,
 )
 from esen.recipe.load import file_schema
+from esen.recipe.shipped import find_recipe
 
 GOOD = """\
 # a recipe
@@ -309,3 +310,16 @@ def test_of_many_mistakes_twenty_are_listed(good: Path) -> None:
     assert len(lines) == 21
     assert all(f"key{number}: no such key" in line for number, line in enumerate(lines[:20]))
     assert "480" in lines[20]
+
+
+@pytest.mark.parametrize("key", ["optimizer", "loss"])
+def test_another_kind_of_optimiser_or_loss_keeps_the_other_keys_of_the_base(key: str, tmp_path: Path) -> None:
+    kind = {"optimizer": "muon", "loss": "huber"}[key]
+    path = tmp_path / "child.yaml"
+    path.write_text(f"extends: quickstart\ntrain:\n  {key}: {{kind: {kind}}}\n")
+    base, child = (getattr(load_recipe(find_recipe(name)).train, key) for name in ("quickstart", str(path)))
+    assert child == base.model_copy(update={"kind": kind})
+    given = getattr(load_recipe(find_recipe("quickstart"), [f"train.{key}.kind={kind}"]).train, key)
+    assert given == child
+    with pytest.raises(InputError, match=kind):
+        load_recipe(find_recipe("quickstart"), [f"train.{key}.kind={kind}s"])

@@ -16,6 +16,7 @@ from esen.recipe.study import Study, load_study
 from esen.study.ablation.cells import Cell, CommandLine, cells_of
 from esen.study.ablation.plan import Again
 from esen.study.ablation.run import Lines, StudyResult, run_study
+from esen.study.compare.layout import markdown
 from esen.study.environment import code_version
 from tests.study.ablation.small import LINES, TEXT, calls, records, runner, small_study
 
@@ -158,7 +159,7 @@ def test_cells_of_changed_options_are_left_out_until_the_user_asks_for_them(tmp_
     assert again.is_complete
     assert again.comparison is not None
     assert first.comparison is not None
-    assert again.comparison.markdown() == first.comparison.markdown()
+    assert markdown(again.comparison) == markdown(first.comparison)
     assert not any("left out" in line for line in again.comparison.remarks)
     assert {name for name, n in calls(output).items() if name.startswith("earlier")} == {
         f"earlier/1/default/seed-{seed}/mae" for seed in (0, 1)
