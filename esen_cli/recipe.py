@@ -120,13 +120,13 @@ def schema(
 
 
 def list_recipes() -> None:
-    """List the recipes that come with esen.
+    """List the recipes that come with esen, and the studies, whose names end with `study`.
 
     Example: esen recipe list
     """
-    from esen.recipe.shipped import shipped_recipes
+    from esen.recipe.shipped import shipped_recipes, shipped_studies
 
-    shipped = shipped_recipes()
+    shipped = shipped_recipes() | shipped_studies()
     width = max(map(len, shipped), default=0)
     for name, path in shipped.items():
         say(f"{name:<{width}}  {_description(path)}")

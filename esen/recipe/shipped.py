@@ -65,4 +65,4 @@ def no_such_recipe(path: Path) -> str:
         known |= {file.stem: str(file) for file in beside}
     near = nearest(path.stem, list(known))
     hint = f"; did you mean {known[near]}?" if near else ""
-    return f"{path}: there is no such recipe{hint} (`esen recipe list` shows those that come with esen)"
+    return f"{path}: there is no such recipe or study{hint} (`esen recipe list` shows what comes with esen)"

@@ -5,7 +5,7 @@ import pytest
 from typer.testing import CliRunner
 
 from esen.recipe import Recipe, load_recipe
-from esen.recipe.shipped import shipped_recipes
+from esen.recipe.shipped import shipped_recipes, shipped_studies
 from esen_cli.app import app
 
 RECIPE = """\
@@ -102,11 +102,13 @@ def test_the_schema_is_json() -> None:
     assert not schema["additionalProperties"]
 
 
-def test_list_describes_every_shipped_recipe() -> None:
+def test_list_describes_every_shipped_recipe_and_study() -> None:
     result = CliRunner().invoke(app, ["recipe", "list"])
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
-    for line, (name, path) in zip(lines, shipped_recipes().items(), strict=True):
+    shipped = shipped_recipes() | shipped_studies()
+    assert "ablation/small-study" in shipped
+    for line, (name, path) in zip(lines, shipped.items(), strict=True):
         description = path.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
         assert line.startswith(f"{name} ")
         assert line.endswith(description)
