@@ -97,7 +97,7 @@ def attempt(what: dict[str, Any], measure: Callable[[], dict[str, Any]]) -> None
     """Print the result of a measurement, or why there is none, so that the next one is made in any case."""
     try:
         row(**what, **measure())
-    except Exception as error:
+    except Exception as error:  # of any kind: the other measurements are made all the same
         traceback.print_exc(file=sys.stderr)
         row(**what, error=cause(error))
     if torch.cuda.is_initialized():

@@ -191,9 +191,8 @@ class _Captured:
                 device=backbone.species.weight.device,
                 training=False,
             )
-        self.potential.use_memory(
-            "lean" if lean else "fast"
-        )  # free memory must not be asked for in a capture
+        # `auto` would ask for the free memory, which is not allowed in a capture
+        self.potential.use_memory("lean" if lean else "fast")
         device = self.inputs.positions.device
         warm_up, idle = _warm_up_stream(device), _idle_streams.setdefault(device, [])
         stream = idle.pop() if idle else torch.cuda.Stream(device)

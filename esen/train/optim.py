@@ -162,9 +162,8 @@ def make_optimizer(potential: EsenPotential, spec: OptimizerSpec) -> torch.optim
             groups = [{"params": decayed} | decay, {"params": free, "weight_decay": 0.0}]
             return torch.optim.AdamW(groups, lr=spec.learning_rate, betas=betas)
         case "muon":
-            rows = [
-                weight for weight in decayed if min(weight.shape[-2:]) == 1
-            ]  # as of the last layer of a head
+            # a single row, as in the last layer of a head, has no directions to make orthogonal
+            rows = [weight for weight in decayed if min(weight.shape[-2:]) == 1]
             matrices = [weight for weight in decayed if min(weight.shape[-2:]) > 1]
             groups = [{"params": matrices, "momentum": spec.momentum} | decay]
             groups += [{"params": rows} | decay, {"params": free, "weight_decay": 0.0}]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 
 from esen.data.targets import TARGETS
+from esen.graph.edges import count_of
 from esen.models.potential import EsenPotential
 from esen.recipe.train import LossSpec
 from esen.train.batches import Batches, prefetched
@@ -77,7 +78,7 @@ def _sums(
                 here = part.to(device)
                 prediction, labels, graph = potential(here.graph), here.labels, here.graph
             share = training_loss(loss, float(potential.scale), prediction, labels, graph, counts=counts)
-            atoms = torch.bincount(graph.structure, minlength=graph.num_structures)
+            atoms = count_of(graph.structure, graph.num_structures)
             errors = [
                 target.error(target.of(prediction), target.of(labels), atoms)[labels.known(target)]
                 .abs()
